@@ -1,0 +1,26 @@
+import type { Architecture } from './architecture.ts';
+
+export type TensorFormat = 'f32' | 'f16' | 'bf16';
+
+export const BYTES_PER_ELEMENT: Readonly<Record<TensorFormat, number>> = { f32: 4, f16: 2, bf16: 2 };
+
+/** A weight as stored: row-major, little-endian. Ownership of `bytes` passes to the receiver. */
+export interface Tensor {
+  readonly name: string;
+  readonly format: TensorFormat;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** A model folder whose headers were read and checked; weights are read one tensor at a time, when asked. */
+export interface Checkpoint {
+  readonly architecture: Architecture;
+  has(name: string): boolean;
+  /** Bytes of the tensor as stored. @throws SkeinError `model-missing` when the checkpoint lacks it. */
+  sizeBytes(name: string): number;
+  /**
+   * @param shape what the architecture expects.
+   * @throws SkeinError `model-missing`, or `model-corrupt` naming file, tensor and what was expected.
+   */
+  read(name: string, shape: readonly number[], signal?: AbortSignal): Promise<Tensor>;
+}

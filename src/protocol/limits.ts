@@ -1,0 +1,45 @@
+/** Every cap on what the outside can make us do, with its unit and its reason. */
+
+/** Largest data-channel message. 64 KiB is the size every browser takes (RFC 8831 leaves larger ones optional). */
+export const MAX_MESSAGE_BYTES = 64 * 1024;
+/** Largest reassembled frame: 512 rows of 8192 f32 activations are 16 MiB. */
+export const MAX_FRAME_BYTES = 16 * 1024 * 1024 + 64 * 1024;
+/** A frame whose parts do not all arrive within this time is dropped. */
+export const FRAME_ASSEMBLY_TIMEOUT_MS = 10_000;
+/** Frames of one peer that may be in reassembly at the same time; parts of one frame travel in order, so one is enough. */
+export const MAX_FRAMES_IN_ASSEMBLY = 1;
+/** Above this many queued bytes a sender waits; Chrome closes a channel at 16 MiB. */
+export const SEND_HIGH_WATER_BYTES = 1024 * 1024;
+/** A waiting sender goes on below this many queued bytes. */
+export const SEND_LOW_WATER_BYTES = 256 * 1024;
+
+/** Sequences in one frame. */
+export const MAX_FRAME_SEQUENCES = 256;
+/** Token rows in one frame, over all its sequences. */
+export const MAX_FRAME_ROWS = 4096;
+/** Width of an activation row. The largest open models have 16,384. */
+export const MAX_HIDDEN_SIZE = 32_768;
+/** JSON inside an `open` or `failed` frame. */
+export const MAX_FRAME_JSON_BYTES = 16 * 1024;
+/** Hops of a route; more stages than this never pay. */
+export const MAX_ROUTE_HOPS = 128;
+/** Prompt and answer of one request, in tokens. */
+export const MAX_SEQUENCE_TOKENS = 1024 * 1024;
+/** Stop token ids of one request. */
+export const MAX_STOP_TOKENS = 64;
+
+/** One signaling message; the largest honest one is an SDP offer of a few KiB. */
+export const MAX_SIGNALING_BYTES = 64 * 1024;
+/** The signaling socket is given up when the server does not answer `hello` in this time. */
+export const SIGNALING_CONNECT_TIMEOUT_MS = 10_000;
+/** From the wish for a link to an open data channel. */
+export const DIAL_TIMEOUT_MS = 15_000;
+/** A request without any sign from its route for this long has lost it. Generous: a slow tab's first prefill step counts. */
+export const STEP_TIMEOUT_MS = 60_000;
+/** A stage frees a sequence that nobody has fed for this long. */
+export const SEQUENCE_IDLE_TIMEOUT_MS = 120_000;
+
+/** Bytes of a safetensors header; the largest published checkpoints stay below 10 MiB. */
+export const MAX_SAFETENSORS_HEADER_BYTES = 64 * 1024 * 1024;
+/** Bytes of config.json, an index or a tokenizer file. */
+export const MAX_MODEL_JSON_BYTES = 128 * 1024 * 1024;
