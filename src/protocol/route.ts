@@ -46,6 +46,6 @@ export const routeSchema = v.object({
 });
 export type Route = v.InferOutput<typeof routeSchema>;
 
-function isContiguousFromZero(hops: readonly { layerStart: number; layerEnd: number }[]): boolean {
+function isContiguousFromZero(hops: Hop[]): boolean {
   return hops.every((hop, index) => hop.layerStart === (index === 0 ? 0 : hops[index - 1]?.layerEnd));
 }
