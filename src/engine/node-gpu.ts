@@ -1,0 +1,22 @@
+import { SkeinError } from '../protocol/errors.ts';
+
+/**
+ * The GPU of this machine in Node, through Dawn (npm package `webgpu`). Also installs the WebGPU globals
+ * (`GPUBufferUsage` and so on) that browsers have.
+ * The process lives as long as the returned object is reachable: https://issues.chromium.org/issues/387965810
+ * @param adapter part of an adapter's name, to choose among several.
+ * @throws SkeinError `no-adapter` when the package has no binary for this platform.
+ */
+export async function createNodeGpu(adapter?: string): Promise<GPU> {
+  try {
+    const { create, globals } = await import('webgpu');
+    Object.assign(globalThis, globals);
+    return create(adapter === undefined ? [] : [`adapter=${adapter}`]);
+  } catch (cause) {
+    throw new SkeinError(
+      'no-adapter',
+      `WebGPU for Node could not start on ${process.platform}-${process.arch}: ${String(cause)}`,
+      { cause },
+    );
+  }
+}

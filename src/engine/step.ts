@@ -1,0 +1,36 @@
+/**
+ * What every kernel of one forward pass knows, in one uniform buffer. A kernel's WGSL declares the leading fields it uses:
+ *
+ *     struct Step {
+ *       rows: u32,                // token rows in the batch
+ *       block_table_stride: u32,  // entries per sequence in `block_tables`
+ *       decode_rows: u32,         // rows attended by the split-K decode kernel
+ *       prefill_tiles: u32,       // query tiles attended by the prefill kernel
+ *       head_rows: u32,           // rows that go through the final norm and the head
+ *       sample_rows: u32,         // of those, rows that are sampled
+ *     }
+ *
+ * and the batch tables, each in one storage buffer:
+ *
+ *     row_info: array<vec2<u32>>       per row: sequence index, position
+ *     block_tables: array<u32>         [sequences, block_table_stride]
+ *     decode_info: array<vec2<u32>>    per decode row: row, number of keys it attends to (position + 1)
+ *     prefill_info: array<vec4<u32>>   per tile: first row, rows in the tile, sequence, position of the first row
+ *     head_info: array<u32>            per head row: row
+ */
+export interface StepShape {
+  readonly rows: number;
+  readonly blockTableStride: number;
+  readonly decodeRows: number;
+  readonly prefillTiles: number;
+  readonly headRows: number;
+  readonly sampleRows: number;
+}
+
+/** Bytes of the Step uniform: its 6 fields, rounded up to 16-byte alignment. */
+export const STEP_UNIFORM_BYTES = 32;
+
+/** Sequences adding fewer rows than this are attended row by row with the decode kernel; a prefill tile would be mostly empty. */
+export const PREFILL_MIN_ROWS = 8;
+/** Query rows of one prefill tile. All of a tile belong to one sequence. */
+export const PREFILL_TILE_ROWS = 16;
