@@ -34,3 +34,9 @@ export const STEP_UNIFORM_BYTES = 32;
 export const PREFILL_MIN_ROWS = 8;
 /** Query rows of one prefill tile. All of a tile belong to one sequence. */
 export const PREFILL_TILE_ROWS = 16;
+
+/** A kernel bound to the buffers of a slice, which knows its own grid. Encodes nothing when the step has no work for it. */
+export interface StepKernel {
+  readonly name: string;
+  encode(pass: GPUComputePassEncoder, step: StepShape): void;
+}
