@@ -49,6 +49,8 @@ export interface Slice {
   readonly hasHead: boolean;
   /** Blocks in the cache pool; a block holds `BLOCK_TOKENS` tokens of every layer of the slice. */
   readonly blockCount: number;
+  /** Positions a sequence may have. */
+  readonly contextLength: number;
   /** Rows one forward pass may have, over all its sequences. */
   readonly maxBatchRows: number;
   /** Sequences one forward pass may have. */
