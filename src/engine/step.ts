@@ -30,6 +30,20 @@ export interface StepShape {
 /** Bytes of the Step uniform: its 6 fields, rounded up to 16-byte alignment. */
 export const STEP_UNIFORM_BYTES = 32;
 
+/** The Step uniform as the kernels read it. */
+export function encodeStep(step: StepShape): Uint32Array<ArrayBuffer> {
+  const words = new Uint32Array(STEP_UNIFORM_BYTES / Uint32Array.BYTES_PER_ELEMENT);
+  words.set([
+    step.rows,
+    step.blockTableStride,
+    step.decodeRows,
+    step.prefillTiles,
+    step.headRows,
+    step.sampleRows,
+  ]);
+  return words;
+}
+
 /** Sequences adding fewer rows than this are attended row by row with the decode kernel; a prefill tile would be mostly empty. */
 export const PREFILL_MIN_ROWS = 8;
 /** Query rows of one prefill tile. All of a tile belong to one sequence. */
