@@ -60,11 +60,11 @@ export type StageOutput =
 
 /**
  * The port between frames and an engine: the mesh feeds it, the executor implements it.
- * All outputs of one forward pass arrive in one `onStep` call, and the next pass waits for its promise, so a
- * slow link slows the stage instead of filling memory.
+ * All outputs of one forward pass arrive in one `onStep` call. At most one further pass runs before its promise is
+ * done, so a slow link slows the stage instead of filling memory.
  */
 export interface StageExecutor {
-  /** Called once, before the first `push`. */
+  /** Set by the one user of the executor before the first `push`. Must not reject. */
   onStep: (outputs: readonly StageOutput[]) => Promise<void>;
   /** Reserves the cache for the whole sequence. @throws SkeinError `busy` when the cache has no room for it. */
   open(request: OpenRequest): void;

@@ -1,0 +1,192 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Executor } from '../../../src/engine/executor.ts';
+import { SkeinError } from '../../../src/protocol/errors.ts';
+import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
+import { GREEDY } from '../../../src/protocol/stage.ts';
+import type { OpenRequest, StageOutput } from '../../../src/protocol/stage.ts';
+import { hashTokens, RecordingSlice } from './recording-slice.ts';
+
+const peer = 'a'.repeat(32) as PeerId;
+
+function requestId(index: number): RequestId {
+  return index.toString(16).padStart(16, '0') as RequestId;
+}
+
+function openRequest(id: RequestId, promptTokens: number, maxTokens: number): OpenRequest {
+  const hops = [{ peer, layerStart: 0, layerEnd: 1 }];
+  return {
+    route: { requestId: id, epoch: 0, model: 'm' as ModelId, hops },
+    requester: peer,
+    promptTokens,
+    maxTokens,
+    stopTokenIds: [],
+    sampling: GREEDY,
+  };
+}
+
+/** Feeds every sampled token back, as the ring does, until each request has its tokens. */
+function runRing(
+  executor: Executor,
+  prompts: ReadonlyMap<RequestId, readonly number[]>,
+  maxTokens: number,
+  failures: StageOutput[] = [],
+): Promise<Map<RequestId, number[]>> {
+  const answers = new Map(Array.from(prompts.keys(), (id) => [id, [] as number[]]));
+  return new Promise((resolve) => {
+    let running = prompts.size;
+    const end = (id: RequestId): void => {
+      executor.close(id);
+      if (--running === 0) resolve(answers);
+    };
+    executor.onStep = (outputs) => {
+      for (const output of outputs) {
+        if (output.kind === 'token') {
+          const answer = answers.get(output.requestId) ?? [];
+          answer.push(output.tokenId);
+          if (answer.length === maxTokens) end(output.requestId);
+          else
+            executor.push(output.requestId, output.position, {
+              kind: 'tokens',
+              tokenIds: Uint32Array.of(output.tokenId),
+            });
+        } else {
+          failures.push(output);
+          end(output.requestId);
+        }
+      }
+      return Promise.resolve();
+    };
+    for (const [id, prompt] of prompts) {
+      executor.open(openRequest(id, prompt.length, maxTokens));
+      executor.push(id, 0, { kind: 'tokens', tokenIds: Uint32Array.from(prompt) });
+    }
+  });
+}
+
+function expectedAnswer(prompt: readonly number[], maxTokens: number): number[] {
+  const ids = [...prompt];
+  for (let step = 0; step < maxTokens; step++) ids.push(hashTokens(ids));
+  return ids.slice(prompt.length);
+}
+
+describe('Executor', () => {
+  it('gives every request the answer it has alone, whatever the company and the chunking', async () => {
+    const prompts = fc.array(fc.array(fc.nat(1000), { minLength: 1, maxLength: 90 }), {
+      minLength: 1,
+      maxLength: 9,
+    });
+    await fc.assert(
+      fc.asyncProperty(prompts, fc.constantFrom(1, 7, 16, 64), async (texts, prefillChunkRows) => {
+        const slice = new RecordingSlice(80);
+        const executor = new Executor(slice, { prefillChunkRows });
+        const requests = new Map(texts.map((prompt, index) => [requestId(index), prompt]));
+        const answers = await runRing(executor, requests, 5);
+        for (const [id, prompt] of requests) expect(answers.get(id)).toEqual(expectedAnswer(prompt, 5));
+        for (const { sequences } of slice.batches) {
+          const rows = sequences.reduce((sum, { rowCount }) => sum + rowCount, 0);
+          expect(rows).toBeLessThanOrEqual(slice.maxBatchRows);
+          expect(sequences.length).toBeLessThanOrEqual(slice.maxBatchSequences);
+        }
+        expect(executor.stats.activeSequences).toBe(0);
+        executor.open(openRequest(requestId(99), 500, 12));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('mixes a decode token and a prefill chunk in one pass', async () => {
+    const slice = new RecordingSlice(64);
+    const prompts = new Map([
+      [requestId(1), [5]],
+      [requestId(2), Array.from({ length: 60 }, (_, index) => index)],
+    ]);
+    await runRing(new Executor(slice, { prefillChunkRows: 8 }), prompts, 4);
+    const mixed = slice.batches.filter(
+      ({ sequences }) =>
+        sequences.some(({ rowCount }) => rowCount === 1) && sequences.some(({ rowCount }) => rowCount === 8),
+    );
+    expect(mixed.length).toBeGreaterThan(0);
+  });
+
+  it('says busy when the cache is full and takes the request once another ends', () => {
+    const executor = new Executor(new RecordingSlice(4));
+    executor.open(openRequest(requestId(1), 40, 8));
+    expect(() => executor.open(openRequest(requestId(2), 40, 8))).toThrow(
+      expect.objectContaining({ code: 'busy' }),
+    );
+    executor.close(requestId(1));
+    executor.open(openRequest(requestId(2), 40, 8));
+  });
+
+  it('refuses what can never fit, and says the limit', () => {
+    const executor = new Executor(new RecordingSlice(4));
+    expect(() => executor.open(openRequest(requestId(1), 60, 5))).toThrow(/64 this stage holds/);
+    const wide = new Executor(new RecordingSlice(100));
+    expect(() => wide.open(openRequest(requestId(1), 500, 13))).toThrow(/512 this stage holds/);
+  });
+
+  it.each([
+    ['a gap', 3, Uint32Array.of(1)],
+    ['no rows', 0, new Uint32Array(0)],
+    ['rows past the reservation', 0, new Uint32Array(7)],
+  ])('refuses %s', (_, position, tokenIds) => {
+    const executor = new Executor(new RecordingSlice(8));
+    executor.open(openRequest(requestId(1), 4, 2));
+    expect(() => executor.push(requestId(1), position, { kind: 'tokens', tokenIds })).toThrow(
+      expect.objectContaining({ code: 'bad-frame' }),
+    );
+  });
+
+  it('refuses unknown requests, a second open, and activations where tokens belong', () => {
+    const executor = new Executor(new RecordingSlice(8));
+    const badFrame = expect.objectContaining({ code: 'bad-frame' }) as unknown;
+    expect(() => executor.push(requestId(1), 0, { kind: 'tokens', tokenIds: Uint32Array.of(1) })).toThrow(
+      badFrame,
+    );
+    executor.open(openRequest(requestId(1), 4, 2));
+    expect(() => executor.open(openRequest(requestId(1), 4, 2))).toThrow(badFrame);
+    expect(() =>
+      executor.push(requestId(1), 0, { kind: 'activations', rows: 1, values: new Float32Array(4) }),
+    ).toThrow(badFrame);
+  });
+
+  it('fails the requests of a broken pass and goes on with others', async () => {
+    const slice = new RecordingSlice(16);
+    const executor = new Executor(slice);
+    slice.failNext = new Error('boom');
+    const failures: StageOutput[] = [];
+    await runRing(executor, new Map([[requestId(1), [1, 2]]]), 3, failures);
+    expect(failures).toEqual([expect.objectContaining({ kind: 'failed', requestId: requestId(1) })]);
+    const answers = await runRing(executor, new Map([[requestId(2), [1, 2]]]), 3);
+    expect(answers.get(requestId(2))).toEqual(expectedAnswer([1, 2], 3));
+  });
+
+  it('takes no more requests once the device is lost', async () => {
+    const slice = new RecordingSlice(16);
+    const executor = new Executor(slice);
+    slice.failNext = new SkeinError('device-lost', 'gone');
+    await runRing(executor, new Map([[requestId(1), [1]]]), 3);
+    expect(() => executor.open(openRequest(requestId(2), 1, 1))).toThrow(/gone/);
+  });
+
+  it('drops the result of a request closed while the GPU computed it', async () => {
+    const executor = new Executor(new RecordingSlice(16));
+    const outputs: StageOutput[] = [];
+    const secondAnswered = new Promise<void>((resolve) => {
+      executor.onStep = (step) => {
+        outputs.push(...step);
+        if (step.some((output) => output.requestId === requestId(2))) resolve();
+        return Promise.resolve();
+      };
+    });
+    for (const id of [requestId(1), requestId(2)]) {
+      executor.open(openRequest(id, 1, 3));
+      executor.push(id, 0, { kind: 'tokens', tokenIds: Uint32Array.of(1) });
+      if (id === requestId(1)) executor.close(id);
+    }
+    await secondAnswered;
+    expect(executor.stats.rowsComputed).toBe(2);
+    expect(outputs.map((output) => output.requestId)).toEqual([requestId(2)]);
+  });
+});
