@@ -95,6 +95,21 @@ describe('Executor', () => {
     );
   });
 
+  it('samples at the end of the prompt even when later rows came with it', async () => {
+    const executor = new Executor(new RecordingSlice(8));
+    const positions = await new Promise<number[]>((resolve) => {
+      const sampled: number[] = [];
+      executor.onStep = (outputs) => {
+        sampled.push(...outputs.flatMap((output) => (output.kind === 'token' ? [output.position] : [])));
+        if (sampled.at(-1) === 5) resolve(sampled);
+        return Promise.resolve();
+      };
+      executor.open(openRequest(requestId(1), 3, 4));
+      executor.push(requestId(1), 0, { kind: 'tokens', tokenIds: Uint32Array.of(1, 2, 3, 4, 5) });
+    });
+    expect(positions).toEqual([3, 4, 5]);
+  });
+
   it('mixes a decode token and a prefill chunk in one pass', async () => {
     const slice = new RecordingSlice(64);
     const prompts = new Map([
