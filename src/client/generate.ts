@@ -1,0 +1,161 @@
+import { SkeinError } from '../protocol/errors.ts';
+import { newRequestId } from '../protocol/ids.ts';
+import type { ModelId, PeerId, RequestId } from '../protocol/ids.ts';
+import type { Route } from '../protocol/route.ts';
+import type { SamplingParams } from '../protocol/stage.ts';
+import type { FrameTransport } from '../protocol/transport.ts';
+import { startRoute } from '../mesh/route-session.ts';
+import type { ChatMessage, Tokenizer } from '../tokenizer/tokenizer.ts';
+import { AnswerText } from './answer-text.ts';
+import { nextAttempt } from './retry.ts';
+import type { RetryState } from './retry.ts';
+
+export type Prompt =
+  | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] }
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'ids'; readonly ids: readonly number[] };
+
+export interface GenerateRequest {
+  readonly model: ModelId;
+  readonly prompt: Prompt;
+  /** Tokens of the answer, at most. */
+  readonly maxTokens: number;
+  readonly sampling: SamplingParams;
+  /** The answer ends before the first of these. */
+  readonly stopStrings?: readonly string[];
+}
+
+/** What a generation needs of the world. No GPU and no WebRTC: those are behind the transport. */
+export interface GenerateDeps {
+  readonly transport: FrameTransport;
+  readonly tokenizer: Tokenizer;
+  /** Asks the scheduler. @throws SkeinError `no-route` or `busy`. */
+  requestRoute(
+    query: { model: ModelId; requestId: RequestId; epoch: number; exclude: readonly PeerId[] },
+    signal: AbortSignal,
+  ): Promise<Route>;
+  /** Tells the scheduler that the route is free again. */
+  endRoute(requestId: RequestId): void;
+  /** Milliseconds, monotonic. */
+  readonly now: () => number;
+  /** Resolves after the time, rejects on abort. */
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+export type GenerateEvent =
+  /** The tabs that compute the answer from here on; again after every re-route. */
+  | { readonly type: 'route'; readonly route: Route }
+  /** Nothing can happen now; tried again after `delayMs`. */
+  | { readonly type: 'waiting'; readonly error: SkeinError; readonly delayMs: number }
+  /** `text` is what may be shown: empty while a character or a stop string is incomplete. */
+  | {
+      readonly type: 'token';
+      readonly tokenId: number;
+      readonly logProbability: number;
+      readonly text: string;
+    }
+  | { readonly type: 'done'; readonly result: GenerateResult };
+
+export interface GenerateResult {
+  readonly text: string;
+  /** Every sampled token, a final stop token included. */
+  readonly tokenIds: readonly number[];
+  readonly promptTokens: number;
+  /** `stop`: a stop token or a stop string; `length`: `maxTokens` were reached. */
+  readonly finishReason: 'stop' | 'length';
+  readonly timeToFirstTokenMs: number;
+  /** Decode speed: tokens after the first, over the time they took. Null for an answer of one token. */
+  readonly tokensPerSecond: number | null;
+}
+
+/**
+ * The walk of a prompt: text → ids → a route → tokens from the last stage → text.
+ * The requester holds every token so far, so when a hop dies it takes another route and goes on where it was.
+ * @throws SkeinError when it cannot: `no-route`, `bad-argument`, `aborted`, …; never hangs without a sign for long.
+ */
+export async function* generate(
+  request: GenerateRequest,
+  deps: GenerateDeps,
+  signal: AbortSignal = new AbortController().signal,
+): AsyncGenerator<GenerateEvent, void, void> {
+  const { tokenizer, now } = deps;
+  const promptIds = encodePrompt(request.prompt, tokenizer);
+  if (promptIds.length === 0) throw new SkeinError('bad-argument', 'The prompt is empty. Write something.');
+  const stopTokenIds = tokenizer.stopTokenIds;
+  const answer = new AnswerText(tokenizer, request.stopStrings ?? []);
+  const tokenIds: number[] = [];
+  const requestId = newRequestId();
+  const startedAt = now();
+  let firstTokenAt = startedAt;
+  let finishReason: 'stop' | 'length' | null = null;
+  let retry: RetryState = { epoch: 0, exclude: [], failures: 0 };
+
+  try {
+    while (finishReason === null) {
+      let route: Route | null = null;
+      try {
+        const { epoch, exclude } = retry;
+        route = await deps.requestRoute({ model: request.model, requestId, epoch, exclude }, signal);
+        yield { type: 'route', route };
+        const soFar = [...promptIds, ...tokenIds];
+        const tokens = startRoute({
+          transport: deps.transport,
+          request: {
+            route,
+            requester: deps.transport.self,
+            promptTokens: soFar.length,
+            maxTokens: request.maxTokens - tokenIds.length,
+            stopTokenIds: [...stopTokenIds],
+            sampling: request.sampling,
+          },
+          promptTokenIds: Uint32Array.from(soFar),
+          signal,
+        });
+        for await (const { tokenId, logProbability } of tokens) {
+          if (tokenIds.length === 0) firstTokenAt = now();
+          tokenIds.push(tokenId);
+          retry = { ...retry, failures: 0 };
+          const isStopToken = stopTokenIds.includes(tokenId);
+          const text = isStopToken ? '' : answer.push(tokenId);
+          if (isStopToken || answer.stopped) finishReason = 'stop';
+          else if (tokenIds.length === request.maxTokens) finishReason = 'length';
+          yield { type: 'token', tokenId, logProbability, text: finishReason ? text + answer.flush() : text };
+          if (finishReason !== null) break;
+        }
+      } catch (thrown) {
+        const error = SkeinError.from(thrown);
+        const attempt = nextAttempt(retry, error, route);
+        if (attempt === null) throw error;
+        retry = attempt.state;
+        yield { type: 'waiting', error, delayMs: attempt.delayMs };
+        await deps.sleep(attempt.delayMs, signal);
+      }
+    }
+  } finally {
+    deps.endRoute(requestId);
+  }
+
+  const decodeMs = now() - firstTokenAt;
+  yield {
+    type: 'done',
+    result: {
+      text: answer.text,
+      tokenIds,
+      promptTokens: promptIds.length,
+      finishReason,
+      timeToFirstTokenMs: firstTokenAt - startedAt,
+      tokensPerSecond: tokenIds.length > 1 ? ((tokenIds.length - 1) / decodeMs) * 1000 : null,
+    },
+  };
+}
+
+function encodePrompt(prompt: Prompt, tokenizer: Tokenizer): readonly number[] {
+  switch (prompt.kind) {
+    case 'chat':
+      return tokenizer.encode(tokenizer.renderChat(prompt.messages));
+    case 'text':
+      return tokenizer.encode(prompt.text);
+    case 'ids':
+      return prompt.ids;
+  }
+}
