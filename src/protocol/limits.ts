@@ -39,6 +39,12 @@ export const STEP_TIMEOUT_MS = 60_000;
 /** A stage frees a sequence that nobody has fed for this long. */
 export const SEQUENCE_IDLE_TIMEOUT_MS = 120_000;
 
+/**
+ * Tokens of key-value cache a stage allocates, over all its requests: a few conversations at once. Placement counts it
+ * beside the weights. Less, and a full stage answers `busy`; more, and small peers hold fewer layers.
+ */
+export const CACHE_RESERVE_TOKENS = 2048;
+
 /** Bytes of a safetensors header; the largest published checkpoints stay below 10 MiB. */
 export const MAX_SAFETENSORS_HEADER_BYTES = 64 * 1024 * 1024;
 /** Bytes of config.json, an index or a tokenizer file. */

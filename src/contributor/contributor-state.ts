@@ -1,0 +1,48 @@
+import type { SkeinError } from '../protocol/errors.ts';
+import type { ModelId } from '../protocol/ids.ts';
+import type { Capability } from '../protocol/signaling.ts';
+
+/** The layers `[layerStart, layerEnd)` of a model with `layerCount` layers. */
+export interface AssignedSlice {
+  readonly model: ModelId;
+  readonly layerStart: number;
+  readonly layerEnd: number;
+  readonly layerCount: number;
+}
+
+/** What a serving stage did and does. */
+export interface StageStats {
+  /** Requests that hold cache here now. */
+  readonly activeSequences: number;
+  /** Token rows computed since the slice was loaded, prompts included. */
+  readonly tokens: number;
+  /** Over the last seconds. */
+  readonly tokensPerSecond: number;
+  /** 0 to 1: the share of the last seconds the device was computing. */
+  readonly busyShare: number;
+}
+
+export const NO_STATS: StageStats = { activeSequences: 0, tokens: 0, tokensPerSecond: 0, busyShare: 0 };
+
+/** A contributor's life. Only `idle` and `failed` use no GPU. */
+export type ContributorState =
+  | { readonly phase: 'idle' }
+  | { readonly phase: 'measuring' }
+  | { readonly phase: 'waiting'; readonly capability: Capability; readonly waitingFor: 'server' | 'work' }
+  | {
+      readonly phase: 'loading';
+      readonly capability: Capability;
+      readonly slice: AssignedSlice;
+      readonly loadedBytes: number;
+      /** 0 until the sizes are known. */
+      readonly totalBytes: number;
+    }
+  | {
+      readonly phase: 'serving';
+      readonly capability: Capability;
+      readonly slice: AssignedSlice;
+      readonly stats: StageStats;
+    }
+  /** Answers under way are being finished; no new ones come. */
+  | { readonly phase: 'stopping'; readonly activeSequences: number }
+  | { readonly phase: 'failed'; readonly error: SkeinError };

@@ -1,0 +1,39 @@
+import type { SkeinError } from '../protocol/errors.ts';
+import type { Capability, ModelCard } from '../protocol/signaling.ts';
+import type { FrameTransport } from '../protocol/transport.ts';
+import type { StageStats } from './contributor-state.ts';
+
+export interface MeasureOptions {
+  /** Upper bound on what the tab will allocate for weights and cache. */
+  readonly memoryLimitBytes: number;
+  readonly signal: AbortSignal;
+}
+
+export interface LoadOptions {
+  readonly model: ModelCard;
+  readonly layerStart: number;
+  readonly layerEnd: number;
+  /** Carries the frames of the stage once it serves. */
+  readonly transport: FrameTransport;
+  readonly signal: AbortSignal;
+  readonly onProgress: (loadedBytes: number, totalBytes: number) => void;
+  /** Called about once a second while the stage serves. */
+  readonly onStats: (stats: StageStats) => void;
+}
+
+/** Where a contributor's GPU work happens. Nothing touches the GPU before `measure`. */
+export interface EngineHost {
+  /** Resolves, with the reason, when the device or its worker is gone for good. Never rejects. */
+  readonly lost: Promise<SkeinError>;
+  /** @throws SkeinError `no-adapter`, `timeout`, `aborted`. */
+  measure(options: MeasureOptions): Promise<Capability>;
+  /**
+   * Frees the present stage, loads this one and serves it. Resolves when it answers frames.
+   * @throws SkeinError `model-missing`, `model-corrupt`, `model-unsupported`, `out-of-memory`, `device-lost`, `aborted`.
+   */
+  load(options: LoadOptions): Promise<void>;
+  /** Frees the present stage, if any; the device stays. */
+  unload(): void;
+  /** Frees everything. Idempotent; what is under way is rejected with `aborted`. */
+  dispose(): void;
+}

@@ -1,0 +1,21 @@
+import type { PeerId } from '../protocol/ids.ts';
+import type { ClientMessage, ModelCard, ServerMessage } from '../protocol/signaling.ts';
+import type { FrameTransport } from '../protocol/transport.ts';
+
+/** What this module needs of a connection to the server. */
+export interface SessionSignaling {
+  send(message: ClientMessage): void;
+  /** @returns a function that stops listening. */
+  on<Type extends ServerMessage['type']>(
+    type: Type,
+    listener: (message: Extract<ServerMessage, { type: Type }>) => void,
+  ): () => void;
+}
+
+/** One stay on the mesh, from `welcome` to a lost connection. A reconnected tab is a new peer with a new session. */
+export interface MeshSession<Signaling extends SessionSignaling = SessionSignaling> {
+  readonly self: PeerId;
+  readonly models: readonly ModelCard[];
+  readonly signaling: Signaling;
+  readonly transport: FrameTransport;
+}

@@ -1,0 +1,84 @@
+import { SkeinError } from '../protocol/errors.ts';
+import type { PeerId } from '../protocol/ids.ts';
+import type { FrameTransport } from '../protocol/transport.ts';
+import type { PortDelivery, PortSend } from './worker-messages.ts';
+
+interface PendingSend {
+  readonly resolve: () => void;
+  readonly reject: (error: SkeinError) => void;
+}
+
+/**
+ * The worker's end of the page's transport: data channels live in the page, the engine in a worker.
+ * `send` resolves when the page's `send` did, so back-pressure reaches the engine.
+ */
+export class PortTransport implements FrameTransport {
+  readonly self: PeerId;
+  readonly #port: MessagePort;
+  readonly #pending = new Map<number, PendingSend>();
+  readonly #frameListeners = new Set<(from: PeerId, frame: Uint8Array<ArrayBuffer>) => void>();
+  readonly #lostListeners = new Set<(peer: PeerId) => void>();
+  #nextId = 0;
+  #isClosed = false;
+
+  constructor(self: PeerId, port: MessagePort) {
+    this.self = self;
+    this.#port = port;
+    port.onmessage = (event: MessageEvent<PortDelivery>) => this.#receive(event.data);
+  }
+
+  send(to: PeerId, frame: Uint8Array<ArrayBuffer>): Promise<void> {
+    if (this.#isClosed) return Promise.reject(closedError());
+    const id = this.#nextId++;
+    // The sender may use its bytes again, and a view must not drag a larger buffer along: transfer a copy.
+    const bytes = frame.slice();
+    const message: PortSend = { type: 'send', id, to, bytes };
+    this.#port.postMessage(message, [bytes.buffer]);
+    return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+  }
+
+  onFrame(listener: (from: PeerId, frame: Uint8Array<ArrayBuffer>) => void): () => void {
+    this.#frameListeners.add(listener);
+    return () => void this.#frameListeners.delete(listener);
+  }
+
+  onPeerLost(listener: (peer: PeerId) => void): () => void {
+    this.#lostListeners.add(listener);
+    return () => void this.#lostListeners.delete(listener);
+  }
+
+  /** Rejects every send under way. Idempotent. */
+  dispose(): void {
+    this.#isClosed = true;
+    this.#port.close();
+    for (const { reject } of this.#pending.values()) reject(closedError());
+    this.#pending.clear();
+  }
+
+  #receive(message: PortDelivery): void {
+    switch (message.type) {
+      case 'frame':
+        for (const listener of [...this.#frameListeners]) listener(message.from, message.bytes);
+        break;
+      case 'peer-lost':
+        for (const listener of [...this.#lostListeners]) listener(message.peer);
+        break;
+      case 'sent':
+        this.#settle(message.id)?.resolve();
+        break;
+      case 'send-failed':
+        this.#settle(message.id)?.reject(SkeinError.fromShape(message.error));
+        break;
+    }
+  }
+
+  #settle(id: number): PendingSend | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    return pending;
+  }
+}
+
+function closedError(): SkeinError {
+  return new SkeinError('aborted', 'The stage was stopped before its frame was sent.');
+}

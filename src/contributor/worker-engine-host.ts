@@ -1,0 +1,146 @@
+import { SkeinError } from '../protocol/errors.ts';
+import { CACHE_RESERVE_TOKENS } from '../protocol/limits.ts';
+import type { Capability } from '../protocol/signaling.ts';
+import type { EngineHost, LoadOptions, MeasureOptions } from './engine-host.ts';
+import { bridgeTransport } from './port-bridge.ts';
+import type { WorkerCommand, WorkerEvent } from './worker-messages.ts';
+
+/** Compiling and timing two kernels takes seconds even on a software GPU. */
+const MEASURE_TIMEOUT_MS = 120_000;
+
+/** The part of `Worker` that is used, so that a test can put two ends of a channel here. */
+export interface EnginePort {
+  postMessage(command: WorkerCommand, transfer?: Transferable[]): void;
+  onmessage: ((event: MessageEvent<WorkerEvent>) => void) | null;
+  onerror: ((event: ErrorEvent) => void) | null;
+  terminate(): void;
+}
+
+interface Waiting {
+  readonly onEvent: (event: WorkerEvent & { readonly operation: number }) => void;
+  readonly reject: (error: SkeinError) => void;
+}
+
+export function startEngineWorker(): EnginePort {
+  return new Worker(new URL('./engine-worker.ts', import.meta.url), { type: 'module', name: 'skein-engine' });
+}
+
+/** Runs the engine in a dedicated worker, so that the page never waits for the GPU. The page only forwards frames. */
+export class WorkerEngineHost implements EngineHost {
+  readonly lost: Promise<SkeinError>;
+  readonly #worker: EnginePort;
+  /** Relative model URLs are relative to this. */
+  readonly #baseUrl: string;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextOperation = 0;
+  #stopBridge: () => void = () => undefined;
+  #isDisposed = false;
+
+  constructor(baseUrl: string, worker: EnginePort = startEngineWorker()) {
+    this.#baseUrl = baseUrl;
+    this.#worker = worker;
+    this.lost = new Promise((resolve) => {
+      worker.onmessage = ({ data }) => {
+        if (data.type === 'lost') resolve(SkeinError.fromShape(data.error));
+        else this.#waiting.get(data.operation)?.onEvent(data);
+      };
+      worker.onerror = (event) => {
+        const reason = event.message || 'its script could not be loaded';
+        resolve(new SkeinError('internal', `The engine worker failed: ${reason}. Reload the page.`));
+      };
+    });
+  }
+
+  measure({ memoryLimitBytes, signal }: MeasureOptions): Promise<Capability> {
+    const timeout = AbortSignal.timeout(MEASURE_TIMEOUT_MS);
+    return this.#operate<Capability>({
+      signal: AbortSignal.any([signal, timeout]),
+      abortError: () =>
+        timeout.aborted && !signal.aborted
+          ? new SkeinError(
+              'timeout',
+              `Measuring the GPU took more than ${MEASURE_TIMEOUT_MS / 1000} s. Close what else uses it and start again.`,
+            )
+          : abortedError(),
+      start: (operation) => this.#worker.postMessage({ type: 'measure', operation, memoryLimitBytes }),
+      onEvent: (event, resolve) => {
+        if (event.type === 'measured') resolve(event.capability);
+      },
+    });
+  }
+
+  load({ model, layerStart, layerEnd, transport, signal, onProgress, onStats }: LoadOptions): Promise<void> {
+    const { port1: pagePort, port2: frames } = new MessageChannel();
+    this.#stopBridge();
+    this.#stopBridge = bridgeTransport(transport, pagePort);
+    const request = {
+      modelUrl: new URL(model.url, this.#baseUrl).href,
+      model: model.id,
+      layerStart,
+      layerEnd,
+      self: transport.self,
+      cacheTokens: CACHE_RESERVE_TOKENS,
+    };
+    return this.#operate<undefined>({
+      signal,
+      abortError: abortedError,
+      start: (operation) => this.#worker.postMessage({ type: 'load', operation, request, frames }, [frames]),
+      onEvent: (event, resolve) => {
+        if (event.type === 'progress') onProgress(event.loadedBytes, event.totalBytes);
+        else if (event.type === 'stats') onStats(event.stats);
+        else if (event.type === 'loaded') resolve(undefined);
+      },
+    });
+  }
+
+  unload(): void {
+    this.#stopBridge();
+    this.#worker.postMessage({ type: 'unload' });
+  }
+
+  dispose(): void {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    this.#stopBridge();
+    // The device goes with its worker.
+    this.#worker.terminate();
+    for (const { reject } of this.#waiting.values()) reject(abortedError());
+    this.#waiting.clear();
+  }
+
+  #operate<Result>(operation: {
+    readonly signal: AbortSignal;
+    readonly abortError: () => SkeinError;
+    readonly start: (id: number) => void;
+    readonly onEvent: (event: WorkerEvent, resolve: (result: Result) => void) => void;
+  }): Promise<Result> {
+    const { signal, abortError, start, onEvent } = operation;
+    if (this.#isDisposed || signal.aborted) return Promise.reject(abortError());
+    // A newer operation ends every older one in the worker: what those still say is not listened to.
+    for (const { reject } of this.#waiting.values()) reject(abortedError());
+    this.#waiting.clear();
+    const id = this.#nextOperation++;
+    return new Promise((resolve, reject) => {
+      const cancel = () => {
+        this.#waiting.delete(id);
+        if (!this.#isDisposed) this.#worker.postMessage({ type: 'cancel', operation: id });
+        reject(abortError());
+      };
+      signal.addEventListener('abort', cancel, { once: true });
+      this.#waiting.set(id, {
+        reject,
+        onEvent: (event) => {
+          if (event.type === 'failed') reject(SkeinError.fromShape(event.error));
+          onEvent(event, (result) => {
+            resolve(result);
+          });
+        },
+      });
+      start(id);
+    });
+  }
+}
+
+function abortedError(): SkeinError {
+  return new SkeinError('aborted', 'The engine stopped before it was done.');
+}

@@ -1,0 +1,59 @@
+import type { ErrorShape } from '../protocol/errors.ts';
+import type { PeerId } from '../protocol/ids.ts';
+import type { Capability } from '../protocol/signaling.ts';
+import type { StageStats } from './contributor-state.ts';
+
+/** Which slice the worker loads, and from where. */
+export interface StageRequest {
+  /** Absolute URL of the model folder. */
+  readonly modelUrl: string;
+  readonly model: string;
+  readonly layerStart: number;
+  readonly layerEnd: number;
+  readonly self: PeerId;
+  /** Tokens the cache holds, over all sequences. */
+  readonly cacheTokens: number;
+}
+
+/** Page → engine worker. `operation` names what is answered or cancelled; it is never used twice. */
+export type WorkerCommand =
+  | { readonly type: 'measure'; readonly operation: number; readonly memoryLimitBytes: number }
+  /** `frames` is the worker's end of a `TransportPortMessage` channel; it is transferred. */
+  | {
+      readonly type: 'load';
+      readonly operation: number;
+      readonly request: StageRequest;
+      readonly frames: MessagePort;
+    }
+  | { readonly type: 'cancel'; readonly operation: number }
+  | { readonly type: 'unload' };
+
+/** Engine worker → page. Every `measure` and `load` ends in `measured`, `loaded` or `failed`. */
+export type WorkerEvent =
+  | { readonly type: 'measured'; readonly operation: number; readonly capability: Capability }
+  | {
+      readonly type: 'progress';
+      readonly operation: number;
+      readonly loadedBytes: number;
+      readonly totalBytes: number;
+    }
+  | { readonly type: 'loaded'; readonly operation: number }
+  | { readonly type: 'stats'; readonly operation: number; readonly stats: StageStats }
+  | { readonly type: 'failed'; readonly operation: number; readonly error: ErrorShape }
+  | { readonly type: 'lost'; readonly error: ErrorShape };
+
+/** A worker → page message of a frame port. `bytes` is transferred. */
+export interface PortSend {
+  readonly type: 'send';
+  readonly id: number;
+  readonly to: PeerId;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** Page → worker messages of a frame port. `bytes` is transferred. */
+export type PortDelivery =
+  | { readonly type: 'frame'; readonly from: PeerId; readonly bytes: Uint8Array<ArrayBuffer> }
+  | { readonly type: 'peer-lost'; readonly peer: PeerId }
+  /** The transport's own `send` resolved, or failed: this is the worker's back-pressure. */
+  | { readonly type: 'sent'; readonly id: number }
+  | { readonly type: 'send-failed'; readonly id: number; readonly error: ErrorShape };

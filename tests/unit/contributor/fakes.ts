@@ -1,0 +1,121 @@
+import type { EngineHost, LoadOptions, MeasureOptions } from '../../../src/contributor/engine-host.ts';
+import type { MeshSession } from '../../../src/contributor/mesh-session.ts';
+import type { SkeinError } from '../../../src/protocol/errors.ts';
+import type { ModelId, PeerId } from '../../../src/protocol/ids.ts';
+import type { Capability, ClientMessage, ModelCard, ServerMessage } from '../../../src/protocol/signaling.ts';
+import type { FrameTransport } from '../../../src/protocol/transport.ts';
+
+export const CAPABILITY: Capability = {
+  memoryBytes: 2e9,
+  matvecBytesPerSecond: 1e10,
+  matmulFlopsPerSecond: 1e11,
+  adapter: 'Test GPU',
+};
+
+export const TINY: ModelCard = {
+  id: 'skein-tiny' as ModelId,
+  url: '/models/skein-tiny/',
+  layerCount: 8,
+  contextLength: 2048,
+  bytesPerLayer: 1e6,
+  embeddingBytes: 1e6,
+  headBytes: 1e6,
+  cacheBytesPerTokenPerLayer: 1024,
+};
+
+export interface Deferred<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export function deferred<T>(): Deferred<T> {
+  let resolve: (value: T) => void = () => undefined;
+  let reject: (error: unknown) => void = () => undefined;
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  return { promise, resolve, reject };
+}
+
+/** Lets every promise callback that can run now run. */
+export function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+export function peerId(seed: string): PeerId {
+  return seed.repeat(32).slice(0, 32) as PeerId;
+}
+
+export class FakeHost implements EngineHost {
+  readonly loss = deferred<SkeinError>();
+  readonly measuring = deferred<Capability>();
+  readonly loads: { readonly options: LoadOptions; readonly done: Deferred<void> }[] = [];
+  memoryLimitBytes = 0;
+  unloads = 0;
+  isDisposed = false;
+
+  get lost(): Promise<SkeinError> {
+    return this.loss.promise;
+  }
+
+  get lastLoad(): { readonly options: LoadOptions; readonly done: Deferred<void> } {
+    const load = this.loads.at(-1);
+    if (load === undefined) throw new Error('nothing was loaded');
+    return load;
+  }
+
+  measure({ memoryLimitBytes }: MeasureOptions): Promise<Capability> {
+    this.memoryLimitBytes = memoryLimitBytes;
+    return this.measuring.promise;
+  }
+
+  load(options: LoadOptions): Promise<void> {
+    const done = deferred<void>();
+    this.loads.push({ options, done });
+    return done.promise;
+  }
+
+  unload(): void {
+    this.unloads += 1;
+  }
+
+  dispose(): void {
+    this.isDisposed = true;
+  }
+}
+
+type Listener = (message: ServerMessage) => void;
+
+export class FakeSession implements MeshSession {
+  readonly self: PeerId;
+  readonly models = [TINY];
+  readonly sent: ClientMessage[] = [];
+  readonly transport: FrameTransport;
+  readonly #listeners = new Map<string, Set<Listener>>();
+
+  constructor(seed: string) {
+    this.self = peerId(seed);
+    this.transport = {
+      self: this.self,
+      send: () => Promise.resolve(),
+      onFrame: () => () => undefined,
+      onPeerLost: () => () => undefined,
+    };
+  }
+
+  readonly signaling: MeshSession['signaling'] = {
+    send: (message) => void this.sent.push(message),
+    on: (type, listener) => {
+      const listeners = this.#listeners.get(type) ?? new Set();
+      this.#listeners.set(type, listeners);
+      listeners.add(listener as Listener);
+      return () => void listeners.delete(listener as Listener);
+    },
+  };
+
+  deliver(message: ServerMessage): void {
+    for (const listener of [...(this.#listeners.get(message.type) ?? [])]) listener(message);
+  }
+}
