@@ -12,12 +12,18 @@ export interface Tensor {
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** A model folder whose headers were read and checked; weights are read one tensor at a time, when asked. */
+/**
+ * A model folder whose config was read and checked. File headers are read and checked when the first tensor of the file is
+ * asked for, weights one tensor at a time: a tab that holds three layers never touches the files of the others.
+ */
 export interface Checkpoint {
   readonly architecture: Architecture;
   has(name: string): boolean;
-  /** Bytes of the tensor as stored. @throws SkeinError `model-missing` when the checkpoint lacks it. */
-  sizeBytes(name: string): number;
+  /**
+   * Bytes of the tensor as stored. Reads the header of the file that holds it, the first time.
+   * @throws SkeinError `model-missing` when the checkpoint lacks it.
+   */
+  sizeBytes(name: string, signal?: AbortSignal): Promise<number>;
   /**
    * @param shape what the architecture expects.
    * @throws SkeinError `model-missing`, or `model-corrupt` naming file, tensor and what was expected.
