@@ -17,11 +17,14 @@
  *     decode_info: array<vec2<u32>>    per decode row: row, number of keys it attends to (position + 1)
  *     prefill_info: array<vec4<u32>>   per tile: first row, rows in the tile, sequence, position of the first row
  *     head_info: array<u32>            per head row: row
+ *     sample_info: array<SampleInfo>   per sampled row: see `encodeSampleRows` in kernels/sample.ts
  */
 export interface StepShape {
   readonly rows: number;
   readonly blockTableStride: number;
   readonly decodeRows: number;
+  /** The largest key count in `decode_info`: sizes the grid of the decode kernel; not in the uniform. */
+  readonly maxDecodeKeys: number;
   readonly prefillTiles: number;
   readonly headRows: number;
   readonly sampleRows: number;

@@ -13,6 +13,7 @@ export const ONE_ROW: StepShape = {
   rows: 1,
   blockTableStride: 1,
   decodeRows: 0,
+  maxDecodeKeys: 0,
   prefillTiles: 0,
   headRows: 0,
   sampleRows: 0,
