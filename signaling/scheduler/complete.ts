@@ -1,0 +1,75 @@
+import type { ModelCard } from '../../src/protocol/signaling.ts';
+import { bestChain } from './chain.ts';
+import { coverRange } from './cover.ts';
+import type { LayerRange, SchedulerNode, StagePolicy } from './types.ts';
+import type { NodeSlice } from './water-fill.ts';
+
+/** Pairs of holders are only tried for moving below this many, to stay in milliseconds; after that, all at once. */
+const MAX_HOLDERS_MOVED_IN_PAIRS = 16;
+
+/**
+ * Makes one pipeline of what is held and what idle nodes can add, moving as few holders as possible: first none, then
+ * the ones that hold a second copy, then one, then two, then all.
+ * @returns the slices that change (none when the model is whole already), or null when no placement holds the model.
+ */
+export function completePipeline(
+  card: ModelCard,
+  held: readonly NodeSlice[],
+  idle: readonly SchedulerNode[],
+  stages: StagePolicy,
+): readonly NodeSlice[] | null {
+  for (const moved of movableSets(card, held)) {
+    const staying = held.filter((slice) => !moved.includes(slice));
+    const free = [...idle, ...moved.map((slice) => slice.node)];
+    const added = fillGaps(card, staying, free, stages);
+    if (added !== null) return added;
+  }
+  return null;
+}
+
+function* movableSets(card: ModelCard, held: readonly NodeSlice[]): Generator<readonly NodeSlice[]> {
+  yield [];
+  const needed = new Set(bestChain(card.layerCount, held).slices);
+  const spare = held.filter((slice) => !needed.has(slice));
+  if (spare.length > 0) yield spare;
+  for (const one of held) yield [one];
+  if (held.length <= MAX_HOLDERS_MOVED_IN_PAIRS) {
+    for (const [index, one] of held.entries()) {
+      for (const other of held.slice(index + 1)) yield [one, other];
+    }
+  }
+  yield held;
+}
+
+function fillGaps(
+  card: ModelCard,
+  staying: readonly NodeSlice[],
+  free: readonly SchedulerNode[],
+  stages: StagePolicy,
+): readonly NodeSlice[] | null {
+  const { slices, gaps } = bestChain(card.layerCount, staying);
+  const counts = stagesPerGap(gaps, stages === 'auto' ? 'auto' : stages - slices.length);
+  if (counts === null) return null;
+
+  const added: NodeSlice[] = [];
+  for (const [index, gap] of gaps.entries()) {
+    const unused = free.filter((node) => !added.some((slice) => slice.node === node));
+    const filled = coverRange(card, gap, unused, counts[index] ?? 'fewest');
+    if (filled === null) return null;
+    added.push(...filled);
+  }
+  return added;
+}
+
+/** Shares the stages that are still to come among the gaps, the next always to the gap with the most layers per stage. */
+function stagesPerGap(gaps: readonly LayerRange[], open: StagePolicy): readonly (number | 'fewest')[] | null {
+  if (open === 'auto') return gaps.map(() => 'fewest');
+  if (gaps.length === 0) return [];
+  if (open < gaps.length) return null;
+  const shares = gaps.map((gap) => ({ layers: gap.layerEnd - gap.layerStart, stages: 1 }));
+  for (let given = gaps.length; given < open; given += 1) {
+    const thickest = shares.reduce((a, b) => (b.layers / b.stages > a.layers / a.stages ? b : a));
+    thickest.stages += 1;
+  }
+  return shares.map((share) => share.stages);
+}

@@ -1,0 +1,98 @@
+import * as fc from 'fast-check';
+import type { ModelId, PeerId } from '../../../../src/protocol/ids.ts';
+import type { Capability, ModelCard } from '../../../../src/protocol/signaling.ts';
+import { CACHE_RESERVE_TOKENS } from '../../../../signaling/scheduler/cost.ts';
+import type {
+  Assignment,
+  LayerRange,
+  PlacementInput,
+  SchedulerNode,
+} from '../../../../signaling/scheduler/types.ts';
+
+export const MODEL = 'model' as ModelId;
+/** Bytes of one layer with its cache reserve on a `card()`: 1000 of weights and as much cache. */
+export const LAYER_BYTES = 2000;
+
+export function peerId(index: number): PeerId {
+  return index.toString(16).padStart(32, '0') as PeerId;
+}
+
+/** A model of 8 layers of 2000 bytes each, without embedding or head, unless told otherwise. */
+export function card(overrides: Partial<ModelCard> = {}): ModelCard {
+  return {
+    id: MODEL,
+    url: '/models/model/',
+    layerCount: 8,
+    contextLength: 4096,
+    bytesPerLayer: 1000,
+    embeddingBytes: 0,
+    headBytes: 0,
+    cacheBytesPerTokenPerLayer: 1000 / CACHE_RESERVE_TOKENS,
+    ...overrides,
+  };
+}
+
+export function node(index: number, capability: Partial<Capability> = {}): SchedulerNode {
+  return {
+    peer: peerId(index),
+    capability: {
+      memoryBytes: 1e9,
+      matvecBytesPerSecond: 1000,
+      matmulFlopsPerSecond: 1e6,
+      adapter: 'test',
+      ...capability,
+    },
+  };
+}
+
+/** Room for this many layers, and nothing else. */
+export function nodeForLayers(index: number, layers: number): SchedulerNode {
+  return node(index, { memoryBytes: layers * LAYER_BYTES });
+}
+
+export function slice(layerStart: number, layerEnd: number, model: ModelId = MODEL): Assignment {
+  return { model, layerStart, layerEnd };
+}
+
+export function currentOf(...entries: (readonly [SchedulerNode, LayerRange])[]): Map<PeerId, Assignment> {
+  return new Map(entries.map(([{ peer }, { layerStart, layerEnd }]) => [peer, slice(layerStart, layerEnd)]));
+}
+
+export const cards: fc.Arbitrary<ModelCard> = fc
+  .record({
+    layerCount: fc.integer({ min: 1, max: 12 }),
+    embeddingBytes: fc.integer({ min: 0, max: 6000 }),
+    headBytes: fc.integer({ min: 0, max: 6000 }),
+  })
+  .map(card);
+
+/** Peers from too small for one layer to roomy enough for everything, slow and fast. */
+export const nodeLists: fc.Arbitrary<SchedulerNode[]> = fc
+  .array(
+    fc.record({
+      memoryBytes: fc.integer({ min: 1, max: 40_000 }),
+      matvecBytesPerSecond: fc.integer({ min: 1, max: 100 }),
+      matmulFlopsPerSecond: fc.integer({ min: 1, max: 1000 }),
+    }),
+    { maxLength: 7 },
+  )
+  .map((capabilities) => capabilities.map((capability, index) => node(index, capability)));
+
+/** Inputs whose `current` is arbitrary: overlapping slices, holes, peers that left, slices that do not fit. */
+export const placementInputs: fc.Arbitrary<PlacementInput> = fc
+  .record({
+    card: cards,
+    nodes: nodeLists,
+    stages: fc.oneof(fc.constant('auto' as const), fc.integer({ min: 1, max: 4 })),
+    held: fc.array(fc.tuple(fc.nat(9), fc.nat(12), fc.nat(12))),
+  })
+  .map(({ card: model, nodes, stages, held }) => ({
+    models: [model],
+    nodes,
+    stages,
+    current: new Map(
+      held
+        .filter(([, a, b]) => a !== b)
+        .map(([index, a, b]) => [peerId(index), slice(Math.min(a, b), Math.max(a, b))] as const),
+    ),
+  }));

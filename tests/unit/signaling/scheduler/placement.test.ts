@@ -1,0 +1,293 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { ModelId, PeerId } from '../../../../src/protocol/ids.ts';
+import { bestChain } from '../../../../signaling/scheduler/chain.ts';
+import { sliceBytes, sliceSeconds } from '../../../../signaling/scheduler/cost.ts';
+import { place } from '../../../../signaling/scheduler/placement.ts';
+import type {
+  Assignment,
+  PlacementInput,
+  SchedulerNode,
+  StagePolicy,
+} from '../../../../signaling/scheduler/types.ts';
+import {
+  card,
+  cards,
+  currentOf,
+  node,
+  nodeForLayers,
+  nodeLists,
+  placementInputs,
+  slice,
+} from './instances.ts';
+
+function placeOn(
+  nodes: readonly SchedulerNode[],
+  {
+    stages = 'auto',
+    current = new Map(),
+    model = card(),
+  }: {
+    stages?: StagePolicy;
+    current?: ReadonlyMap<PeerId, Assignment>;
+    model?: ReturnType<typeof card>;
+  } = {},
+) {
+  return place({ models: [model], nodes, current, stages });
+}
+
+describe('place, whatever the input', () => {
+  it('never gives a peer more than its memory holds, nor anything to a peer that is not there', () => {
+    fc.assert(
+      fc.property(placementInputs, (input) => {
+        for (const [peer, assignment] of place(input).assignments) {
+          const holder = input.nodes.find((candidate) => candidate.peer === peer);
+          expect(holder).toBeDefined();
+          expect(assignment.layerEnd).toBeGreaterThan(assignment.layerStart);
+          expect(assignment.layerEnd).toBeLessThanOrEqual(cardOf(input).layerCount);
+          expect(sliceBytes(cardOf(input), assignment)).toBeLessThanOrEqual(
+            holder?.capability.memoryBytes ?? 0,
+          );
+        }
+      }),
+    );
+  });
+
+  it('covers every layer exactly once along a pipeline, or says what is missing', () => {
+    fc.assert(
+      fc.property(placementInputs, (input) => {
+        const { assignments, missing } = place(input);
+        const { slices, gaps } = bestChain(cardOf(input).layerCount, [...assignments.values()]);
+        expect(missing.size === 0).toBe(gaps.length === 0);
+        const layers = [...slices, ...gaps]
+          .sort((a, b) => a.layerStart - b.layerStart)
+          .flatMap(({ layerStart, layerEnd }) =>
+            Array.from({ length: layerEnd - layerStart }, (_, offset) => layerStart + offset),
+          );
+        expect(layers).toEqual(Array.from({ length: cardOf(input).layerCount }, (_, layer) => layer));
+      }),
+    );
+  });
+
+  it('is settled: placing again on its own result changes nothing', () => {
+    fc.assert(
+      fc.property(placementInputs, (input) => {
+        const first = place(input);
+        const second = place({ ...input, current: first.assignments });
+        expect([...second.assignments]).toEqual([...first.assignments]);
+      }),
+    );
+  });
+
+  it('moves nobody who fits when the model is whole', () => {
+    fc.assert(
+      fc.property(cards, nodeLists, nodeLists, (model, nodes, newcomers) => {
+        const before = placeOn(nodes, { model });
+        fc.pre(before.missing.size === 0);
+        const all = [...nodes, ...newcomers.map((other, index) => node(100 + index, other.capability))];
+        const after = placeOn(all, { model, current: before.assignments });
+        for (const [peer, assignment] of before.assignments) {
+          expect(after.assignments.get(peer)).toEqual(assignment);
+        }
+      }),
+    );
+  });
+
+  it('with a number of stages splits a copy over exactly that many, or assigns nobody', () => {
+    fc.assert(
+      fc.property(cards, nodeLists, fc.integer({ min: 1, max: 5 }), (model, nodes, stages) => {
+        const { assignments, missing } = placeOn(nodes, { model, stages });
+        const chain = bestChain(model.layerCount, [...assignments.values()]);
+        const expected = missing.size === 0 ? Math.min(stages, model.layerCount) : 0;
+        expect(chain.slices).toHaveLength(expected);
+        expect(assignments.size).toBeGreaterThanOrEqual(expected);
+        expect(assignments.size === 0).toBe(expected === 0);
+      }),
+    );
+  });
+
+  it('holds the model on the fewest peers that can, and on any when there are enough', () => {
+    fc.assert(
+      fc.property(cards, nodeLists, (model, nodes) => {
+        const { assignments } = placeOn(nodes, { model });
+        const { slices, gaps } = bestChain(model.layerCount, [...assignments.values()]);
+        const fewest = fewestPeers(model, nodes);
+        expect(gaps.length === 0 ? slices.length : null).toBe(fewest);
+      }),
+    );
+  });
+});
+
+describe('place, by example', () => {
+  it('puts the whole model on one peer when one holds it', () => {
+    expect(placeOn([node(0)]).assignments).toEqual(currentOf([node(0), slice(0, 8)]));
+  });
+
+  it('gives the second peer a second copy rather than a part', () => {
+    const current = currentOf([node(0), slice(0, 8)]);
+    expect(placeOn([node(0), node(1)], { current }).assignments).toEqual(
+      currentOf([node(0), slice(0, 8)], [node(1), slice(0, 8)]),
+    );
+  });
+
+  it('with 3 stages and equal peers cuts in three, in order of arrival', () => {
+    expect(placeOn([node(0), node(1), node(2)], { stages: 3 }).assignments).toEqual(
+      currentOf([node(0), slice(0, 3)], [node(1), slice(3, 6)], [node(2), slice(6, 8)]),
+    );
+  });
+
+  it('with 3 stages and two peers waits, and says for what', () => {
+    const { assignments, missing } = placeOn([node(0), node(1)], { stages: 3 });
+    expect(assignments.size).toBe(0);
+    expect([...missing.values()]).toEqual(['layers 0–7 are held by nobody; waiting for 1 more peer']);
+  });
+
+  it('gives layers by measured speed', () => {
+    const fast = node(0, { matvecBytesPerSecond: 3000 });
+    expect(placeOn([fast, node(1)], { stages: 2 }).assignments).toEqual(
+      currentOf([fast, slice(0, 6)], [node(1), slice(6, 8)]),
+    );
+  });
+
+  it('puts the head where it costs least', () => {
+    const fast = node(0, { matvecBytesPerSecond: 4000 });
+    const model = card({ headBytes: 8000 });
+    expect(placeOn([fast, node(1)], { stages: 2, model }).assignments).toEqual(
+      currentOf([node(1), slice(0, 3)], [fast, slice(3, 8)]),
+    );
+  });
+
+  it('fills the hole a leaver made with the newcomer and moves nobody', () => {
+    const current = currentOf([node(0), slice(0, 3)], [node(1), slice(3, 6)], [node(2), slice(6, 8)]);
+    expect(placeOn([node(0), node(2), node(3)], { stages: 3, current }).assignments).toEqual(
+      currentOf([node(0), slice(0, 3)], [node(2), slice(6, 8)], [node(3), slice(3, 6)]),
+    );
+  });
+
+  it('with 3 stages and one gone keeps the survivors and names the hole', () => {
+    const current = currentOf([node(0), slice(0, 3)], [node(1), slice(3, 6)], [node(2), slice(6, 8)]);
+    const { assignments, missing } = placeOn([node(0), node(2)], { stages: 3, current });
+    expect(assignments).toEqual(currentOf([node(0), slice(0, 3)], [node(2), slice(6, 8)]));
+    expect([...missing.values()]).toEqual(['layers 3–5 are held by nobody; waiting for 1 more peer']);
+  });
+
+  it('moves a second copy before it moves anybody who is needed', () => {
+    const nodes = [nodeForLayers(0, 4), nodeForLayers(2, 4), nodeForLayers(3, 4)] as const;
+    const current = currentOf([nodes[0], slice(0, 4)], [nodes[1], slice(0, 4)]);
+    const { assignments } = placeOn(nodes.slice(0, 2), { current });
+    expect(assignments).toEqual(currentOf([nodes[0], slice(0, 4)], [nodes[1], slice(4, 8)]));
+  });
+
+  it('moves one holder when no newcomer fits the hole', () => {
+    const [big, small] = [nodeForLayers(0, 6), nodeForLayers(1, 2)] as const;
+    const { assignments } = placeOn([big, small], { current: currentOf([big, slice(0, 4)]) });
+    expect(assignments).toEqual(currentOf([big, slice(2, 8)], [small, slice(0, 2)]));
+  });
+
+  it('copies the slowest stage that fits', () => {
+    const [slow, quick] = [node(0, { matvecBytesPerSecond: 100 }), node(1, { matvecBytesPerSecond: 9e5 })];
+    const current = currentOf([slow, slice(0, 4)], [quick, slice(4, 8)]);
+    const { assignments } = placeOn([slow, quick, nodeForLayers(2, 4)], { current });
+    expect(assignments.get(nodeForLayers(2, 4).peer)).toEqual(slice(0, 4));
+  });
+
+  it('lets two small newcomers share a copy of a stage', () => {
+    const current = currentOf([node(0), slice(0, 8)]);
+    const small = [nodeForLayers(1, 4), nodeForLayers(2, 4)] as const;
+    expect(placeOn([node(0), ...small], { current }).assignments).toEqual(
+      currentOf([node(0), slice(0, 8)], [small[0], slice(0, 4)], [small[1], slice(4, 8)]),
+    );
+  });
+
+  it('covers every model before it copies any, with second copies of others if need be', () => {
+    const other = card({ id: 'other' as ModelId });
+    const current = currentOf([node(0), slice(0, 8)], [node(1), slice(0, 8)]);
+    const { assignments, missing } = place({
+      models: [card(), other],
+      nodes: [node(0), node(1)],
+      current,
+      stages: 'auto',
+    });
+    expect(missing.size).toBe(0);
+    expect(new Set([...assignments.values()].map(({ model }) => model))).toEqual(new Set(['model', 'other']));
+  });
+
+  it('says how much memory a model lacks', () => {
+    const model = card({ bytesPerLayer: 512 * 1024, cacheBytesPerTokenPerLayer: 256 });
+    const { missing } = placeOn([node(0, { memoryBytes: 2 * 1024 * 1024 })], { model });
+    expect([...missing.values()]).toEqual([
+      'layers 0–7 are held by nobody; the 1 peer here lends 2 MiB, the model takes 8 MiB and no split fits; ' +
+        'waiting for peers that lend more memory',
+    ]);
+  });
+});
+
+describe('the water level', () => {
+  it('leaves the slowest stage as fast as any cut does', () => {
+    fc.assert(
+      fc.property(cards, nodeLists, (model, nodes) => {
+        fc.pre(nodes.length > 0);
+        const { assignments, missing } = placeOn(nodes, { model, stages: nodes.length });
+        fc.pre(missing.size === 0 && nodes.length <= model.layerCount && nodes.length <= 4);
+        const level = Math.max(
+          ...nodes.map(({ peer, capability }) =>
+            sliceSeconds(model, capability, assignments.get(peer) ?? slice(0, model.layerCount)),
+          ),
+        );
+        expect(level).toBeCloseTo(bestLevel(model, nodes, 0), 9);
+      }),
+    );
+  });
+});
+
+function cardOf(input: PlacementInput) {
+  return input.models[0] ?? card();
+}
+
+/** By trying everything: the least seconds of the slowest stage when all nodes share the layers from `layerStart`. */
+function bestLevel(
+  model: ReturnType<typeof card>,
+  nodes: readonly SchedulerNode[],
+  layerStart: number,
+): number {
+  if (nodes.length === 0) return layerStart === model.layerCount ? 0 : Infinity;
+  let best = Infinity;
+  for (const first of nodes) {
+    for (let layerEnd = layerStart + 1; layerEnd <= model.layerCount; layerEnd += 1) {
+      const range = { layerStart, layerEnd };
+      if (sliceBytes(model, range) > first.capability.memoryBytes) continue;
+      const rest = bestLevel(
+        model,
+        nodes.filter((other) => other !== first),
+        layerEnd,
+      );
+      best = Math.min(best, Math.max(rest, sliceSeconds(model, first.capability, range)));
+    }
+  }
+  return best;
+}
+
+/** By trying everything: the size of the smallest set of nodes that holds the model, or null. */
+function fewestPeers(model: ReturnType<typeof card>, nodes: readonly SchedulerNode[]): number | null {
+  let sets: { used: ReadonlySet<SchedulerNode>; layer: number }[] = [{ used: new Set(), layer: 0 }];
+  for (let count = 1; count <= nodes.length; count += 1) {
+    const next: typeof sets = [];
+    for (const { used, layer } of sets) {
+      for (const candidate of nodes.filter((other) => !used.has(other))) {
+        const reach = furthest(model, candidate, layer);
+        if (reach === model.layerCount) return count;
+        if (reach > layer) next.push({ used: new Set([...used, candidate]), layer: reach });
+      }
+    }
+    sets = next;
+  }
+  return null;
+}
+
+function furthest(model: ReturnType<typeof card>, { capability }: SchedulerNode, layerStart: number): number {
+  let layerEnd = layerStart;
+  for (let end = layerStart + 1; end <= model.layerCount; end += 1) {
+    if (sliceBytes(model, { layerStart, layerEnd: end }) <= capability.memoryBytes) layerEnd = end;
+  }
+  return layerEnd;
+}
