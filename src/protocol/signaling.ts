@@ -10,7 +10,8 @@ const text = (maxLength: number) => v.pipe(v.string(), v.maxLength(maxLength));
 const count = v.pipe(v.number(), v.finite(), v.minValue(0));
 const positive = v.pipe(v.number(), v.finite(), v.gtValue(0), v.maxValue(1e18));
 
-const errorShapeSchema = v.object({
+/** The form of an error from outside. */
+export const errorShapeSchema = v.object({
   code: v.picklist(ERROR_CODES),
   message: text(2000),
   data: v.exactOptional(v.record(text(100), v.union([text(1000), v.number(), v.boolean()]))),

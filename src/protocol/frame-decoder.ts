@@ -1,0 +1,222 @@
+import * as v from 'valibot';
+import { SkeinError } from './errors.ts';
+import { allFinite } from './finite.ts';
+import {
+  ACTIVATION_HEADER,
+  BYTES_PER_TOKEN_ID,
+  BYTES_PER_VALUE,
+  FORMAT_CODE,
+  FRAME_KIND,
+  FRAME_VERSION,
+  HEADER,
+  RECORD,
+  RECORD_SIZE,
+} from './frame-layout.ts';
+import type { Frame, FrameSequence } from './frames.ts';
+import { floatsFromHalves } from './half.ts';
+import type { RequestId } from './ids.ts';
+import {
+  MAX_FRAME_BYTES,
+  MAX_FRAME_JSON_BYTES,
+  MAX_FRAME_ROWS,
+  MAX_FRAME_SEQUENCES,
+  MAX_HIDDEN_SIZE,
+  MAX_SEQUENCE_TOKENS,
+} from './limits.ts';
+import { errorShapeSchema } from './signaling.ts';
+import { openRequestSchema } from './stage.ts';
+
+/** What every sequence record starts with, and the u32 after it: token ids, rows, or the sampled token. */
+interface DecodedRecord extends FrameSequence {
+  readonly value: number;
+  readonly offset: number;
+}
+
+/**
+ * Every size is checked against the limits and the actual length before anything of that size is allocated.
+ * @param bytes a whole frame, at any alignment; not retained.
+ * @throws SkeinError `bad-frame` for anything but a frame that `encodeFrame` could have written; nothing else.
+ */
+export function decodeFrame(bytes: Uint8Array): Frame {
+  if (bytes.length < HEADER.size || bytes.length > MAX_FRAME_BYTES) {
+    refuse(`A frame of ${bytes.length} bytes is not between ${HEADER.size} and ${MAX_FRAME_BYTES}.`);
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const version = view.getUint8(HEADER.version);
+  if (version !== FRAME_VERSION) {
+    refuse(`A frame of version ${version} came and this side speaks ${FRAME_VERSION}. Reload both.`);
+  }
+  const kind = view.getUint8(HEADER.kind);
+  const sequenceCount = view.getUint16(HEADER.sequenceCount, true);
+  switch (kind) {
+    case FRAME_KIND.tokens:
+      return decodeTokens(view, sequenceCount);
+    case FRAME_KIND.activations:
+      return decodeActivations(view, sequenceCount);
+    case FRAME_KIND.sampled:
+      return decodeSampled(view, sequenceCount);
+  }
+  if (sequenceCount !== 0)
+    refuse(`A frame of kind ${kind} has ${sequenceCount} sequences and may have none.`);
+  switch (kind) {
+    case FRAME_KIND.open:
+      return { type: 'open', request: decodeJson(openRequestSchema, bytes.subarray(HEADER.size)) };
+    case FRAME_KIND.close:
+      checkLength(view, HEADER.size + RECORD.requestSize);
+      return { type: 'close', ...readRequest(view, HEADER.size) };
+    case FRAME_KIND.failed: {
+      const head = HEADER.size + RECORD.requestSize;
+      if (view.byteLength < head) refuse(`A failed frame of ${view.byteLength} bytes is too short.`);
+      const error = decodeJson(errorShapeSchema, bytes.subarray(head));
+      return { type: 'failed', ...readRequest(view, HEADER.size), error };
+    }
+    default:
+      return refuse(`Frame kind ${kind} is unknown.`);
+  }
+}
+
+function decodeTokens(view: DataView, sequenceCount: number): Frame {
+  const records = readRecords(view, sequenceCount, HEADER.size, RECORD_SIZE.tokens);
+  const recordsEnd = HEADER.size + sequenceCount * RECORD_SIZE.tokens;
+  const tokenCount = checkRows(records, MAX_SEQUENCE_TOKENS);
+  checkLength(view, recordsEnd + tokenCount * BYTES_PER_TOKEN_ID);
+  let source = recordsEnd;
+  const sequences = records.map(({ requestId, epoch, position, value }) => {
+    const tokenIds = new Uint32Array(copy(view, source, value * BYTES_PER_TOKEN_ID));
+    source += value * BYTES_PER_TOKEN_ID;
+    return { requestId, epoch, position, tokenIds };
+  });
+  return { type: 'tokens', sequences };
+}
+
+function decodeActivations(view: DataView, sequenceCount: number): Frame {
+  const firstRecord = HEADER.size + ACTIVATION_HEADER.size;
+  const records = readRecords(view, sequenceCount, firstRecord, RECORD_SIZE.activations);
+  const hiddenSize = view.getUint16(ACTIVATION_HEADER.hiddenSize, true);
+  checkRange('hidden size', hiddenSize, 1, MAX_HIDDEN_SIZE);
+  checkRange('reserved byte', view.getUint8(ACTIVATION_HEADER.zero), 0, 0);
+  const bytesPerValue = bytesPerValueOf(view.getUint8(ACTIVATION_HEADER.format));
+  const recordsEnd = firstRecord + sequenceCount * RECORD_SIZE.activations;
+  const bytesPerRow = hiddenSize * bytesPerValue;
+  checkLength(view, recordsEnd + checkRows(records, MAX_FRAME_ROWS) * bytesPerRow);
+  let source = recordsEnd;
+  const sequences = records.map(({ requestId, epoch, position, value: rows }) => {
+    const payload = copy(view, source, rows * bytesPerRow);
+    source += rows * bytesPerRow;
+    const values =
+      bytesPerValue === BYTES_PER_VALUE.f16
+        ? floatsFromHalves(new Uint16Array(payload))
+        : new Float32Array(payload);
+    if (!allFinite(values)) refuse(`Request ${requestId} has activations that are not finite.`);
+    return { requestId, epoch, position, rows, values };
+  });
+  return { type: 'activations', hiddenSize, sequences };
+}
+
+function decodeSampled(view: DataView, sequenceCount: number): Frame {
+  const records = readRecords(view, sequenceCount, HEADER.size, RECORD_SIZE.sampled);
+  checkLength(view, HEADER.size + sequenceCount * RECORD_SIZE.sampled);
+  const sequences = records.map(({ requestId, epoch, position, value: tokenId, offset }) => {
+    const logProbability = view.getFloat32(offset + RECORD.logProbability, true);
+    if (!Number.isFinite(logProbability)) refuse(`Request ${requestId} has a log-probability of no value.`);
+    checkRange('position', position, 0, MAX_SEQUENCE_TOKENS - 1);
+    return { requestId, epoch, position, tokenId, logProbability };
+  });
+  return { type: 'sampled', sequences };
+}
+
+function readRecords(
+  view: DataView,
+  sequenceCount: number,
+  firstRecord: number,
+  recordSize: number,
+): DecodedRecord[] {
+  checkRange('number of sequences', sequenceCount, 1, MAX_FRAME_SEQUENCES);
+  const end = firstRecord + sequenceCount * recordSize;
+  if (view.byteLength < end)
+    refuse(`${sequenceCount} sequences need ${end} bytes and ${view.byteLength} came.`);
+  const records = Array.from({ length: sequenceCount }, (_, index) => {
+    const offset = firstRecord + index * recordSize;
+    return {
+      ...readRequest(view, offset),
+      position: view.getUint32(offset + RECORD.position, true),
+      value: view.getUint32(offset + RECORD.value, true),
+      offset,
+    };
+  });
+  if (new Set(records.map(({ requestId }) => requestId)).size < sequenceCount) {
+    refuse('A request is in a frame twice.');
+  }
+  return records;
+}
+
+function readRequest(view: DataView, offset: number): { requestId: RequestId; epoch: number } {
+  checkRange('reserved field', view.getUint16(offset + RECORD.zero, true), 0, 0);
+  const id = view.getBigUint64(offset + RECORD.requestId, false);
+  return {
+    requestId: id.toString(16).padStart(16, '0') as RequestId,
+    epoch: view.getUint16(offset + RECORD.epoch, true),
+  };
+}
+
+/** @returns rows over all records. */
+function checkRows(records: readonly DecodedRecord[], maxRows: number): number {
+  let total = 0;
+  for (const { position, value: rows } of records) {
+    checkRange('number of rows', rows, 1, maxRows);
+    checkRange('position', position, 0, MAX_SEQUENCE_TOKENS - rows);
+    total += rows;
+  }
+  checkRange('number of rows', total, 1, maxRows);
+  return total;
+}
+
+function checkLength(view: DataView, expected: number): void {
+  if (view.byteLength !== expected) {
+    refuse(`A frame that says it has ${expected} bytes has ${view.byteLength}.`);
+  }
+}
+
+function checkRange(what: string, value: number, min: number, max: number): void {
+  if (value < min || value > max) refuse(`The ${what} is ${value} and must be from ${min} to ${max}.`);
+}
+
+function bytesPerValueOf(format: number): number {
+  switch (format) {
+    case FORMAT_CODE.f32:
+      return BYTES_PER_VALUE.f32;
+    case FORMAT_CODE.f16:
+      return BYTES_PER_VALUE.f16;
+    default:
+      return refuse(`Activation format ${format} is unknown.`);
+  }
+}
+
+/** A new buffer, because typed arrays want alignment that a frame inside a message does not have. */
+function copy(view: DataView, offset: number, sizeBytes: number): ArrayBuffer {
+  const start = view.byteOffset + offset;
+  return new Uint8Array(view.buffer, start, sizeBytes).slice().buffer;
+}
+
+function decodeJson<Schema extends v.GenericSchema>(
+  schema: Schema,
+  bytes: Uint8Array,
+): v.InferOutput<Schema> {
+  if (bytes.length > MAX_FRAME_JSON_BYTES) {
+    refuse(`${bytes.length} bytes of JSON are over the ${MAX_FRAME_JSON_BYTES} a frame may have.`);
+  }
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new SkeinError('bad-frame', 'The JSON of a frame cannot be read.', { cause });
+  }
+  const result = v.safeParse(schema, parsed);
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  return refuse(`Field "${v.getDotPath(issue) ?? ''}" of a frame: ${issue.message}`);
+}
+
+function refuse(message: string): never {
+  throw new SkeinError('bad-frame', message);
+}

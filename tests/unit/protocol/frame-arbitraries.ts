@@ -1,0 +1,107 @@
+import fc from 'fast-check';
+import { ERROR_CODES } from '../../../src/protocol/errors.ts';
+import type { Frame } from '../../../src/protocol/frames.ts';
+import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
+import type { Hop } from '../../../src/protocol/route.ts';
+
+const hex = (digits: number) =>
+  fc
+    .array(fc.integer({ min: 0, max: 15 }), { minLength: digits, maxLength: digits })
+    .map((nibbles) => nibbles.map((nibble) => nibble.toString(16)).join(''));
+
+export const anyRequestId = hex(16) as fc.Arbitrary<RequestId>;
+export const anyPeerId = hex(32) as fc.Arbitrary<PeerId>;
+const anyEpoch = fc.integer({ min: 0, max: 0xffff });
+const anyU32 = fc.integer({ min: 0, max: 0xffff_ffff });
+const anyPosition = fc.integer({ min: 0, max: 1_000_000 });
+const anyFiniteF32 = fc.float({ noNaN: true, noDefaultInfinity: true });
+
+const sequencesOf = <Extra>(extra: fc.Arbitrary<Extra>) =>
+  fc.uniqueArray(
+    fc
+      .tuple(fc.record({ requestId: anyRequestId, epoch: anyEpoch, position: anyPosition }), extra)
+      .map(([sequence, rest]) => ({ ...sequence, ...rest })),
+    { minLength: 1, maxLength: 6, selector: ({ requestId }) => requestId },
+  );
+
+const anyRows = (hiddenSize: number) =>
+  fc
+    .integer({ min: 1, max: 4 })
+    .chain((rows) =>
+      fc
+        .array(anyFiniteF32, { minLength: rows * hiddenSize, maxLength: rows * hiddenSize })
+        .map((values) => ({ rows, values: Float32Array.from(values) })),
+    );
+
+const anyHops: fc.Arbitrary<Hop[]> = fc
+  .array(fc.tuple(anyPeerId, fc.integer({ min: 1, max: 40 })), { minLength: 1, maxLength: 8 })
+  .map((stages) => {
+    let layerEnd = 0;
+    return stages.map(([peer, layers]) => {
+      const layerStart = layerEnd;
+      layerEnd += layers;
+      return { peer, layerStart, layerEnd };
+    });
+  });
+
+const anyTokens: fc.Arbitrary<Frame> = sequencesOf(
+  fc
+    .array(anyU32, { minLength: 1, maxLength: 20 })
+    .map((tokenIds) => ({ tokenIds: Uint32Array.from(tokenIds) })),
+).map((sequences) => ({ type: 'tokens', sequences }));
+
+const anyActivations: fc.Arbitrary<Frame> = fc
+  .integer({ min: 1, max: 12 })
+  .chain((hiddenSize) =>
+    sequencesOf(anyRows(hiddenSize)).map((sequences) => ({ type: 'activations', hiddenSize, sequences })),
+  );
+
+const anySampled: fc.Arbitrary<Frame> = sequencesOf(
+  fc.record({ tokenId: anyU32, logProbability: anyFiniteF32 }),
+).map((sequences) => ({ type: 'sampled', sequences }));
+
+const anyOpen: fc.Arbitrary<Frame> = fc
+  .record({
+    route: fc.record({
+      requestId: anyRequestId,
+      epoch: anyEpoch,
+      model: fc.string({ minLength: 1, maxLength: 40 }) as fc.Arbitrary<ModelId>,
+      hops: anyHops,
+    }),
+    requester: anyPeerId,
+    promptTokens: fc.integer({ min: 1, max: 1000 }),
+    maxTokens: fc.integer({ min: 1, max: 1000 }),
+    stopTokenIds: fc.array(anyU32, { maxLength: 5 }),
+    sampling: fc.record({
+      temperature: fc.double({ min: 0, max: 100, noNaN: true }).map(Math.abs),
+      topK: anyU32,
+      topP: fc.double({ min: 0.01, max: 1, noNaN: true }),
+      seed: anyU32,
+    }),
+  })
+  .map((request) => ({ type: 'open', request }));
+
+const anyClose: fc.Arbitrary<Frame> = fc
+  .record({ requestId: anyRequestId, epoch: anyEpoch })
+  .map((request) => ({ type: 'close', ...request }));
+
+const anyFailed: fc.Arbitrary<Frame> = fc
+  .record({
+    requestId: anyRequestId,
+    epoch: anyEpoch,
+    error: fc.record({
+      code: fc.constantFrom(...ERROR_CODES),
+      message: fc.string({ maxLength: 200 }),
+      data: fc.constantFrom({}, { peer: 'x', count: 3, fatal: true }),
+    }),
+  })
+  .map((failure) => ({ type: 'failed', ...failure }));
+
+export const anyFrame: fc.Arbitrary<Frame> = fc.oneof(
+  anyTokens,
+  anyActivations,
+  anySampled,
+  anyOpen,
+  anyClose,
+  anyFailed,
+);

@@ -1,0 +1,249 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { SkeinError } from '../../../src/protocol/errors.ts';
+import { decodeFrame, encodeFrame } from '../../../src/protocol/frame-codec.ts';
+import type { Frame } from '../../../src/protocol/frames.ts';
+import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
+import {
+  MAX_FRAME_BYTES,
+  MAX_FRAME_ROWS,
+  MAX_ROUTE_HOPS,
+  MAX_STOP_TOKENS,
+} from '../../../src/protocol/limits.ts';
+import { GREEDY } from '../../../src/protocol/stage.ts';
+import { anyFrame } from './frame-arbitraries.ts';
+
+const FIRST = '0123456789abcdef' as RequestId;
+const SECOND = 'fedcba9876543210' as RequestId;
+const FUZZED_FRAMES = 20_000;
+
+function activations(values: number[], hiddenSize = values.length): Frame {
+  const sequence = { requestId: FIRST, epoch: 7, position: 5, rows: values.length / hiddenSize };
+  return { type: 'activations', hiddenSize, sequences: [{ ...sequence, values: Float32Array.from(values) }] };
+}
+
+function valuesAfterTravel(frame: Frame, format: 'f16' | 'f32'): number[] {
+  const decoded = decodeFrame(encodeFrame(frame, format));
+  if (decoded.type !== 'activations') throw new Error(`became ${decoded.type}`);
+  return decoded.sequences.flatMap(({ values }) => [...values]);
+}
+
+function codeOf(run: () => unknown): string {
+  try {
+    run();
+  } catch (thrown) {
+    return thrown instanceof SkeinError ? thrown.code : String(thrown);
+  }
+  return 'no error';
+}
+
+/** A valid frame with one thing changed. */
+function tampered(frame: Frame, change: (view: DataView, bytes: Uint8Array) => void): Uint8Array {
+  const bytes = encodeFrame(frame, 'f32');
+  change(new DataView(bytes.buffer), bytes);
+  return bytes;
+}
+
+describe('a frame', () => {
+  it('comes back as it was sent, whatever it says', () => {
+    fc.assert(
+      fc.property(anyFrame, (frame) => {
+        expect(decodeFrame(encodeFrame(frame, 'f32'))).toEqual(frame);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('is read at any alignment and without keeping the bytes', () => {
+    fc.assert(
+      fc.property(anyFrame, fc.integer({ min: 1, max: 7 }), (frame, shift) => {
+        const bytes = encodeFrame(frame, 'f32');
+        const message = new Uint8Array(shift + bytes.length);
+        message.set(bytes, shift);
+        const decoded = decodeFrame(message.subarray(shift));
+        message.fill(0xff);
+        expect(decoded).toEqual(frame);
+      }),
+    );
+  });
+
+  it('has the documented bytes', () => {
+    const frame: Frame = {
+      type: 'sampled',
+      sequences: [
+        { requestId: FIRST, epoch: 0x0102, position: 3, tokenId: 0x01020304, logProbability: -0.5 },
+      ],
+    };
+    expect([...encodeFrame(frame, 'f16')]).toEqual([
+      ...[1, 4, 1, 0],
+      ...[0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x02, 0x01, 0, 0, 3, 0, 0, 0],
+      ...[0x04, 0x03, 0x02, 0x01],
+      ...[0, 0, 0, 0xbf],
+    ]);
+    expect([...encodeFrame(activations([1, -2]), 'f16')]).toEqual([
+      ...[1, 3, 1, 0, 2, 0, 2, 0],
+      ...[0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 7, 0, 0, 0, 5, 0, 0, 0],
+      ...[1, 0, 0, 0],
+      ...[0x00, 0x3c, 0x00, 0xc0],
+    ]);
+  });
+
+  it('costs little more than its values at batch 1', () => {
+    const frame = activations(Array.from({ length: 1024 }, (_, index) => index / 1024));
+    expect(encodeFrame(frame, 'f16').length).toBeLessThanOrEqual(1024 * 2 + 40);
+  });
+
+  it('rounds activations to f16 when asked, and travels as f32 when one of them does not fit', () => {
+    expect(valuesAfterTravel(activations([1 + 2 ** -20, 65_504]), 'f16')).toEqual([1, 65_504]);
+    const exact = [Math.fround(1 + 2 ** -20), Math.fround(65_504.5)];
+    expect(valuesAfterTravel(activations(exact), 'f16')).toEqual(exact);
+    expect(valuesAfterTravel(activations(exact), 'f32')).toEqual(exact);
+  });
+
+  it('carries the longest route there may be', () => {
+    const hops = Array.from({ length: MAX_ROUTE_HOPS }, (_, layerStart) => ({
+      peer: 'f'.repeat(32) as PeerId,
+      layerStart: layerStart * 8,
+      layerEnd: layerStart * 8 + 8,
+    }));
+    const frame: Frame = {
+      type: 'open',
+      request: {
+        route: { requestId: FIRST, epoch: 0xffff, model: 'é'.repeat(200) as ModelId, hops },
+        requester: 'f'.repeat(32) as PeerId,
+        promptTokens: 1_000_000,
+        maxTokens: 1_000_000,
+        stopTokenIds: new Array<number>(MAX_STOP_TOKENS).fill(0xffff_ffff),
+        sampling: { ...GREEDY, seed: 0xffff_ffff },
+      },
+    };
+    expect(decodeFrame(encodeFrame(frame, 'f16'))).toEqual(frame);
+  });
+});
+
+describe('decoding', () => {
+  it('yields a frame or bad-frame for any damage', () => {
+    let refused = 0;
+    const mutation = fc.record({
+      frame: anyFrame,
+      writes: fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { maxLength: 4 }),
+      headerOnly: fc.boolean(),
+      cut: fc.option(fc.nat(), { freq: 4 }),
+      tail: fc.uint8Array({ maxLength: 3 }),
+    });
+    fc.assert(
+      fc.property(mutation, ({ frame, writes, headerOnly, cut, tail }) => {
+        const whole = encodeFrame(frame, 'f16');
+        const bytes = Uint8Array.from([
+          ...whole.subarray(0, cut === null ? whole.length : cut % whole.length),
+          ...tail,
+        ]);
+        const reach = headerOnly ? Math.min(40, bytes.length) : bytes.length;
+        for (const [at, value] of writes) if (reach > 0) bytes[at % reach] = value;
+        const outcome = codeOf(() => encodeFrame(decodeFrame(bytes), 'f32'));
+        if (outcome === 'bad-frame') refused += 1;
+        expect(['bad-frame', 'no error']).toContain(outcome);
+      }),
+      { numRuns: FUZZED_FRAMES },
+    );
+    expect(refused).toBeGreaterThan(FUZZED_FRAMES / 4);
+    expect(refused).toBeLessThan(FUZZED_FRAMES);
+  });
+
+  const twoRows = activations([1, 2, 3, 4], 2);
+  const tokens: Frame = {
+    type: 'tokens',
+    sequences: [
+      { requestId: FIRST, epoch: 0, position: 0, tokenIds: Uint32Array.of(1) },
+      { requestId: SECOND, epoch: 0, position: 0, tokenIds: Uint32Array.of(2) },
+    ],
+  };
+  const close: Frame = { type: 'close', requestId: FIRST, epoch: 1 };
+  const failed: Frame = {
+    type: 'failed',
+    requestId: FIRST,
+    epoch: 1,
+    error: { code: 'busy', message: 'm', data: {} },
+  };
+  const hostile: Record<string, Uint8Array> = {
+    'nothing at all': new Uint8Array(0),
+    'three bytes': Uint8Array.of(1, 2, 3),
+    'another version': tampered(close, (view) => view.setUint8(0, 2)),
+    'an unknown kind': tampered(close, (view) => view.setUint8(1, 9)),
+    'sequences in a close': tampered(close, (view) => view.setUint16(2, 1, true)),
+    'a trailing byte': Uint8Array.from([...encodeFrame(close, 'f16'), 0]),
+    'no sequences': tampered(tokens, (view) => view.setUint16(2, 0, true)),
+    'more sequences than bytes': tampered(tokens, (view) => view.setUint16(2, 200, true)),
+    'more sequences than allowed': tampered(tokens, (view) => view.setUint16(2, 0xffff, true)),
+    'a request twice': tampered(tokens, (_view, bytes) => bytes.copyWithin(24, 4, 12)),
+    'rows of four billion': tampered(twoRows, (view) => view.setUint32(8 + 16, 0xffff_ffff, true)),
+    'no rows': tampered(twoRows, (view) => view.setUint32(8 + 16, 0, true)),
+    'one row too few': tampered(twoRows, (view) => view.setUint32(8 + 16, 1, true)),
+    'a position past every sequence': tampered(twoRows, (view) => view.setUint32(8 + 12, 0xffff_ffff, true)),
+    'a hidden size of zero': tampered(twoRows, (view) => view.setUint16(4, 0, true)),
+    'an unknown format': tampered(twoRows, (view) => view.setUint8(6, 3)),
+    'a reserved byte in use': tampered(twoRows, (view) => view.setUint8(7, 1)),
+    'a reserved field in use': tampered(close, (view) => view.setUint16(4 + 10, 1, true)),
+    'a NaN activation': tampered(twoRows, (view) => view.setFloat32(28, NaN, true)),
+    'an infinite last activation': tampered(twoRows, (view) => view.setFloat32(28 + 12, -Infinity, true)),
+    'a NaN in f16': ((bytes) => bytes.fill(0xff, 28))(encodeFrame(twoRows, 'f16')),
+    'JSON that is not UTF-8': tampered(failed, (_view, bytes) => bytes.fill(0xff, 16)),
+    'JSON that is not JSON': tampered(failed, (_view, bytes) => bytes.fill(0x7b, 16)),
+    'JSON of something else': Uint8Array.from([1, 1, 0, 0, ...new TextEncoder().encode('{"route":null}')]),
+    'JSON over the cap': Uint8Array.from([1, 1, 0, 0, ...new Uint8Array(16 * 1024 + 1).fill(0x20)]),
+    'a frame over the cap': new Uint8Array(MAX_FRAME_BYTES + 1).fill(1),
+  };
+  it.each(Object.entries(hostile))('refuses %s', (_name, bytes) => {
+    expect(codeOf(() => decodeFrame(bytes))).toBe('bad-frame');
+  });
+});
+
+describe('encoding refuses what no receiver would take', () => {
+  const base = { requestId: FIRST, epoch: 0, position: 0 };
+  const refused: Record<string, Frame> = {
+    'no sequences': { type: 'tokens', sequences: [] },
+    'a request twice': {
+      type: 'tokens',
+      sequences: [
+        { ...base, tokenIds: Uint32Array.of(1) },
+        { ...base, tokenIds: Uint32Array.of(2) },
+      ],
+    },
+    'an infinite activation': activations([1, Infinity]),
+    'a NaN activation': activations([NaN, 1]),
+    'values that are not rows': {
+      type: 'activations',
+      hiddenSize: 4,
+      sequences: [{ ...base, rows: 1, values: new Float32Array(3) }],
+    },
+    'too many rows': activations(new Array<number>(MAX_FRAME_ROWS + 1).fill(0), 1),
+    'a log-probability of no value': {
+      type: 'sampled',
+      sequences: [{ ...base, tokenId: 1, logProbability: NaN }],
+    },
+    'a request id that is none': { type: 'close', requestId: 'xyz' as RequestId, epoch: 0 },
+    'an epoch out of range': { type: 'close', requestId: FIRST, epoch: 0x1_0000 },
+    'a negative position': {
+      type: 'tokens',
+      sequences: [{ ...base, position: -1, tokenIds: Uint32Array.of(1) }],
+    },
+  };
+  it.each(Object.entries(refused))('%s', (_name, frame) => {
+    expect(codeOf(() => encodeFrame(frame, 'f16'))).toBe('bad-argument');
+  });
+
+  it('but always tells a failure, cut to size', () => {
+    const error = {
+      code: 'internal',
+      message: 'x'.repeat(5000),
+      data: { rate: NaN, big: 'y'.repeat(5000) },
+    } as const;
+    const decoded = decodeFrame(encodeFrame({ type: 'failed', requestId: FIRST, epoch: 3, error }, 'f16'));
+    expect(decoded).toStrictEqual({
+      type: 'failed',
+      requestId: FIRST,
+      epoch: 3,
+      error: { code: 'internal', message: 'x'.repeat(2000) },
+    });
+  });
+});
