@@ -26,6 +26,19 @@ import {
 import { errorShapeSchema } from './signaling.ts';
 import { openRequestSchema } from './stage.ts';
 
+const TYPE_BY_KIND = new Map<number, Frame['type']>(
+  (Object.keys(FRAME_KIND) as Frame['type'][]).map((type) => [FRAME_KIND[type], type]),
+);
+
+/**
+ * The type of a frame by its first bytes, so that nobody decodes a large frame that is meant for another listener.
+ * @returns null for what is no frame of this version; a type says nothing about the rest.
+ */
+export function peekFrameType(bytes: Uint8Array): Frame['type'] | null {
+  if (bytes[HEADER.version] !== FRAME_VERSION) return null;
+  return TYPE_BY_KIND.get(bytes[HEADER.kind] ?? 0) ?? null;
+}
+
 /** What every sequence record starts with, and the u32 after it: token ids, rows, or the sampled token. */
 interface DecodedRecord extends FrameSequence {
   readonly value: number;

@@ -28,8 +28,10 @@ export const MAX_SEQUENCE_TOKENS = 1024 * 1024;
 /** Stop token ids of one request. */
 export const MAX_STOP_TOKENS = 64;
 
-/** One signaling message; the largest honest one is an SDP offer of a few KiB. */
+/** One signaling message to the server; the largest honest one is an SDP offer of a few KiB. */
 export const MAX_SIGNALING_BYTES = 64 * 1024;
+/** One signaling message from the server; the largest is a mesh of 1024 members at about 400 bytes each. */
+export const MAX_SERVER_SIGNALING_BYTES = 1024 * 1024;
 /** The signaling socket is given up when the server does not answer `hello` in this time. */
 export const SIGNALING_CONNECT_TIMEOUT_MS = 10_000;
 /** From the wish for a link to an open data channel. */

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { ERROR_CODES, SkeinError } from './errors.ts';
-import { MAX_SEQUENCE_TOKENS, MAX_SIGNALING_BYTES } from './limits.ts';
+import { MAX_SEQUENCE_TOKENS, MAX_SERVER_SIGNALING_BYTES, MAX_SIGNALING_BYTES } from './limits.ts';
 import { layerRangeEntries, modelIdSchema, peerIdSchema, requestIdSchema, routeSchema } from './route.ts';
 
 /** Raised when either side must understand something new; a mismatch is refused in words. */
@@ -60,6 +60,7 @@ const iceServerSchema = v.object({
   username: v.exactOptional(text(500)),
   credential: v.exactOptional(text(500)),
 });
+export type IceServer = v.InferOutput<typeof iceServerSchema>;
 
 export const clientMessageSchema = v.variant('type', [
   v.object({ type: v.literal('hello'), version: v.number() }),
@@ -105,22 +106,23 @@ export type ServerMessage = v.InferOutput<typeof serverMessageSchema>;
 
 /** @throws SkeinError `bad-message` naming the field, for anything that is not a client message. */
 export function decodeClientMessage(json: string): ClientMessage {
-  return decode(clientMessageSchema, json);
+  return decode(clientMessageSchema, json, MAX_SIGNALING_BYTES);
 }
 
 /** @throws SkeinError `bad-message` naming the field, for anything that is not a server message. */
 export function decodeServerMessage(json: string): ServerMessage {
-  return decode(serverMessageSchema, json);
+  return decode(serverMessageSchema, json, MAX_SERVER_SIGNALING_BYTES);
 }
 
 function decode<Schema extends typeof clientMessageSchema | typeof serverMessageSchema>(
   schema: Schema,
   json: string,
+  maxCharacters: number,
 ): v.InferOutput<Schema> {
-  if (json.length > MAX_SIGNALING_BYTES) {
+  if (json.length > maxCharacters) {
     throw new SkeinError(
       'bad-message',
-      `A signaling message of ${json.length} characters is over the limit of ${MAX_SIGNALING_BYTES}.`,
+      `A signaling message of ${json.length} characters is over the limit of ${maxCharacters}.`,
     );
   }
   let parsed: unknown;
