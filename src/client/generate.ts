@@ -1,7 +1,9 @@
+import * as v from 'valibot';
 import { SkeinError } from '../protocol/errors.ts';
 import { newRequestId } from '../protocol/ids.ts';
 import type { ModelId, PeerId, RequestId } from '../protocol/ids.ts';
 import type { Route } from '../protocol/route.ts';
+import { samplingSchema } from '../protocol/stage.ts';
 import type { SamplingParams } from '../protocol/stage.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 import { startRoute } from '../mesh/route-session.ts';
@@ -79,6 +81,7 @@ export async function* generate(
   signal: AbortSignal = new AbortController().signal,
 ): AsyncGenerator<GenerateEvent, void, void> {
   const { tokenizer, now } = deps;
+  checkRequest(request);
   const promptIds = encodePrompt(request.prompt, tokenizer);
   if (promptIds.length === 0) throw new SkeinError('bad-argument', 'The prompt is empty. Write something.');
   const stopTokenIds = tokenizer.stopTokenIds;
@@ -147,6 +150,20 @@ export async function* generate(
       tokensPerSecond: tokenIds.length > 1 ? ((tokenIds.length - 1) / decodeMs) * 1000 : null,
     },
   };
+}
+
+function checkRequest({ sampling, maxTokens }: GenerateRequest): void {
+  const result = v.safeParse(samplingSchema, sampling);
+  if (!result.success) {
+    const [issue] = result.issues;
+    const field = v.getDotPath(issue) ?? 'sampling';
+    throw new SkeinError('bad-argument', `${field}: ${issue.message}.`, { data: { field } });
+  }
+  if (!Number.isInteger(maxTokens) || maxTokens < 1) {
+    throw new SkeinError('bad-argument', `maxTokens is ${maxTokens}; it must be a whole number from 1.`, {
+      data: { field: 'maxTokens' },
+    });
+  }
 }
 
 function encodePrompt(prompt: Prompt, tokenizer: Tokenizer): readonly number[] {
