@@ -1,0 +1,72 @@
+import { Hono } from 'hono';
+import type { ModelId } from '../src/protocol/ids.ts';
+import { SECURITY_HEADERS } from './security-headers.ts';
+import { serveFile } from './static-files.ts';
+import type { StaticRoot } from './static-files.ts';
+
+/** What `/healthz` tells: enough for a probe and for a look at the mesh. */
+export interface Health {
+  readonly status: 'ok';
+  readonly uptimeSeconds: number;
+  /** Connected pages and programs. */
+  readonly peers: number;
+  /** Peers that hold or load a slice. */
+  readonly contributors: number;
+  /** Requests that hold a route. */
+  readonly requests: number;
+  readonly models: readonly ModelId[];
+  /** Models with a serving peer for every layer. */
+  readonly covered: readonly ModelId[];
+}
+
+export interface AppDeps {
+  readonly health: () => Health;
+  /** Searched in order. */
+  readonly roots: readonly StaticRoot[];
+  readonly onError: (error: unknown) => void;
+}
+
+const NOT_FOUND_PAGE = `<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Not found · Skein</title>
+<h1>There is no such page</h1>
+<p>Try <a href="/">chat</a> or <a href="/contribute/">lend a GPU</a>.</p></html>
+`;
+
+/** Everything that is plain HTTP. Makes no socket: `app.fetch` and `app.request` are the whole interface. */
+export function createApp(deps: AppDeps): Hono {
+  const app = new Hono();
+  app.use(async (context, next) => {
+    await next();
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) context.res.headers.set(name, value);
+  });
+  app.get('/healthz', (context) => {
+    context.header('cache-control', 'no-store');
+    return context.json(deps.health());
+  });
+  app.get('*', async (context, next) => {
+    const response = await serveFile(context.req.raw, deps.roots);
+    if (response === null) return next();
+    return response;
+  });
+  app.all('*', (context) => {
+    if (context.req.method !== 'GET' && context.req.method !== 'HEAD') {
+      context.header('allow', 'GET, HEAD');
+      return context.json(
+        { error: { code: 'bad-argument', message: 'Only GET and HEAD are answered here.' } },
+        405,
+      );
+    }
+    if (context.req.header('accept')?.includes('text/html') === true)
+      return context.html(NOT_FOUND_PAGE, 404);
+    const message = `There is nothing at ${context.req.path}.`;
+    return context.json({ error: { code: 'bad-argument', message } }, 404);
+  });
+  app.onError((error, context) => {
+    deps.onError(error);
+    return context.json(
+      { error: { code: 'internal', message: 'The server failed; its log says how.' } },
+      500,
+    );
+  });
+  return app;
+}

@@ -1,0 +1,27 @@
+/** Every cap on what one client can make the server do, with its unit and its reason. */
+
+/** Open signaling sockets in all; each costs a few KiB and a share of every mesh broadcast. */
+export const MAX_SOCKETS = 1024;
+/** Open signaling sockets from one address. Generous: a school or an office shares one. */
+export const MAX_SOCKETS_PER_ADDRESS = 128;
+/** Messages a socket may send at once. A new link takes about 20, and a tab may open several. */
+export const MESSAGE_BURST = 400;
+/** Messages a socket may send per second in the long run. */
+export const MESSAGES_PER_SECOND = 50;
+/** Refused messages after which a socket is closed: an honest client sends none. */
+export const MAX_STRIKES = 8;
+/** Bytes queued for a socket above which its reader counts as gone. */
+export const MAX_SEND_QUEUE_BYTES = 4 * 1024 * 1024;
+/** Characters of JSON in one relayed signal; half a message, so that the stamped relay is a message too. */
+export const MAX_SIGNAL_CHARACTERS = 32 * 1024;
+/** Requests of one peer that hold a route at the same time. */
+export const MAX_REQUESTS_PER_PEER = 256;
+/** Characters of an error's message; what the peer's own words are cut to. */
+export const MAX_ERROR_CHARACTERS = 1000;
+
+/** A socket that does not answer a ping until the next one is gone; one that never said hello by then, too. */
+export const PING_INTERVAL_MS = 15_000;
+/** Changes of the mesh within this time go out as one message. */
+export const MESH_BROADCAST_DELAY_MS = 25;
+/** Sockets that do not close within this time when the server stops are cut. */
+export const CLOSE_GRACE_MS = 1_000;

@@ -1,0 +1,127 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import { getRequestListener } from '@hono/node-server';
+import { SkeinError } from '../src/protocol/errors.ts';
+import type { IceServer, ModelCard } from '../src/protocol/signaling.ts';
+import { createApp } from './app.ts';
+import { PING_INTERVAL_MS } from './limits.ts';
+import type { Log } from './log.ts';
+import { Presence } from './presence.ts';
+import { steadyScheduler } from './scheduler/scheduler.ts';
+import type { StagePolicy } from './scheduler/types.ts';
+import { SignalServer } from './signal-server.ts';
+import type { StaticRoot } from './static-files.ts';
+
+export interface ServerOptions {
+  /** Address to listen on, for example `127.0.0.1`, or `0.0.0.0` for everybody. */
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly models: readonly ModelCard[];
+  /** Folders served over HTTP, searched in order: the models', then the built pages'. */
+  readonly roots: readonly StaticRoot[];
+  readonly stages: StagePolicy;
+  readonly log: Log;
+  /** STUN and TURN servers that peers are told to use; none by default, which does for one network. */
+  readonly iceServers?: readonly IceServer[];
+  /** Believe X-Forwarded-For. Only behind a proxy that sets it. */
+  readonly trustProxy?: boolean;
+  readonly pingIntervalMs?: number;
+  readonly maxSocketsPerAddress?: number;
+}
+
+export interface RunningServer {
+  /** Where a browser on this machine finds it, without a trailing slash. */
+  readonly url: string;
+  readonly port: number;
+  /** Says goodbye to everybody and resolves when the port is free. Calling it again waits for the same. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts HTTP and signaling on one port.
+ * @throws SkeinError `bad-argument` when the port or the address cannot be had.
+ */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { models, stages, log } = options;
+  const presence = new Presence({
+    models,
+    stages,
+    scheduler: steadyScheduler,
+    iceServers: options.iceServers ?? [],
+  });
+  const startedMs = performance.now();
+  const app = createApp({
+    roots: options.roots,
+    onError: (error) => log.error(`HTTP: ${SkeinError.from(error).message}`),
+    health: () => ({
+      status: 'ok',
+      uptimeSeconds: Math.round((performance.now() - startedMs) / 1000),
+      peers: presence.greeted().length,
+      contributors: presence.mesh().members.length,
+      requests: presence.requestCount,
+      models: models.map((card) => card.id),
+      covered: presence.covered(),
+    }),
+  });
+  const respond = getRequestListener(app.fetch);
+  const http = createServer((request, response) => void respond(request, response));
+  await listen(http, options);
+
+  const signaling = new SignalServer({
+    presence,
+    log,
+    trustProxy: options.trustProxy ?? false,
+    pingIntervalMs: options.pingIntervalMs ?? PING_INTERVAL_MS,
+    ...(options.maxSocketsPerAddress !== undefined && { maxSocketsPerAddress: options.maxSocketsPerAddress }),
+  });
+  http.on('upgrade', (request, socket, head) => signaling.handleUpgrade(request, socket, head));
+
+  const port = portOf(http);
+  let closing: Promise<void> | null = null;
+  return {
+    port,
+    url: `http://${urlHost(options.host)}:${port}`,
+    close: () => (closing ??= closeAll(http, signaling)),
+  };
+}
+
+async function listen(http: Server, { host, port }: ServerOptions): Promise<void> {
+  http.listen(port, host);
+  try {
+    await once(http, 'listening');
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
+    const words: Readonly<Record<string, string>> = {
+      EADDRINUSE: `Port ${port} on ${host} is in use. Stop the other program, or choose another port with PORT or --port.`,
+      EACCES: `Port ${port} needs more rights than this program has. Choose one above 1023 with PORT or --port.`,
+      EADDRNOTAVAIL: `${host} is not an address of this machine. Choose one with HOST or --host, for example 0.0.0.0.`,
+    };
+    const message = words[code] ?? `Cannot listen on ${host}:${port}: ${SkeinError.from(cause).message}`;
+    throw new SkeinError('bad-argument', message, { cause });
+  }
+}
+
+function portOf(http: Server): number {
+  const address = http.address();
+  if (address === null || typeof address === 'string') {
+    throw new SkeinError('internal', 'The server listens on no port.');
+  }
+  return address.port;
+}
+
+/** Browsers give WebGPU to `localhost`, and cannot open a wildcard address. */
+function urlHost(host: string): string {
+  if (['0.0.0.0', '::', '127.0.0.1', '::1'].includes(host)) return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+async function closeAll(http: Server, signaling: SignalServer): Promise<void> {
+  const closed = new Promise<void>((resolve) => {
+    http.close(() => resolve());
+  });
+  await signaling.close();
+  http.closeAllConnections();
+  await closed;
+}
