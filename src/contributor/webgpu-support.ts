@@ -61,12 +61,12 @@ type Browser = 'firefox' | 'safari' | 'chromium-android' | 'chromium-linux' | 'c
 function browserOf(userAgent: string): Browser {
   // Every browser on iOS is WebKit underneath.
   if (/iPhone|iPad|iPod/.test(userAgent)) return 'safari';
-  if (/Firefox\//.test(userAgent)) return 'firefox';
+  if (userAgent.includes('Firefox/')) return 'firefox';
   if (/Chrome\/|Chromium\//.test(userAgent)) {
-    if (/Android/.test(userAgent)) return 'chromium-android';
-    return /Linux|X11/.test(userAgent) && !/CrOS/.test(userAgent) ? 'chromium-linux' : 'chromium';
+    if (userAgent.includes('Android')) return 'chromium-android';
+    return /Linux|X11/.test(userAgent) && !userAgent.includes('CrOS') ? 'chromium-linux' : 'chromium';
   }
-  return /Safari\//.test(userAgent) ? 'safari' : 'unknown';
+  return userAgent.includes('Safari/') ? 'safari' : 'unknown';
 }
 
 function enableRemedy(userAgent: string): string {

@@ -46,7 +46,7 @@ async function startAndMeasure(index = 0): Promise<void> {
 async function serve(layerStart = 0, layerEnd = 4): Promise<void> {
   await startAndMeasure();
   session.deliver({ type: 'assign', model: TINY.id, layerStart, layerEnd });
-  host().lastLoad.done.resolve();
+  host().lastLoad.done.resolve(undefined);
   await settled();
 }
 
@@ -109,7 +109,7 @@ describe('loading and serving', () => {
     expect(host().lastLoad.options.transport).toBe(session.transport);
     host().lastLoad.options.onProgress(10, 40);
     expect(contributor.state).toEqual({ phase: 'loading', ...base, loadedBytes: 10, totalBytes: 40 });
-    host().lastLoad.done.resolve();
+    host().lastLoad.done.resolve(undefined);
     await settled();
     expect(contributor.state).toEqual({ phase: 'serving', ...base, stats: NO_STATS });
     expect(session.sent.at(-1)).toEqual({ type: 'serving', model: TINY.id, layerStart: 2, layerEnd: 5 });
@@ -126,11 +126,11 @@ describe('loading and serving', () => {
     expect(older.options.signal.aborted).toBe(true);
     older.options.onProgress(99, 100);
     expect(contributor.state).toMatchObject({ phase: 'loading', loadedBytes: 0 });
-    older.done.resolve();
+    older.done.resolve(undefined);
     await settled();
     expect(contributor.state).toMatchObject({ phase: 'loading', slice: { layerStart: 4 } });
     expect(session.sent.map(({ type }) => type)).toEqual(['join']);
-    newer.done.resolve();
+    newer.done.resolve(undefined);
     await settled();
     expect(session.sent.at(-1)).toEqual({ type: 'serving', model: TINY.id, layerStart: 4, layerEnd: 8 });
     older.options.onStats(stats(7));
@@ -152,7 +152,7 @@ describe('loading and serving', () => {
     await serve();
     session.deliver({ type: 'assign', model: TINY.id, layerStart: 0, layerEnd: 8 });
     expect(host().unloads).toBe(1);
-    host().lastLoad.done.resolve();
+    host().lastLoad.done.resolve(undefined);
     await settled();
     expect(contributor.state).toMatchObject({ phase: 'serving', slice: { layerStart: 0, layerEnd: 8 } });
   });

@@ -51,7 +51,7 @@ export function peerId(seed: string): PeerId {
 export class FakeHost implements EngineHost {
   readonly loss = deferred<SkeinError>();
   readonly measuring = deferred<Capability>();
-  readonly loads: { readonly options: LoadOptions; readonly done: Deferred<void> }[] = [];
+  readonly loads: { readonly options: LoadOptions; readonly done: Deferred<undefined> }[] = [];
   memoryLimitBytes = 0;
   unloads = 0;
   isDisposed = false;
@@ -60,7 +60,7 @@ export class FakeHost implements EngineHost {
     return this.loss.promise;
   }
 
-  get lastLoad(): { readonly options: LoadOptions; readonly done: Deferred<void> } {
+  get lastLoad(): { readonly options: LoadOptions; readonly done: Deferred<undefined> } {
     const load = this.loads.at(-1);
     if (load === undefined) throw new Error('nothing was loaded');
     return load;
@@ -72,7 +72,7 @@ export class FakeHost implements EngineHost {
   }
 
   load(options: LoadOptions): Promise<void> {
-    const done = deferred<void>();
+    const done = deferred<undefined>();
     this.loads.push({ options, done });
     return done.promise;
   }

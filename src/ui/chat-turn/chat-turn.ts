@@ -1,0 +1,82 @@
+import { html, LitElement, nothing } from 'lit';
+import { customElement, property } from 'lit/decorators.js';
+import type { Turn } from '../chat/conversation.ts';
+import { countOf, formatSeconds, formatTokenRate } from '../text/format.ts';
+import { errorWords } from '../text/error-words.ts';
+import { baseStyles } from '../theme/base.styles.ts';
+import '../error-notice/error-notice.ts';
+import '../route-strip/route-strip.ts';
+import { chatTurnStyles } from './chat-turn.styles.ts';
+
+/** A question, its answer as it grows, and the tabs that computed it. @fires retry - ask again. */
+@customElement('skein-chat-turn')
+export class ChatTurn extends LitElement {
+  static override readonly styles = [baseStyles, chatTurnStyles];
+
+  @property({ attribute: false }) turn: Turn | null = null;
+
+  override render() {
+    if (this.turn === null) return nothing;
+    const { prompt, answer } = this.turn;
+    return html`
+      <article data-testid="turn" data-phase=${answer.status.phase}>
+        <h3 class="visually-hidden">You said</h3>
+        <p class="prompt" data-testid="prompt">${prompt}</p>
+        <h3 class="visually-hidden">Skein answered</h3>
+        ${answer.text === '' ? nothing : html`<p class="answer" data-testid="answer">${answer.text}</p>`}
+        ${this.#renderStatus()}
+        <skein-route-strip .route=${answer.route} .self=${answer.self}
+          >${this.#renderFacts()}</skein-route-strip
+        >
+      </article>
+    `;
+  }
+
+  #renderStatus() {
+    const status = this.turn?.answer.status;
+    switch (status?.phase) {
+      case 'preparing':
+        return progress('Finding tabs for every layer…');
+      case 'reading':
+        return progress('The tabs are reading your question…');
+      case 'waiting':
+        return progress(`${errorWords(status.error.code).title}. Trying again…`);
+      case 'stopped':
+        return html`<p class="note">Stopped.</p>`;
+      case 'failed':
+        return html`
+          <skein-error-notice .error=${status.error}>
+            <button @click=${() => this.dispatchEvent(new Event('retry'))}>Retry</button>
+          </skein-error-notice>
+        `;
+      case 'done':
+        return status.finishReason === 'length'
+          ? html`<p class="note">Cut off at the longest answer allowed. Raise it in Settings.</p>`
+          : nothing;
+      default:
+        return nothing;
+    }
+  }
+
+  #renderFacts() {
+    const answer = this.turn?.answer;
+    if (answer === undefined || answer.tokenCount === 0) return nothing;
+    const facts = [countOf(answer.tokenCount, 'token')];
+    if (answer.status.phase === 'done') {
+      const { tokensPerSecond, timeToFirstTokenMs } = answer.status;
+      if (tokensPerSecond !== null) facts.push(formatTokenRate(tokensPerSecond));
+      facts.push(`first after ${formatSeconds(timeToFirstTokenMs)}`);
+    }
+    return html`<span data-testid="facts">${facts.join(' · ')}</span>`;
+  }
+}
+
+function progress(words: string) {
+  return html`<p class="note progress"><span class="pulse" aria-hidden="true"></span>${words}</p>`;
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'skein-chat-turn': ChatTurn;
+  }
+}

@@ -1,0 +1,96 @@
+import type { GenerateEvent } from '../../client/generate.ts';
+import type { SkeinError } from '../../protocol/errors.ts';
+import type { PeerId } from '../../protocol/ids.ts';
+import type { Route } from '../../protocol/route.ts';
+import type { ChatMessage } from '../../tokenizer/tokenizer.ts';
+
+export type AnswerStatus =
+  /** The tokenizer is loading, or the server is choosing tabs. */
+  | { readonly phase: 'preparing' }
+  /** The tabs compute the prompt. */
+  | { readonly phase: 'reading' }
+  /** Nothing can happen now; it goes on by itself. */
+  | { readonly phase: 'waiting'; readonly error: SkeinError }
+  | { readonly phase: 'writing' }
+  | {
+      readonly phase: 'done';
+      readonly finishReason: 'stop' | 'length';
+      readonly timeToFirstTokenMs: number;
+      readonly tokensPerSecond: number | null;
+    }
+  | { readonly phase: 'stopped' }
+  | { readonly phase: 'failed'; readonly error: SkeinError };
+
+export interface Answer {
+  readonly status: AnswerStatus;
+  readonly text: string;
+  readonly tokenCount: number;
+  /** The tabs that compute it; null until they are chosen. */
+  readonly route: Route | null;
+  /** This tab's id when it asked; a reconnected tab has another. */
+  readonly self: PeerId | null;
+}
+
+/** What a person said, and the answer to it. */
+export interface Turn {
+  readonly id: number;
+  readonly prompt: string;
+  readonly answer: Answer;
+}
+
+export const NEW_ANSWER: Answer = {
+  status: { phase: 'preparing' },
+  text: '',
+  tokenCount: 0,
+  route: null,
+  self: null,
+};
+
+export function isUnderWay({ status }: Answer): boolean {
+  return !['done', 'stopped', 'failed'].includes(status.phase);
+}
+
+export function applyEvent(answer: Answer, event: GenerateEvent): Answer {
+  switch (event.type) {
+    case 'route':
+      return {
+        ...answer,
+        route: event.route,
+        status: { phase: answer.tokenCount > 0 ? 'writing' : 'reading' },
+      };
+    case 'waiting':
+      return { ...answer, status: { phase: 'waiting', error: event.error } };
+    case 'token':
+      return {
+        ...answer,
+        text: answer.text + event.text,
+        tokenCount: answer.tokenCount + 1,
+        status: { phase: 'writing' },
+      };
+    case 'done': {
+      const { text, tokenIds, finishReason, timeToFirstTokenMs, tokensPerSecond } = event.result;
+      return {
+        ...answer,
+        text,
+        tokenCount: tokenIds.length,
+        status: { phase: 'done', finishReason, timeToFirstTokenMs, tokensPerSecond },
+      };
+    }
+  }
+}
+
+/** A failure by the person's own hand is a stop. */
+export function applyFailure(answer: Answer, error: SkeinError, wasStopped: boolean): Answer {
+  return { ...answer, status: wasStopped ? { phase: 'stopped' } : { phase: 'failed', error } };
+}
+
+/** What the model is told: every earlier turn that got an answer, and the prompt. */
+export function messagesFor(earlier: readonly Turn[], prompt: string): ChatMessage[] {
+  const history = earlier
+    .filter(({ answer }) => answer.status.phase !== 'failed' && answer.text !== '')
+    .flatMap((turn): ChatMessage[] => [
+      { role: 'user', content: turn.prompt },
+      { role: 'assistant', content: turn.answer.text },
+    ]);
+  return [...history, { role: 'user', content: prompt }];
+}

@@ -1,0 +1,52 @@
+import { generate } from '../../client/generate.ts';
+import { HttpSource } from '../../model/http-source.ts';
+import { SkeinError } from '../../protocol/errors.ts';
+import type { ModelCard } from '../../protocol/signaling.ts';
+import { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import { pause } from '../connection/pause.ts';
+import type { PageSession } from '../connection/page-session.ts';
+import type { Generator } from './chat-controller.ts';
+
+/** Tokenizers by model folder; a failed load is forgotten, so that a retry loads again. */
+const tokenizers = new Map<string, Promise<Tokenizer>>();
+
+/** Generates over the mesh of one session, with the tokenizer of the model in this page. */
+export function generatorFor({ self, models, signaling, transport }: PageSession): Generator {
+  return {
+    self,
+    async *generate(request, signal) {
+      const card = models.find(({ id }) => id === request.model);
+      if (card === undefined) {
+        throw new SkeinError(
+          'model-missing',
+          `The server does not offer ${request.model}. Choose another model.`,
+        );
+      }
+      yield* generate(
+        request,
+        {
+          transport,
+          tokenizer: await tokenizerFor(card),
+          requestRoute: (query, routeSignal) => signaling.requestRoute(query, routeSignal),
+          endRoute: (requestId) => signaling.send({ type: 'route-end', requestId }),
+          now: () => performance.now(),
+          sleep: async (ms, sleepSignal) => {
+            await pause(ms, sleepSignal);
+            sleepSignal.throwIfAborted();
+          },
+        },
+        signal,
+      );
+    },
+  };
+}
+
+function tokenizerFor({ url }: ModelCard): Promise<Tokenizer> {
+  const folder = new URL(url, location.href).href;
+  const known = tokenizers.get(folder);
+  if (known !== undefined) return known;
+  const loading = Tokenizer.load(new HttpSource(folder));
+  tokenizers.set(folder, loading);
+  loading.catch(() => tokenizers.delete(folder));
+  return loading;
+}

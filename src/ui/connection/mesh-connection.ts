@@ -1,0 +1,110 @@
+import { Observable } from '../../contributor/observable.ts';
+import type { MeshSession, SessionSignaling } from '../../contributor/mesh-session.ts';
+import { SkeinError } from '../../protocol/errors.ts';
+import type { ModelId } from '../../protocol/ids.ts';
+import type { MeshMember } from '../../protocol/signaling.ts';
+import { retryDelayMs } from './backoff.ts';
+
+/** A session that knows when it is over. */
+export interface OwnedSession<
+  Signaling extends SessionSignaling = SessionSignaling,
+> extends MeshSession<Signaling> {
+  /** Resolves with the reason when the server is gone. */
+  readonly closed: Promise<SkeinError>;
+  dispose(): void;
+}
+
+/** Who is on the mesh, as the server last said. */
+export interface MeshView {
+  readonly members: readonly MeshMember[];
+  /** Models with a tab for every layer. */
+  readonly covered: readonly ModelId[];
+}
+
+export const EMPTY_MESH: MeshView = { members: [], covered: [] };
+
+export type ConnectionState<Session> =
+  | { readonly phase: 'connecting' }
+  | { readonly phase: 'online'; readonly session: Session; readonly mesh: MeshView }
+  | { readonly phase: 'offline'; readonly error: SkeinError; readonly retryInMs: number };
+
+export interface ConnectionDeps<Session> {
+  /** @throws SkeinError `server-lost`, `timeout`. */
+  readonly open: (signal: AbortSignal) => Promise<Session>;
+  /** Resolves after the time or on abort, whichever comes first. */
+  readonly pause: (ms: number, signal: AbortSignal) => Promise<void>;
+  readonly random: () => number;
+}
+
+/** Keeps a page connected to the server: connects, and after a loss connects again with growing, jittered pauses. */
+export class MeshConnection<Session extends OwnedSession> {
+  readonly #deps: ConnectionDeps<Session>;
+  readonly #state = new Observable<ConnectionState<Session>>({ phase: 'connecting' });
+  readonly #disposed = new AbortController();
+  #retry = new AbortController();
+  #session: Session | null = null;
+
+  constructor(deps: ConnectionDeps<Session>) {
+    this.#deps = deps;
+    void this.#run();
+  }
+
+  get state(): ConnectionState<Session> {
+    return this.#state.value;
+  }
+
+  subscribe(listener: (state: ConnectionState<Session>) => void): () => void {
+    return this.#state.subscribe(listener);
+  }
+
+  /** Ends a pause between attempts. */
+  retryNow(): void {
+    this.#retry.abort();
+  }
+
+  dispose(): void {
+    this.#disposed.abort();
+    this.#retry.abort();
+    this.#session?.dispose();
+  }
+
+  async #run(): Promise<void> {
+    const isOver = () => this.#disposed.signal.aborted;
+    for (let failures = 0; !isOver();) {
+      this.#state.value = { phase: 'connecting' };
+      let error: SkeinError;
+      try {
+        const session = await this.#deps.open(this.#disposed.signal);
+        if (isOver()) {
+          session.dispose();
+          return;
+        }
+        failures = 0;
+        error = await this.#stay(session);
+      } catch (thrown) {
+        error = SkeinError.from(thrown, 'server-lost');
+      }
+      if (isOver()) return;
+      failures += 1;
+      const retryInMs = retryDelayMs(failures, this.#deps.random());
+      this.#retry = new AbortController();
+      this.#state.value = { phase: 'offline', error, retryInMs };
+      await this.#deps.pause(retryInMs, this.#retry.signal);
+    }
+  }
+
+  /** @returns why the session ended. */
+  async #stay(session: Session): Promise<SkeinError> {
+    const previous = this.#session;
+    this.#session = session;
+    const stopListening = session.signaling.on('mesh', ({ members, covered }) => {
+      this.#state.value = { phase: 'online', session, mesh: { members, covered } };
+    });
+    this.#state.value = { phase: 'online', session, mesh: EMPTY_MESH };
+    // Links need no server: an old session's went on until there was a new one.
+    previous?.dispose();
+    const error = await session.closed;
+    stopListening();
+    return error;
+  }
+}

@@ -1,0 +1,196 @@
+import { html, LitElement, nothing } from 'lit';
+import { customElement, state } from 'lit/decorators.js';
+import { Contributor } from '../../contributor/contributor.ts';
+import type { ContributorState } from '../../contributor/contributor-state.ts';
+import { adapterProblem, currentEnvironment, findSupportProblem } from '../../contributor/webgpu-support.ts';
+import type { SupportProblem } from '../../contributor/webgpu-support.ts';
+import { WorkerEngineHost } from '../../contributor/worker-engine-host.ts';
+import { connectionStatus } from '../connection/connection-status.ts';
+import { connectPage } from '../connection/page-session.ts';
+import { countOf, formatBytes } from '../text/format.ts';
+import { baseStyles } from '../theme/base.styles.ts';
+import '../contributor-status/contributor-status.ts';
+import '../error-notice/error-notice.ts';
+import '../layer-map/layer-map.ts';
+import '../site-header/site-header.ts';
+import '../status-line/status-line.ts';
+import { contributePageStyles } from './contribute-page.styles.ts';
+import {
+  DEFAULT_MEMORY_LIMIT_BYTES,
+  loadMemoryLimit,
+  MEMORY_LIMITS_BYTES,
+  saveMemoryLimit,
+} from './memory-limit.ts';
+
+const GIB = 1024 ** 3;
+
+/** The contribute page: owns the connection and the contributor. Nothing touches the GPU before Start. */
+@customElement('skein-contribute-page')
+export class ContributePage extends LitElement {
+  static override readonly styles = [baseStyles, contributePageStyles];
+
+  readonly #connection = connectPage();
+  readonly #contributor = new Contributor({ createHost: () => new WorkerEngineHost(location.href) });
+  readonly #environment = currentEnvironment();
+
+  @state() private memoryLimitBytes = DEFAULT_MEMORY_LIMIT_BYTES;
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.#connection.subscribe((connection) => {
+      this.#contributor.setSession(connection.phase === 'online' ? connection.session : null);
+      this.requestUpdate();
+    });
+    this.#contributor.subscribe(() => this.requestUpdate());
+    window.addEventListener('online', () => this.#connection.retryNow());
+    void loadMemoryLimit().then((limitBytes) => {
+      this.memoryLimitBytes = limitBytes;
+    });
+  }
+
+  override render() {
+    return html`
+      <div class="page">
+        <skein-site-header page="contribute"></skein-site-header>
+        ${this.#renderStatus()}
+        <main>
+          <h1>Lend this device’s GPU</h1>
+          <p class="lead">
+            While this page is open and started, it downloads a slice of a language model, computes its layers
+            for whoever chats on this mesh, and passes the numbers on to the next tab. Nothing is used before
+            you press Start, and Stop frees it again.
+          </p>
+          ${this.#renderBody()}
+        </main>
+      </div>
+    `;
+  }
+
+  #renderStatus() {
+    const status = connectionStatus(this.#connection.state, null);
+    return html`<skein-status-line
+      .status=${status}
+      @retry=${() => this.#connection.retryNow()}
+    ></skein-status-line>`;
+  }
+
+  #renderBody() {
+    const problem = findSupportProblem(this.#environment) ?? this.#adapterProblem();
+    if (problem !== null) return this.#renderProblem(problem);
+    const { state } = this.#contributor;
+    return html`
+      <div class="card">
+        ${state.phase === 'failed' ? html`<skein-error-notice .error=${state.error}></skein-error-notice>` : nothing}
+        <skein-contributor-status .state=${state}>${this.#renderButton(state)}</skein-contributor-status>
+        ${this.#renderLayers(state)} ${this.#renderMachine(state)}
+      </div>
+      ${isResting(state) ? this.#renderMemoryLimit() : nothing}
+      <p class="honest">
+        The tabs that compute an answer can see the question. Closing the page stops lending; answers under
+        way move to other tabs where there are any.
+      </p>
+    `;
+  }
+
+  #adapterProblem(): SupportProblem | null {
+    const { state } = this.#contributor;
+    const hasNoAdapter = state.phase === 'failed' && state.error.code === 'no-adapter';
+    return hasNoAdapter ? adapterProblem(this.#environment.userAgent) : null;
+  }
+
+  #renderProblem({ reason, message, remedy }: SupportProblem) {
+    return html`
+      <div class="card" role="alert" data-testid="support-problem" data-reason=${reason}>
+        <h2>This tab cannot lend a GPU</h2>
+        <p>${message}</p>
+        <p>${remedy}</p>
+        <p>You can still <a href="/">chat</a> here: other tabs compute the answers.</p>
+        ${reason === 'no-adapter' ? html`<p><button @click=${() => this.#start()}>Start again</button></p>` : nothing}
+      </div>
+    `;
+  }
+
+  #renderButton(state: ContributorState) {
+    if (isResting(state)) {
+      const words = state.phase === 'failed' ? 'Start again' : 'Start';
+      return html`<button class="primary" @click=${() => this.#start()}>${words}</button>`;
+    }
+    return html`
+      <button @click=${() => this.#contributor.stop()}>
+        ${state.phase === 'stopping' ? 'Stop now' : 'Stop'}
+      </button>
+    `;
+  }
+
+  #renderLayers(state: ContributorState) {
+    if (state.phase !== 'loading' && state.phase !== 'serving') return nothing;
+    const connection = this.#connection.state;
+    const others =
+      connection.phase === 'online'
+        ? connection.mesh.members.filter(
+            ({ peer, model }) => peer !== connection.session.self && model === state.slice.model,
+          )
+        : [];
+    return html`
+      <skein-layer-map
+        .layerCount=${state.slice.layerCount}
+        .mine=${state.slice}
+        .others=${others}
+      ></skein-layer-map>
+      <p class="detail" data-testid="others">
+        ${
+          others.length === 0
+            ? 'No other tab holds layers of this model.'
+            : `${countOf(others.length, 'other tab holds', 'other tabs hold')} layers of this model.`
+        }
+      </p>
+    `;
+  }
+
+  #renderMachine(state: ContributorState) {
+    if (!('capability' in state)) return nothing;
+    const { adapter, memoryBytes, matvecBytesPerSecond } = state.capability;
+    return html`
+      <p class="detail" data-testid="machine">
+        ${adapter} · lends up to ${formatBytes(memoryBytes)} · reads weights at
+        ${formatBytes(matvecBytesPerSecond)}/s
+      </p>
+    `;
+  }
+
+  #renderMemoryLimit() {
+    return html`
+      <div class="limit">
+        <label for="memory">Use at most</label>
+        <select id="memory" @change=${this.#chooseLimit}>
+          ${MEMORY_LIMITS_BYTES.map(
+            (limit) => html`
+              <option value=${limit} ?selected=${limit === this.memoryLimitBytes}>${limit / GIB} GiB</option>
+            `,
+          )}
+        </select>
+        <span>of GPU memory. Remembered on this device.</span>
+      </div>
+    `;
+  }
+
+  #start(): void {
+    this.#contributor.start({ memoryLimitBytes: this.memoryLimitBytes });
+  }
+
+  readonly #chooseLimit = (event: Event): void => {
+    if (!(event.target instanceof HTMLSelectElement)) return;
+    this.memoryLimitBytes = Number(event.target.value);
+    void saveMemoryLimit(this.memoryLimitBytes);
+  };
+}
+
+function isResting({ phase }: ContributorState): boolean {
+  return phase === 'idle' || phase === 'failed';
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'skein-contribute-page': ContributePage;
+  }
+}

@@ -1,0 +1,63 @@
+import { html, LitElement } from 'lit';
+import { customElement, property } from 'lit/decorators.js';
+import { baseStyles } from '../theme/base.styles.ts';
+import { countOf, formatSeconds } from '../text/format.ts';
+import { statusLineStyles } from './status-line.styles.ts';
+
+/** What the line says about the connection. */
+export type ConnectionStatus =
+  | { readonly phase: 'connecting' }
+  | { readonly phase: 'online'; readonly servingTabs: number; readonly isCovered: boolean | null }
+  | { readonly phase: 'offline'; readonly retryInMs: number };
+
+/** One line about the connection and the mesh. @slot - more facts, such as the model. @fires retry - the person will not wait. */
+@customElement('skein-status-line')
+export class StatusLine extends LitElement {
+  static override readonly styles = [baseStyles, statusLineStyles];
+
+  @property({ attribute: false }) status: ConnectionStatus = { phase: 'connecting' };
+
+  override render() {
+    return html`
+      <div class="line ${this.#tone()}" data-testid="status" data-phase=${this.status.phase}>
+        <span class="dot" aria-hidden="true"></span>
+        <span role="status">${this.#words()}</span>
+        <slot></slot>
+        ${
+          this.status.phase === 'offline'
+            ? html`<button class="quiet" @click=${() => this.dispatchEvent(new Event('retry'))}>
+                Connect now
+              </button>`
+            : ''
+        }
+      </div>
+    `;
+  }
+
+  #tone(): 'ok' | 'warning' | 'danger' {
+    if (this.status.phase === 'offline') return 'danger';
+    return this.status.phase === 'online' && this.status.isCovered !== false ? 'ok' : 'warning';
+  }
+
+  #words(): string {
+    switch (this.status.phase) {
+      case 'connecting':
+        return 'Connecting to the server…';
+      case 'offline':
+        return `The server is away. Connecting again within ${formatSeconds(this.status.retryInMs)}.`;
+      case 'online': {
+        const tabs = `${countOf(this.status.servingTabs, 'tab')} serving`;
+        const coverage = { true: ' · every layer held', false: ' · layers missing', null: '' }[
+          String(this.status.isCovered) as 'true' | 'false' | 'null'
+        ];
+        return `Connected · ${tabs}${coverage}`;
+      }
+    }
+  }
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'skein-status-line': StatusLine;
+  }
+}
