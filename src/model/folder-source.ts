@@ -1,0 +1,66 @@
+import { open, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { throwIfAborted } from './abort.ts';
+import { assertInnerPath, missingFile, shortFile } from './model-path.ts';
+import type { FileSource } from './file-source.ts';
+
+/** Between chunks of this size a read looks whether it is still wanted. */
+const READ_CHUNK_BYTES = 16 * 1024 * 1024;
+
+/** A model folder on disk; Node only. Symbolic links are followed, for hub caches are made of them. */
+export class FolderSource implements FileSource {
+  readonly description: string;
+
+  constructor(folder: string) {
+    this.description = resolve(folder);
+  }
+
+  async sizeBytes(path: string, signal?: AbortSignal): Promise<number | null> {
+    assertInnerPath(path, this);
+    throwIfAborted(signal);
+    try {
+      const stats = await stat(join(this.description, path));
+      return stats.isFile() ? stats.size : null;
+    } catch (cause) {
+      if (isAbsence(cause)) return null;
+      throw missingFile(this, path, `cannot be read: ${reasonOf(cause)}`, cause);
+    }
+  }
+
+  async read(
+    path: string,
+    start: number,
+    end: number,
+    signal?: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    assertInnerPath(path, this);
+    throwIfAborted(signal);
+    const handle = await open(join(this.description, path)).catch((cause: unknown) => {
+      throw missingFile(this, path, `cannot be read: ${reasonOf(cause)}`, cause);
+    });
+    try {
+      if ((await handle.stat()).size < end) throw shortFile(this, path, start, end);
+      const bytes = new Uint8Array(end - start);
+      let filled = 0;
+      while (filled < bytes.length) {
+        throwIfAborted(signal);
+        const length = Math.min(READ_CHUNK_BYTES, bytes.length - filled);
+        const { bytesRead } = await handle.read(bytes, filled, length, start + filled);
+        if (bytesRead === 0) throw shortFile(this, path, start, end);
+        filled += bytesRead;
+      }
+      return bytes;
+    } finally {
+      await handle.close();
+    }
+  }
+}
+
+function isAbsence(thrown: unknown): boolean {
+  const code = (thrown as NodeJS.ErrnoException).code;
+  return code === 'ENOENT' || code === 'ENOTDIR';
+}
+
+function reasonOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
