@@ -2,6 +2,10 @@ import { resolve } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 const pages = resolve(import.meta.dirname, 'src/ui/pages');
+const testReport = process.env['SKEIN_TEST_REPORT'];
+
+/** Linux has two software drivers; elsewhere the machine's own GPU runs the kernels. */
+const kernelDrivers = process.platform === 'linux' ? ['swiftshader', 'lavapipe'] : ['native'];
 
 export default defineConfig({
   root: pages,
@@ -20,12 +24,24 @@ export default defineConfig({
   worker: { format: 'es' },
   test: {
     root: import.meta.dirname,
+    reporters: testReport === undefined ? ['default'] : ['default', ['json', { outputFile: testReport }]],
     projects: [
       { extends: true, test: { name: 'unit', include: ['tests/unit/**/*.test.ts'] } },
       {
         extends: true,
         test: { name: 'mesh', include: ['tests/mesh/**/*.test.ts'], pool: 'forks', testTimeout: 60_000 },
       },
+      ...kernelDrivers.map((driver) => ({
+        extends: true as const,
+        test: {
+          name: `kernels-${driver}`,
+          include: ['tests/kernels/**/*.test.ts'],
+          pool: 'forks' as const,
+          env: { SKEIN_TEST_DRIVER: driver },
+          setupFiles: driver === 'native' ? [] : ['tests/rig/use-driver.ts'],
+          testTimeout: 120_000,
+        },
+      })),
     ],
   },
 });
