@@ -12,6 +12,8 @@ export interface AttentionShape {
   readonly headDim: number;
   /** How the cache stores keys and values. */
   readonly cacheFormat: Precision;
+  /** What scores are multiplied by before the softmax; 1 / √headDim where a model says nothing else. */
+  readonly scale?: number;
 }
 
 /** The prefill kernel gives every element of a head an invocation, and 256 per workgroup is what every adapter has. */
@@ -42,6 +44,10 @@ export function attentionOverrides(shape: AttentionShape): {
     head_dim: shape.headDim,
     cache_format: FORMAT_CODE[shape.cacheFormat],
   };
+}
+
+export function attentionScale(shape: AttentionShape): number {
+  return shape.scale ?? 1 / Math.sqrt(shape.headDim);
 }
 
 /** Bytes of one row of `qkv`: f32 [headCount + 2 · kvHeadCount, headDim]. */

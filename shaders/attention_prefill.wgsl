@@ -1,0 +1,198 @@
+// Paged flash attention of prefill chunks: TILE_ROWS consecutive queries of one sequence against its cached keys, causal (the query
+// at position p sees the keys at 0 to p), with an online softmax.
+//
+//   qkv            f32 [rows, heads + 2 * kv_heads, head_dim]     only q is read
+//   keys, values   [block, BLOCK_TOKENS, kv_heads, head_dim]      f32, or halves packed two per u32
+//   attended       f32 [rows, heads, head_dim]                    only the rows of the tiles are written
+//
+// Grid: x = heads, y = query tiles of the step. The keys are walked in tiles of tile_tokens, at most one cache block, from position 0
+// to the last query of the tile, whatever the position of the tile: a row's arithmetic does not depend on how its prompt was cut.
+//
+// Invocations: max(head_dim, 4 * tile_tokens). Queries go in fours, the components of a vec4. For the scores an invocation owns a
+// token and four queries; keys are staged in workgroup memory, since neighbours own different tokens, with a row of padding so that
+// they hit different banks. For the output it owns four elements of the head and four queries; neighbours read neighbouring values,
+// which need no staging. The running maximum crosses invocations as an atomic on order-preserving bits, exact in any order, so
+// scores stay in registers. Three barriers per tile.
+
+const BLOCK_TOKENS = 16u;
+const CACHE_F16 = 1u;
+const TILE_ROWS = 16u;
+const QUADS = TILE_ROWS / 4u;
+// Below any score and far from overflow: exp(LOWEST - maximum) is 0.
+const LOWEST = -1e30;
+
+override heads: u32;
+override kv_heads: u32;
+override head_dim: u32;
+override cache_format: u32; // 0 f32, 1 f16
+override scale: f32; // of the scores, usually 1 / sqrt(head_dim)
+override tile_tokens: u32; // divides BLOCK_TOKENS
+override invocations: u32; // at least head_dim and QUADS * tile_tokens
+
+struct Step {
+  rows: u32,
+  block_table_stride: u32,
+}
+
+// Sizes of this forward pass.
+@group(0) @binding(0) var<uniform> step: Step;
+// q normed and rotated, in vec4s.
+@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
+// The layer's cache; a vec2 is two f32 or four halves.
+@group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>;
+@group(0) @binding(3) var<storage, read> values: array<vec2<u32>>;
+// [sequences, block_table_stride]: cache blocks of each sequence, in order.
+@group(0) @binding(4) var<storage, read> block_tables: array<u32>;
+// Per query tile: first row, rows in the tile, sequence, position of the first row.
+@group(0) @binding(5) var<storage, read> prefill_info: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> attended: array<vec4<f32>>;
+
+// [tile_tokens, head_dim / 4 + 1]
+var<workgroup> key_tile: array<vec4<f32>, tile_tokens * (head_dim / 4u + 1u)>;
+// Softmax weights [tile_tokens, QUADS], a query per component.
+var<workgroup> weights: array<vec4<f32>, tile_tokens * QUADS>;
+// Largest score so far of each query, as order-preserving bits.
+var<workgroup> running_max: array<atomic<u32>, TILE_ROWS>;
+
+// Maps floats to integers of the same order.
+fn ordered_bits(value: f32) -> u32 {
+  let bits = bitcast<u32>(value);
+  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+}
+
+fn from_ordered_bits(ordered: u32) -> f32 {
+  return bitcast<f32>(select(~ordered, ordered & 0x7fffffffu, ordered >= 0x80000000u));
+}
+
+fn load_running_max(quad: u32) -> vec4<f32> {
+  return vec4<f32>(
+    from_ordered_bits(atomicLoad(&running_max[4u * quad])),
+    from_ordered_bits(atomicLoad(&running_max[4u * quad + 1u])),
+    from_ordered_bits(atomicLoad(&running_max[4u * quad + 2u])),
+    from_ordered_bits(atomicLoad(&running_max[4u * quad + 3u])),
+  );
+}
+
+fn key_column(index: u32) -> vec4<f32> {
+  if (cache_format == CACHE_F16) {
+    let word = keys[index];
+    return vec4<f32>(unpack2x16float(word.x), unpack2x16float(word.y));
+  }
+  return vec4<f32>(bitcast<vec2<f32>>(keys[2u * index]), bitcast<vec2<f32>>(keys[2u * index + 1u]));
+}
+
+fn value_column(index: u32) -> vec4<f32> {
+  if (cache_format == CACHE_F16) {
+    let word = values[index];
+    return vec4<f32>(unpack2x16float(word.x), unpack2x16float(word.y));
+  }
+  return vec4<f32>(bitcast<vec2<f32>>(values[2u * index]), bitcast<vec2<f32>>(values[2u * index + 1u]));
+}
+
+@compute @workgroup_size(invocations)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let head = workgroup.x;
+  let tile = prefill_info[workgroup.y];
+  let first_row = tile.x;
+  let row_count = tile.y;
+  let first_position = tile.w;
+  let table = tile.z * step.block_table_stride;
+  let key_end = first_position + row_count;
+
+  let columns = head_dim / 4u; // vec4s in a head
+  let kv_head = head / (heads / kv_heads);
+  let token_stride = kv_heads * columns;
+
+  // As owner of a token and four queries. Queries past the tile's last repeat it; they are not written.
+  let score_token = lane % tile_tokens;
+  let score_quad = lane / tile_tokens;
+  let row_columns = (heads + 2u * kv_heads) * columns;
+  let quad_rows = first_row + min(vec4<u32>(0u, 1u, 2u, 3u) + 4u * score_quad, vec4<u32>(row_count - 1u));
+  let queries = quad_rows * row_columns + head * columns;
+  let query_positions = vec4<u32>(0u, 1u, 2u, 3u) + (first_position + 4u * score_quad);
+
+  // As owner of a column and four queries.
+  let column = lane % columns;
+  let quad = lane / columns;
+  var highest = vec4<f32>(LOWEST);
+  var sum = vec4<f32>();
+  var output0 = vec4<f32>();
+  var output1 = vec4<f32>();
+  var output2 = vec4<f32>();
+  var output3 = vec4<f32>();
+
+  if (lane < TILE_ROWS) {
+    atomicStore(&running_max[lane], ordered_bits(LOWEST));
+  }
+  for (var tile_start = 0u; tile_start < key_end; tile_start += tile_tokens) {
+    let tile_count = min(tile_tokens, key_end - tile_start);
+    let block = block_tables[table + tile_start / BLOCK_TOKENS];
+    let first_column = ((block * BLOCK_TOKENS + tile_start % BLOCK_TOKENS) * kv_heads + kv_head) * columns;
+    for (var item = lane; item < tile_count * columns; item += invocations) {
+      let token = item / columns;
+      let c = item % columns;
+      key_tile[token * (columns + 1u) + c] = key_column(first_column + token * token_stride + c);
+    }
+    workgroupBarrier();
+
+    var score = vec4<f32>();
+    var visible = vec4<bool>();
+    if (score_quad < QUADS && score_token < tile_count) {
+      for (var c = 0u; c < columns; c += 1u) {
+        let key = key_tile[score_token * (columns + 1u) + c];
+        score.x += dot(key, qkv[queries.x + c]);
+        score.y += dot(key, qkv[queries.y + c]);
+        score.z += dot(key, qkv[queries.z + c]);
+        score.w += dot(key, qkv[queries.w + c]);
+      }
+      score *= scale;
+      visible = vec4<u32>(tile_start + score_token) <= query_positions;
+      let masked = select(vec4<f32>(LOWEST), score, visible);
+      atomicMax(&running_max[4u * score_quad], ordered_bits(masked.x));
+      atomicMax(&running_max[4u * score_quad + 1u], ordered_bits(masked.y));
+      atomicMax(&running_max[4u * score_quad + 2u], ordered_bits(masked.z));
+      atomicMax(&running_max[4u * score_quad + 3u], ordered_bits(masked.w));
+    }
+    workgroupBarrier();
+    if (score_quad < QUADS) {
+      let weight = exp(score - load_running_max(score_quad));
+      weights[score_token * QUADS + score_quad] = select(vec4<f32>(), weight, visible);
+    }
+    workgroupBarrier();
+
+    if (quad < QUADS) {
+      let new_highest = load_running_max(quad);
+      let correction = exp(highest - new_highest);
+      highest = new_highest;
+      sum *= correction;
+      output0 *= correction.x;
+      output1 *= correction.y;
+      output2 *= correction.z;
+      output3 *= correction.w;
+      for (var token = 0u; token < tile_count; token += 1u) {
+        let weight = weights[token * QUADS + quad];
+        let value = value_column(first_column + token * token_stride + column);
+        sum += weight;
+        output0 += weight.x * value;
+        output1 += weight.y * value;
+        output2 += weight.z * value;
+        output3 += weight.w * value;
+      }
+    }
+  }
+
+  let row = 4u * quad;
+  let target_column = (first_row + row) * heads * columns + head * columns + column;
+  if (row < row_count && quad < QUADS) {
+    attended[target_column] = output0 / sum.x;
+  }
+  if (row + 1u < row_count && quad < QUADS) {
+    attended[target_column + heads * columns] = output1 / sum.y;
+  }
+  if (row + 2u < row_count && quad < QUADS) {
+    attended[target_column + 2u * heads * columns] = output2 / sum.z;
+  }
+  if (row + 3u < row_count && quad < QUADS) {
+    attended[target_column + 3u * heads * columns] = output3 / sum.w;
+  }
+}

@@ -1,0 +1,95 @@
+import code from '../../../shaders/attention_decode.wgsl?raw';
+import { bindKernel, dispatchKernel } from '../kernel.ts';
+import type { KernelCompiler, KernelSource } from '../kernel.ts';
+import type { StepKernel } from '../step.ts';
+import { attentionOverrides, attentionScale, checkAttentionShape, qkvRowBytes } from './attention-shape.ts';
+import { checkDecodeShape, decodeSplits, partialsBytes } from './attention-splits.ts';
+import type { DecodeShape } from './attention-splits.ts';
+import { checkBytes, checkSize } from './checks.ts';
+
+const source: KernelSource = {
+  name: 'attention_decode',
+  code,
+  bindings: {
+    step: 'uniform',
+    qkv: 'read',
+    keys: 'read',
+    values: 'read',
+    block_tables: 'read',
+    row_info: 'read',
+    decode_info: 'read',
+    partials: 'read-write',
+    partial_stats: 'read-write',
+  },
+};
+
+/** Query heads of one KV head that share its keys and values in a workgroup: the components of a vec4. */
+const MAX_GROUP_HEADS = 4;
+
+export interface AttentionDecodeBuffers {
+  readonly step: GPUBuffer;
+  /** f32 [rows, headCount + 2 · kvHeadCount, headDim], after `rope_append`. */
+  readonly qkv: GPUBuffer;
+  /** The layer's cache, [block, BLOCK_TOKENS, kvHeadCount, headDim] in the shape's format. */
+  readonly keys: GPUBuffer;
+  readonly values: GPUBuffer;
+  readonly blockTables: GPUBuffer;
+  readonly rowInfo: GPUBuffer;
+  readonly decodeInfo: GPUBuffer;
+  /** Handed to `attention_reduce`; sizes from `partialsBytes`. */
+  readonly partials: GPUBuffer;
+  readonly partialStats: GPUBuffer;
+}
+
+/**
+ * Attends the decode rows of a step to their cached keys, split by split; `createAttentionReduce` gives the kernel that must follow.
+ * Block tables must lie within the cache and hold as many tokens as `decode_info` says: the caller checks its batch.
+ * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
+ */
+export async function createAttentionDecode(
+  compiler: KernelCompiler,
+  shape: DecodeShape,
+  buffers: AttentionDecodeBuffers,
+): Promise<StepKernel> {
+  const { name } = source;
+  checkAttentionShape(name, shape);
+  checkDecodeShape(name, shape);
+  const headsPerKvHead = shape.headCount / shape.kvHeadCount;
+  const groupHeads = Math.min(MAX_GROUP_HEADS, headsPerKvHead);
+  const groupsPerKvHead = Math.ceil(headsPerKvHead / groupHeads);
+  const kernel = await compiler.compile(source, {
+    ...attentionOverrides(shape),
+    scale: attentionScale(shape),
+    split_tokens: shape.splitTokens,
+    max_splits: decodeSplits(shape, shape.contextLength),
+    group_heads: groupHeads,
+    groups_per_kv_head: groupsPerKvHead,
+  });
+  const bound = bindKernel(compiler.device, kernel, {
+    step: buffers.step,
+    qkv: buffers.qkv,
+    keys: buffers.keys,
+    values: buffers.values,
+    block_tables: buffers.blockTables,
+    row_info: buffers.rowInfo,
+    decode_info: buffers.decodeInfo,
+    partials: buffers.partials,
+    partial_stats: buffers.partialStats,
+  });
+  return {
+    name,
+    encode: (pass, step) => {
+      if (step.decodeRows === 0) return;
+      checkSize(name, 'maxDecodeKeys', step.maxDecodeKeys, { max: shape.contextLength });
+      checkBytes(name, 'qkv', buffers.qkv, step.rows * qkvRowBytes(shape));
+      const needed = partialsBytes(shape, step.decodeRows);
+      checkBytes(name, 'partials', buffers.partials, needed.partials);
+      checkBytes(name, 'partial_stats', buffers.partialStats, needed.stats);
+      dispatchKernel(pass, bound, [
+        decodeSplits(shape, step.maxDecodeKeys),
+        shape.kvHeadCount * groupsPerKvHead,
+        step.decodeRows,
+      ]);
+    },
+  };
+}

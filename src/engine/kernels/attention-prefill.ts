@@ -1,0 +1,85 @@
+import code from '../../../shaders/attention_prefill.wgsl?raw';
+import { BLOCK_TOKENS } from '../batch.ts';
+import { bindKernel, dispatchKernel } from '../kernel.ts';
+import type { KernelCompiler, KernelSource } from '../kernel.ts';
+import { PREFILL_TILE_ROWS } from '../step.ts';
+import type { StepKernel } from '../step.ts';
+import {
+  attendedRowBytes,
+  attentionOverrides,
+  attentionScale,
+  checkAttentionShape,
+  qkvRowBytes,
+} from './attention-shape.ts';
+import type { AttentionShape } from './attention-shape.ts';
+import { checkBytes } from './checks.ts';
+
+const source: KernelSource = {
+  name: 'attention_prefill',
+  code,
+  bindings: {
+    step: 'uniform',
+    qkv: 'read',
+    keys: 'read',
+    values: 'read',
+    block_tables: 'read',
+    prefill_info: 'read',
+    attended: 'read-write',
+  },
+};
+
+/** Above this head dimension half a block of keys is staged, to stay within the 16 KiB of workgroup memory every adapter has. */
+const WHOLE_BLOCK_MAX_HEAD_DIM = 192;
+
+export interface AttentionPrefillBuffers {
+  readonly step: GPUBuffer;
+  /** f32 [rows, headCount + 2 · kvHeadCount, headDim], after `rope_append`. */
+  readonly qkv: GPUBuffer;
+  /** The layer's cache, [block, BLOCK_TOKENS, kvHeadCount, headDim] in the shape's format. */
+  readonly keys: GPUBuffer;
+  readonly values: GPUBuffer;
+  readonly blockTables: GPUBuffer;
+  readonly prefillInfo: GPUBuffer;
+  /** f32 [rows, headCount, headDim]; the rows of the tiles are written. */
+  readonly attended: GPUBuffer;
+}
+
+/**
+ * Attends the query tiles of a step to their cached keys, causally.
+ * Block tables must lie within the cache and hold every position of a tile: the caller checks its batch.
+ * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
+ */
+export async function createAttentionPrefill(
+  compiler: KernelCompiler,
+  shape: AttentionShape,
+  buffers: AttentionPrefillBuffers,
+): Promise<StepKernel> {
+  const { name } = source;
+  checkAttentionShape(name, shape);
+  const tileTokens = shape.headDim <= WHOLE_BLOCK_MAX_HEAD_DIM ? BLOCK_TOKENS : BLOCK_TOKENS / 2;
+  const scoreInvocations = (PREFILL_TILE_ROWS / 4) * tileTokens;
+  const kernel = await compiler.compile(source, {
+    ...attentionOverrides(shape),
+    scale: attentionScale(shape),
+    tile_tokens: tileTokens,
+    invocations: Math.max(shape.headDim, scoreInvocations),
+  });
+  const bound = bindKernel(compiler.device, kernel, {
+    step: buffers.step,
+    qkv: buffers.qkv,
+    keys: buffers.keys,
+    values: buffers.values,
+    block_tables: buffers.blockTables,
+    prefill_info: buffers.prefillInfo,
+    attended: buffers.attended,
+  });
+  return {
+    name,
+    encode: (pass, step) => {
+      if (step.prefillTiles === 0) return;
+      checkBytes(name, 'qkv', buffers.qkv, step.rows * qkvRowBytes(shape));
+      checkBytes(name, 'attended', buffers.attended, step.rows * attendedRowBytes(shape));
+      dispatchKernel(pass, bound, [shape.headCount, step.prefillTiles]);
+    },
+  };
+}

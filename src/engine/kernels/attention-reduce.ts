@@ -1,0 +1,66 @@
+import code from '../../../shaders/attention_reduce.wgsl?raw';
+import { bindKernel, dispatchKernel } from '../kernel.ts';
+import type { KernelCompiler, KernelSource } from '../kernel.ts';
+import type { StepKernel } from '../step.ts';
+import { attendedRowBytes, checkAttentionShape } from './attention-shape.ts';
+import { checkDecodeShape, decodeSplits, partialsBytes } from './attention-splits.ts';
+import type { DecodeShape } from './attention-splits.ts';
+import { checkBytes } from './checks.ts';
+
+const source: KernelSource = {
+  name: 'attention_reduce',
+  code,
+  bindings: { decode_info: 'read', partials: 'read', partial_stats: 'read', attended: 'read-write' },
+};
+
+const WORKGROUP_INVOCATIONS = 64;
+const ELEMENTS_PER_INVOCATION = 4;
+
+export interface AttentionReduceBuffers {
+  readonly decodeInfo: GPUBuffer;
+  /** From `attention_decode`; sizes from `partialsBytes`. */
+  readonly partials: GPUBuffer;
+  readonly partialStats: GPUBuffer;
+  /** f32 [rows, headCount, headDim]; the decode rows are written. */
+  readonly attended: GPUBuffer;
+}
+
+/**
+ * Merges what `attention_decode` left for the splits of every decode row.
+ * @param shape the one that the decode kernel was made with.
+ * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
+ */
+export async function createAttentionReduce(
+  compiler: KernelCompiler,
+  shape: DecodeShape,
+  buffers: AttentionReduceBuffers,
+): Promise<StepKernel> {
+  const { name } = source;
+  checkAttentionShape(name, shape);
+  checkDecodeShape(name, shape);
+  const kernel = await compiler.compile(source, {
+    heads: shape.headCount,
+    head_dim: shape.headDim,
+    split_tokens: shape.splitTokens,
+    max_splits: decodeSplits(shape, shape.contextLength),
+  });
+  const bound = bindKernel(compiler.device, kernel, {
+    decode_info: buffers.decodeInfo,
+    partials: buffers.partials,
+    partial_stats: buffers.partialStats,
+    attended: buffers.attended,
+  });
+  const invocationsPerRow = (shape.headCount * shape.headDim) / ELEMENTS_PER_INVOCATION;
+  const workgroupsPerRow = Math.ceil(invocationsPerRow / WORKGROUP_INVOCATIONS);
+  return {
+    name,
+    encode: (pass, step) => {
+      if (step.decodeRows === 0) return;
+      const needed = partialsBytes(shape, step.decodeRows);
+      checkBytes(name, 'partials', buffers.partials, needed.partials);
+      checkBytes(name, 'partial_stats', buffers.partialStats, needed.stats);
+      checkBytes(name, 'attended', buffers.attended, step.rows * attendedRowBytes(shape));
+      dispatchKernel(pass, bound, [workgroupsPerRow, step.decodeRows]);
+    },
+  };
+}

@@ -1,0 +1,52 @@
+import { attendedRowBytes } from './attention-shape.ts';
+import type { AttentionShape } from './attention-shape.ts';
+import { checkSize } from './checks.ts';
+
+/** Tokens per tile of the decode kernel: its workgroup size. */
+export const DECODE_TILE_TOKENS = 64;
+/** Splits of the longest sequence. With the KV heads of a layer enough workgroups for a large GPU, and few enough to merge in one go. */
+const MAX_DECODE_SPLITS = 32;
+/** Largest score and sum of weights, f32. */
+const STATS_BYTES = 8;
+
+/** An attention shape and how the decode kernel cuts the keys of a row into splits. */
+export interface DecodeShape extends AttentionShape {
+  /** Positions a sequence may have. */
+  readonly contextLength: number;
+  /**
+   * Tokens per split, a multiple of `DECODE_TILE_TOKENS`; normally `decodeSplitTokens(contextLength)`. Stages and replicas that
+   * must agree to the bit need the same.
+   */
+  readonly splitTokens: number;
+}
+
+/** A function of the model alone, never of the batch: the same row then has the same bits in any company and on any replica. */
+export function decodeSplitTokens(contextLength: number): number {
+  return DECODE_TILE_TOKENS * Math.ceil(contextLength / (DECODE_TILE_TOKENS * MAX_DECODE_SPLITS));
+}
+
+/** Splits of a row that attends to `keyCount` keys. */
+export function decodeSplits(shape: DecodeShape, keyCount: number): number {
+  return Math.ceil(keyCount / shape.splitTokens);
+}
+
+/** Bytes of the two buffers between attention_decode and attention_reduce; layers take turns with them. */
+export function partialsBytes(
+  shape: DecodeShape,
+  maxDecodeRows: number,
+): { partials: number; stats: number } {
+  const partialRows = maxDecodeRows * decodeSplits(shape, shape.contextLength);
+  return {
+    partials: partialRows * attendedRowBytes(shape),
+    stats: partialRows * shape.headCount * STATS_BYTES,
+  };
+}
+
+/** @throws SkeinError `bad-argument` for a split that does not fit the tile or a context without positions. */
+export function checkDecodeShape(kernel: string, shape: DecodeShape): void {
+  checkSize(kernel, 'contextLength', shape.contextLength);
+  checkSize(kernel, 'splitTokens', shape.splitTokens, {
+    min: DECODE_TILE_TOKENS,
+    multipleOf: DECODE_TILE_TOKENS,
+  });
+}
