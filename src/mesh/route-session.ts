@@ -1,0 +1,168 @@
+import { SkeinError } from '../protocol/errors.ts';
+import { decodeFrame, encodeFrame, peekFrameType } from '../protocol/frame-codec.ts';
+import type { Frame } from '../protocol/frames.ts';
+import type { PeerId } from '../protocol/ids.ts';
+import { MAX_SEQUENCE_TOKENS, STEP_TIMEOUT_MS } from '../protocol/limits.ts';
+import type { OpenRequest } from '../protocol/stage.ts';
+import type { FrameTransport } from '../protocol/transport.ts';
+import { systemClock } from './clock.ts';
+import type { Clock } from './clock.ts';
+import { IdleTimer } from './idle-timer.ts';
+import { blame, peerError, peerLost } from './peer-errors.ts';
+import { TokenInbox } from './token-inbox.ts';
+import type { RouteToken } from './token-inbox.ts';
+
+export interface RouteSessionOptions {
+  readonly transport: FrameTransport;
+  /** `requester` is the transport's own peer. */
+  readonly request: OpenRequest;
+  /** As many as `request.promptTokens`. */
+  readonly promptTokenIds: Uint32Array;
+  readonly signal: AbortSignal;
+  readonly clock?: Clock;
+}
+
+/**
+ * The requester's end of a route: opens it, sends the prompt and yields every token in order, up to a stop token or
+ * `maxTokens`. Nothing is sent before the first token is asked for; leaving early, for any reason, closes the route.
+ * @throws SkeinError what a stage reported as `failed`; `peer-lost` when the first or last hop goes; `timeout` after
+ * STEP_TIMEOUT_MS of silence; `bad-frame` for a gap; `aborted`. `data.peer` names the hop at fault where one is known.
+ */
+export async function* startRoute(options: RouteSessionOptions): AsyncGenerator<RouteToken, void, void> {
+  const { signal } = options;
+  checkOptions(options);
+  const session = new RouteSession(options);
+  const abort = () => session.abort();
+  signal.addEventListener('abort', abort);
+  try {
+    if (signal.aborted) abort();
+    else session.open();
+    yield* session.inbox.drain();
+  } finally {
+    signal.removeEventListener('abort', abort);
+    session.close();
+  }
+}
+
+class RouteSession {
+  readonly inbox: TokenInbox;
+  readonly #transport: FrameTransport;
+  readonly #request: OpenRequest;
+  readonly #promptTokenIds: Uint32Array;
+  readonly #hops: ReadonlySet<PeerId>;
+  readonly #firstHop: PeerId;
+  readonly #lastHop: PeerId;
+  readonly #silence: IdleTimer;
+  readonly #stopListening: (() => void)[];
+  /** Whether the first hop knows of the request and can still be told that it is over. */
+  #mustClose = false;
+
+  constructor({ transport, request, promptTokenIds, clock = systemClock }: RouteSessionOptions) {
+    this.#transport = transport;
+    this.#request = request;
+    this.#promptTokenIds = promptTokenIds;
+    const peers = request.route.hops.map(({ peer }) => peer);
+    this.#hops = new Set(peers);
+    this.#firstHop = peers[0] ?? transport.self;
+    this.#lastHop = peers.at(-1) ?? transport.self;
+    this.inbox = new TokenInbox(request);
+    this.#silence = new IdleTimer(clock, STEP_TIMEOUT_MS, () => this.inbox.fail(silenceError(request)));
+    this.#stopListening = [
+      transport.onFrame((from, bytes) => this.#receive(from, bytes)),
+      transport.onPeerLost((peer) => this.#lose(peer)),
+    ];
+  }
+
+  open(): void {
+    const { requestId, epoch } = this.#request.route;
+    this.#mustClose = true;
+    void this.#send({ type: 'open', request: this.#request });
+    void this.#send({
+      type: 'tokens',
+      sequences: [{ requestId, epoch, position: 0, tokenIds: this.#promptTokenIds }],
+    });
+  }
+
+  abort(): void {
+    this.inbox.abort(new SkeinError('aborted', 'The generation was stopped.'));
+  }
+
+  close(): void {
+    this.#silence.stop();
+    for (const stop of this.#stopListening) stop();
+    const { requestId, epoch } = this.#request.route;
+    if (this.#mustClose) void this.#send({ type: 'close', requestId, epoch });
+  }
+
+  #receive(from: PeerId, bytes: Uint8Array): void {
+    if (!this.#hops.has(from)) return;
+    const type = peekFrameType(bytes);
+    if (type === 'sampled' || type === 'failed') this.#read(from, bytes);
+    else if (type === null && from === this.#lastHop) {
+      this.inbox.fail(peerError('bad-frame', from, 'sent something that is no frame. Ask for a new route.'));
+    }
+  }
+
+  #read(from: PeerId, bytes: Uint8Array): void {
+    let frame: Frame;
+    try {
+      frame = decodeFrame(bytes);
+    } catch (thrown) {
+      this.inbox.fail(blame(from, thrown));
+      return;
+    }
+    const isMine = (part: { requestId: string; epoch: number }) =>
+      part.requestId === this.#request.route.requestId && part.epoch === this.#request.route.epoch;
+    if (frame.type === 'failed' && isMine(frame)) {
+      this.inbox.fail(blame(from, SkeinError.fromShape(frame.error)));
+    } else if (frame.type === 'sampled' && from === this.#lastHop) {
+      for (const sampled of frame.sequences.filter(isMine)) {
+        this.#silence.touch();
+        this.inbox.push(sampled);
+      }
+    }
+    if (this.inbox.isOver) this.#silence.stop();
+  }
+
+  #lose(peer: PeerId): void {
+    if (peer === this.#firstHop) this.#mustClose = false;
+    if (peer === this.#firstHop || peer === this.#lastHop) this.inbox.fail(peerLost(peer));
+  }
+
+  async #send(frame: Frame): Promise<void> {
+    try {
+      await this.#transport.send(this.#firstHop, encodeFrame(frame, 'f32'));
+    } catch (thrown) {
+      this.#mustClose = false;
+      this.inbox.fail(blame(this.#firstHop, thrown));
+    }
+  }
+}
+
+function silenceError({ route }: OpenRequest): SkeinError {
+  return new SkeinError(
+    'timeout',
+    `Nothing came over the route of request ${route.requestId} for ${STEP_TIMEOUT_MS / 1000} s. Ask for a new route.`,
+  );
+}
+
+function checkOptions({ transport, request, promptTokenIds }: RouteSessionOptions): void {
+  if (request.requester !== transport.self) {
+    throw new SkeinError(
+      'bad-argument',
+      `The request names ${request.requester} as requester and this is ${transport.self}: tokens would go elsewhere.`,
+    );
+  }
+  if (promptTokenIds.length !== request.promptTokens) {
+    throw new SkeinError(
+      'bad-argument',
+      `The request announces ${request.promptTokens} prompt tokens and ${promptTokenIds.length} are given.`,
+    );
+  }
+  if (request.promptTokens + request.maxTokens > MAX_SEQUENCE_TOKENS) {
+    throw new SkeinError(
+      'bad-argument',
+      `A prompt of ${request.promptTokens} and an answer of ${request.maxTokens} tokens are over ${MAX_SEQUENCE_TOKENS}.`,
+    );
+  }
+}
