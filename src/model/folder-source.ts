@@ -1,7 +1,8 @@
 import { open, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { throwIfAborted } from './abort.ts';
-import { assertInnerPath, missingFile, shortFile } from './model-path.ts';
+import { allocateBytes } from './allocate.ts';
+import { assertInnerPath, describeFile, missingFile, shortFile } from './model-path.ts';
 import type { FileSource } from './file-source.ts';
 
 /** Between chunks of this size a read looks whether it is still wanted. */
@@ -40,7 +41,7 @@ export class FolderSource implements FileSource {
     });
     try {
       if ((await handle.stat()).size < end) throw shortFile(this, path, start, end);
-      const bytes = new Uint8Array(end - start);
+      const bytes = allocateBytes(end - start, describeFile(this, path));
       let filled = 0;
       while (filled < bytes.length) {
         throwIfAborted(signal);
