@@ -1,0 +1,47 @@
+import { EMBEDDING_TENSOR, FINAL_NORM_TENSOR, headTensorName, layerTensors } from '../model/tensor-names.ts';
+import type { TensorSpec } from '../model/tensor-names.ts';
+import type { Checkpoint } from '../model/checkpoint.ts';
+import type { ModelId } from '../protocol/ids.ts';
+import type { ModelCard } from '../protocol/signaling.ts';
+
+const BYTES_PER_CACHE_ELEMENT = 4;
+
+/**
+ * What the scheduler needs to know of a model. Looks up every tensor, so a checkpoint that lacks one is found before any
+ * tab loads it. A tied head counts its own copy of the embedding, which only a slice with both ends can save.
+ * @param url the model's folder, as pages find it.
+ * @throws SkeinError `model-missing` or `model-corrupt`, naming file and tensor.
+ */
+export async function modelCard(
+  id: ModelId,
+  url: string,
+  checkpoint: Checkpoint,
+  signal?: AbortSignal,
+): Promise<ModelCard> {
+  const { architecture } = checkpoint;
+  const sizeOf = (name: string) => checkpoint.sizeBytes(name, signal);
+  const layerSizes: number[] = [];
+  for (let layer = 0; layer < architecture.layerCount; layer += 1) {
+    layerSizes.push(await sumSizes(layerTensors(architecture, layer), sizeOf));
+  }
+  const headBytes = (await sizeOf(FINAL_NORM_TENSOR)) + (await sizeOf(headTensorName(architecture)));
+  return {
+    id,
+    url,
+    layerCount: architecture.layerCount,
+    contextLength: architecture.contextLength,
+    bytesPerLayer: Math.max(...layerSizes),
+    embeddingBytes: await sizeOf(EMBEDDING_TENSOR),
+    headBytes,
+    cacheBytesPerTokenPerLayer: 2 * architecture.kvHeadCount * architecture.headDim * BYTES_PER_CACHE_ELEMENT,
+  };
+}
+
+async function sumSizes(
+  tensors: readonly TensorSpec[],
+  sizeOf: (name: string) => Promise<number>,
+): Promise<number> {
+  let sum = 0;
+  for (const { name } of tensors) sum += await sizeOf(name);
+  return sum;
+}

@@ -1,0 +1,106 @@
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { relative, resolve } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { createLog, LOG_LEVELS } from '../../signaling/log.ts';
+import type { LogLevel } from '../../signaling/log.ts';
+import type { StagePolicy } from '../../signaling/scheduler/types.ts';
+import { startServer } from '../../signaling/server.ts';
+import { SkeinError } from '../protocol/errors.ts';
+import { MAX_ROUTE_HOPS } from '../protocol/limits.ts';
+import { wholeNumber } from './arguments.ts';
+import { openServedModels } from './served-models.ts';
+import type { ServedModel } from './served-models.ts';
+
+const PROJECT = resolve(import.meta.dirname, '../..');
+const EMBEDDED_MODEL = resolve(PROJECT, 'public/models/skein-tiny');
+const PAGES = resolve(PROJECT, 'dist');
+const MAX_PORT = 65_535;
+
+interface ServeOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly model?: readonly string[];
+  readonly stages: StagePolicy;
+  readonly iceServer: readonly string[];
+  readonly trustProxy: boolean;
+  readonly logLevel: LogLevel;
+}
+
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('Serve the pages, the models and the signaling of a mesh.')
+    .addOption(new Option('--host <address>', 'address to listen on').env('HOST').default('127.0.0.1'))
+    .addOption(
+      new Option('--port <port>', 'port to listen on; 0 takes a free one')
+        .env('PORT')
+        .argParser(wholeNumber(0, MAX_PORT))
+        .default(3000),
+    )
+    .option('--model <dir-or-url...>', 'model folders, URLs or hub ids (default: the embedded skein-tiny)')
+    .option('--stages <auto|n>', 'split a model over as few peers as hold it, or over n', parseStages, 'auto')
+    .option('--ice-server <url...>', 'STUN or TURN servers that tabs use to find each other', [])
+    .option('--trust-proxy', 'take client addresses from X-Forwarded-For', false)
+    .addOption(new Option('--log-level <level>', 'how much to print').choices(LOG_LEVELS).default('info'))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ skein serve                                     the embedded model on http://localhost:3000
+  $ skein serve --stages 3                          split it over three tabs
+  $ skein serve --model ./my-model Qwen/Qwen3-0.6B  a folder and a model from the hub
+  $ HOST=0.0.0.0 PORT=8080 skein serve              for other machines, behind a proxy that speaks HTTPS`,
+    )
+    .action(runServe);
+}
+
+async function runServe(options: ServeOptions): Promise<void> {
+  if (!existsSync(resolve(PAGES, 'index.html'))) {
+    throw new SkeinError('bad-argument', `There are no pages in ${PAGES}. Build them with: npm run build`);
+  }
+  const stop = abortOnStop();
+  const served = await openServedModels(options.model ?? [EMBEDDED_MODEL], stop);
+  const server = await startServer({
+    host: options.host,
+    port: options.port,
+    stages: options.stages,
+    trustProxy: options.trustProxy,
+    models: served.map(({ card }) => card),
+    roots: [...served.flatMap(({ root }) => (root === null ? [] : [root])), { urlPath: '/', folder: PAGES }],
+    iceServers: options.iceServer.map((urls) => ({ urls })),
+    log: createLog(options.logLevel, (line) => console.error(line)),
+  });
+  console.log(welcome(server.url, served, options.stages));
+  if (!stop.aborted) await once(stop, 'abort');
+  await server.close();
+}
+
+function parseStages(text: string): StagePolicy {
+  if (text === 'auto') return 'auto';
+  try {
+    return wholeNumber(1, MAX_ROUTE_HOPS)(text);
+  } catch {
+    throw new InvalidArgumentError(`Give "auto" or a whole number from 1 to ${MAX_ROUTE_HOPS}.`);
+  }
+}
+
+/** Aborts when the process is asked to end, as often as it may be asked: closing takes a second at most. */
+function abortOnStop(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => controller.abort());
+  return controller.signal;
+}
+
+function welcome(url: string, models: readonly ServedModel[], stages: StagePolicy): string {
+  const lines = models.map(({ card, root }) => {
+    const from = root === null ? card.url : relative(process.cwd(), root.folder);
+    return `  ${card.id}: ${card.layerCount} layers, from ${from}`;
+  });
+  const split = stages === 'auto' ? 'as few tabs as hold it' : `${stages} tab${stages === 1 ? '' : 's'}`;
+  return [
+    `Skein is at ${url}`,
+    ...lines,
+    `Chat at ${url}/ and lend this machine's GPU at ${url}/contribute/; each model is split over ${split}.`,
+    'Press Ctrl-C to stop.',
+  ].join('\n');
+}
