@@ -1,0 +1,131 @@
+import { SkeinError } from '../../../src/protocol/errors.ts';
+import type { RequestId } from '../../../src/protocol/ids.ts';
+import type { OpenRequest, StageExecutor, StageInput, StageOutput } from '../../../src/protocol/stage.ts';
+
+/** Values stay below 2048, so that they are exact in f16. */
+const MODULUS = 1021;
+export const HIDDEN_SIZE = 2;
+
+/** What layer `layer` makes of a row, given the sum of all earlier rows it saw: order, position and history all matter. */
+function applyLayer(value: number, layer: number, history: number): number {
+  return (value * 3 + layer + 1 + history * 7) % MODULUS;
+}
+
+/** The tokens the adding machine answers with, computed in one go without stages: the oracle of every split. */
+export function expectedTokens(prompt: readonly number[], layerCount: number, count: number): number[] {
+  const histories = new Array<number>(layerCount).fill(0);
+  const tokens: number[] = [];
+  let next = 0;
+  const feed = (token: number) => {
+    let value = token % MODULUS;
+    for (let layer = 0; layer < layerCount; layer += 1) {
+      const input = value;
+      value = applyLayer(input, layer, histories[layer] ?? 0);
+      histories[layer] = ((histories[layer] ?? 0) + input) % MODULUS;
+    }
+    next = value;
+  };
+  prompt.forEach(feed);
+  for (let index = 0; index < count; index += 1) {
+    tokens.push(next);
+    feed(next);
+  }
+  return tokens;
+}
+
+interface MachineSequence {
+  readonly request: OpenRequest;
+  readonly histories: number[];
+  readonly rows: number[];
+  computed: number;
+}
+
+export interface AddingMachineOptions {
+  readonly layerStart: number;
+  readonly layerEnd: number;
+  readonly layerCount: number;
+  readonly chunkRows?: number;
+  readonly maxRequests?: number;
+}
+
+/** A stage executor whose arithmetic a reader can follow. Steps run on their own, one after the other. */
+export class AddingMachine implements StageExecutor {
+  onStep: (outputs: readonly StageOutput[]) => Promise<void> = () => Promise.resolve();
+  readonly sequences = new Map<RequestId, MachineSequence>();
+  /** Largest number of requests in one step. */
+  largestBatch = 0;
+  /** Changes what a step emits; for faults. */
+  tamper: (outputs: StageOutput[]) => StageOutput[] = (outputs) => outputs;
+  #running = false;
+
+  constructor(private readonly options: AddingMachineOptions) {}
+
+  open(request: OpenRequest): void {
+    const { maxRequests = Infinity, layerStart, layerEnd } = this.options;
+    if (this.sequences.size >= maxRequests) throw new SkeinError('busy', 'The machine is full.');
+    const histories = new Array<number>(layerEnd - layerStart).fill(0);
+    this.sequences.set(request.route.requestId, { request, histories, rows: [], computed: 0 });
+  }
+
+  push(requestId: RequestId, position: number, input: StageInput): void {
+    const sequence = this.sequences.get(requestId);
+    if (sequence?.computed === undefined || position !== sequence.computed + sequence.rows.length) {
+      throw new SkeinError('bad-frame', `Position ${position} is not next.`);
+    }
+    if ((input.kind === 'tokens') !== (this.options.layerStart === 0)) {
+      throw new SkeinError('bad-frame', `${input.kind} came.`);
+    }
+    const rows =
+      input.kind === 'tokens'
+        ? [...input.tokenIds].map((token) => token % MODULUS)
+        : [...input.values].filter((_, index) => index % HIDDEN_SIZE === 0);
+    sequence.rows.push(...rows);
+    void this.#run();
+  }
+
+  close(requestId: RequestId): void {
+    this.sequences.delete(requestId);
+  }
+
+  async #run(): Promise<void> {
+    if (this.#running) return;
+    this.#running = true;
+    // What arrives in the same turn is one batch.
+    await Promise.resolve();
+    for (let waiting = this.#waiting(); waiting.length > 0; waiting = this.#waiting()) {
+      await this.onStep(this.tamper(this.#step(waiting)));
+    }
+    this.#running = false;
+  }
+
+  #waiting(): [RequestId, MachineSequence][] {
+    return [...this.sequences].filter(([, { rows }]) => rows.length > 0);
+  }
+
+  #step(waiting: [RequestId, MachineSequence][]): StageOutput[] {
+    this.largestBatch = Math.max(this.largestBatch, waiting.length);
+    return waiting.flatMap(([requestId, sequence]) => this.#advance(requestId, sequence));
+  }
+
+  #advance(requestId: RequestId, sequence: MachineSequence): StageOutput[] {
+    const position = sequence.computed;
+    const taken = sequence.rows.splice(0, this.options.chunkRows ?? Infinity);
+    sequence.computed += taken.length;
+    const results = taken.map((row) => this.#compute(sequence, row));
+    const end = sequence.computed;
+    if (this.options.layerEnd < this.options.layerCount) {
+      const values = Float32Array.from(results.flatMap((value, index) => [value, position + index]));
+      return [{ kind: 'activations', requestId, position, rows: taken.length, values }];
+    }
+    const tokenId = results.at(-1) ?? 0;
+    if (end < sequence.request.promptTokens) return [];
+    return [{ kind: 'token', requestId, position: end, tokenId, logProbability: -tokenId / MODULUS }];
+  }
+
+  #compute(sequence: MachineSequence, row: number): number {
+    return sequence.histories.reduce((value, history, index) => {
+      sequence.histories[index] = (history + value) % MODULUS;
+      return applyLayer(value, this.options.layerStart + index, history);
+    }, row);
+  }
+}
