@@ -1,6 +1,6 @@
-import type { PeerId } from '../src/protocol/ids.ts';
+import type { ModelId, PeerId } from '../src/protocol/ids.ts';
 import type { Capability, MeshMember } from '../src/protocol/signaling.ts';
-import type { Assignment, SchedulerNode } from './scheduler/types.ts';
+import type { Assignment, LayerRange, SchedulerNode } from './scheduler/types.ts';
 
 /** What a connected peer is to the mesh. */
 export type Standing =
@@ -36,6 +36,15 @@ export class Peers {
   isGreeted(peer: PeerId): boolean {
     const standing = this.#standings.get(peer);
     return standing !== undefined && standing.kind !== 'stranger';
+  }
+
+  /** Peers whose slice of the model answers. */
+  serving(model: ModelId): (SchedulerNode & LayerRange)[] {
+    return [...this.#standings].flatMap(([peer, standing]) => {
+      if (standing.kind !== 'serving' || standing.slice.model !== model) return [];
+      const { layerStart, layerEnd } = standing.slice;
+      return [{ peer, capability: standing.capability, layerStart, layerEnd }];
+    });
   }
 
   /** Peers that lend their device. */

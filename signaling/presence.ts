@@ -3,10 +3,9 @@ import type { ErrorCode } from '../src/protocol/errors.ts';
 import type { ModelId, PeerId } from '../src/protocol/ids.ts';
 import { SIGNALING_VERSION } from '../src/protocol/signaling.ts';
 import type { ClientMessage, IceServer, ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
-import { MAX_ERROR_CHARACTERS, MAX_REQUESTS_PER_PEER, MAX_SIGNAL_CHARACTERS } from './limits.ts';
-import { noRouteError } from './no-route.ts';
+import { MAX_ERROR_CHARACTERS, MAX_SIGNAL_CHARACTERS } from './limits.ts';
 import { Peers } from './peers.ts';
-import { RequestLedger } from './request-ledger.ts';
+import { RouteDesk } from './route-desk.ts';
 import { bestChain } from './scheduler/chain.ts';
 import { sameAssignment } from './scheduler/placement.ts';
 import type { Scheduler, StagePolicy } from './scheduler/types.ts';
@@ -37,12 +36,13 @@ type Message<Type extends ClientMessage['type']> = Extract<ClientMessage, { type
 export class Presence {
   readonly #options: PresenceOptions;
   readonly #peers = new Peers();
-  readonly #requests = new RequestLedger();
+  readonly #desk: RouteDesk;
   #missing: ReadonlyMap<ModelId, string> = new Map();
   #effects: Effect[] = [];
 
   constructor(options: PresenceOptions) {
     this.#options = options;
+    this.#desk = new RouteDesk(options.models, options.scheduler);
     this.#place();
     this.#effects = [];
   }
@@ -57,7 +57,7 @@ export class Presence {
         this.#receive(event.peer, event.message);
         break;
       case 'disconnected':
-        this.#requests.endAllOf(event.peer);
+        this.#desk.endAllOf(event.peer);
         this.#leave(event.peer);
         this.#peers.remove(event.peer);
         break;
@@ -90,7 +90,7 @@ export class Presence {
   }
 
   get requestCount(): number {
-    return this.#requests.size;
+    return this.#desk.requestCount;
   }
 
   #receive(peer: PeerId, message: ClientMessage): void {
@@ -115,10 +115,10 @@ export class Presence {
         this.#leave(peer);
         break;
       case 'route-request':
-        this.#route(peer, message);
+        this.#send(peer, this.#desk.answer(peer, message, this.#peers, this.#missing));
         break;
       case 'route-end':
-        if (this.#requests.requester(message.requestId) === peer) this.#requests.end(message.requestId);
+        this.#desk.end(peer, message.requestId);
         break;
       case 'signal':
         this.#relay(peer, message);
@@ -181,39 +181,6 @@ export class Presence {
     this.#place();
   }
 
-  #route(peer: PeerId, { requestId, model, epoch, exclude }: Message<'route-request'>): void {
-    const deny = (error: SkeinError) =>
-      this.#send(peer, { type: 'route-denied', requestId, error: error.toShape() });
-    const requester = this.#requests.requester(requestId);
-    if (requester !== null && requester !== peer) {
-      deny(new SkeinError('bad-argument', `Request id ${requestId} is in use. Choose a random one.`));
-      return;
-    }
-    this.#requests.end(requestId);
-    if (this.#requests.countOf(peer) >= MAX_REQUESTS_PER_PEER) {
-      deny(new SkeinError('busy', `This peer has ${MAX_REQUESTS_PER_PEER} requests running; end one first.`));
-      return;
-    }
-    const card = this.#options.models.find((candidate) => candidate.id === model);
-    if (card === undefined) {
-      const served = this.#options.models.map((candidate) => candidate.id).join(', ');
-      deny(new SkeinError('bad-argument', `There is no model ${model} here, only: ${served}.`));
-      return;
-    }
-    const excluded = new Set(exclude);
-    const hops = this.#options.scheduler.findRoute({
-      card,
-      members: this.#servingOf(card),
-      exclude: excluded,
-    });
-    if (hops === null) {
-      deny(noRouteError(card, this.#peers.members(), excluded, this.#missing.get(model)));
-      return;
-    }
-    this.#requests.start(requestId, peer, hops);
-    this.#send(peer, { type: 'route', route: { requestId, epoch, model, hops: [...hops] } });
-  }
-
   #relay(peer: PeerId, { to, data }: Message<'signal'>): void {
     const characters = JSON.stringify(data ?? null).length;
     if (characters > MAX_SIGNAL_CHARACTERS) {
@@ -225,15 +192,6 @@ export class Presence {
     } else {
       this.#send(to, { type: 'signal', from: peer, data });
     }
-  }
-
-  #servingOf(card: ModelCard) {
-    return this.#peers.nodes().flatMap((node) => {
-      const standing = this.#peers.get(node.peer);
-      if (standing?.kind !== 'serving' || standing.slice.model !== card.id) return [];
-      const { layerStart, layerEnd } = standing.slice;
-      return [{ ...node, layerStart, layerEnd, inFlight: this.#requests.inFlight(node.peer) }];
-    });
   }
 
   /** Asks the scheduler, and tells everybody whose work changes. */

@@ -27,7 +27,8 @@ export interface ServerOptions {
   readonly iceServers?: readonly IceServer[];
   /** Believe X-Forwarded-For. Only behind a proxy that sets it. */
   readonly trustProxy?: boolean;
-  readonly pingIntervalMs?: number;
+  /** What beats the time of liveness pings; a timer by default. @returns a function that stops it. */
+  readonly everyPing?: (ping: () => void) => () => void;
   readonly maxSocketsPerAddress?: number;
 }
 
@@ -73,7 +74,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     presence,
     log,
     trustProxy: options.trustProxy ?? false,
-    pingIntervalMs: options.pingIntervalMs ?? PING_INTERVAL_MS,
+    everyPing: options.everyPing ?? everyPingInterval,
     ...(options.maxSocketsPerAddress !== undefined && { maxSocketsPerAddress: options.maxSocketsPerAddress }),
   });
   http.on('upgrade', (request, socket, head) => signaling.handleUpgrade(request, socket, head));
@@ -85,6 +86,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     url: `http://${urlHost(options.host)}:${port}`,
     close: () => (closing ??= closeAll(http, signaling)),
   };
+}
+
+function everyPingInterval(ping: () => void): () => void {
+  const timer = setInterval(ping, PING_INTERVAL_MS);
+  return () => clearInterval(timer);
 }
 
 async function listen(http: Server, { host, port }: ServerOptions): Promise<void> {

@@ -16,7 +16,8 @@ export interface SignalServerOptions {
   readonly presence: Presence;
   readonly log: Log;
   readonly trustProxy: boolean;
-  readonly pingIntervalMs: number;
+  /** Calls back at every ping interval. @returns a function that stops it. */
+  readonly everyPing: (ping: () => void) => () => void;
   readonly maxSocketsPerAddress?: number;
 }
 
@@ -33,22 +34,13 @@ export class SignalServer {
   });
   readonly #sockets = new Map<PeerId, ClientSocket>();
   readonly #socketsPerAddress = new Map<string, number>();
-  readonly #pings: NodeJS.Timeout;
+  readonly #stopPings: () => void;
   #broadcast: NodeJS.Timeout | null = null;
   #closing = false;
 
   constructor(options: SignalServerOptions) {
     this.#options = options;
-    this.#pings = setInterval(() => this.#pingAll(), options.pingIntervalMs);
-    // A bad handshake is answered by the library; without a listener it would end the process.
-    this.#webSockets.on('wsClientError', (error, socket) => {
-      options.log.debug(`bad handshake: ${error.message}`);
-      socket.destroy();
-    });
-  }
-
-  get socketCount(): number {
-    return this.#sockets.size;
+    this.#stopPings = options.everyPing(() => this.#pingAll());
   }
 
   /** Takes over an HTTP upgrade, or answers it with the reason why not. */
@@ -68,7 +60,7 @@ export class SignalServer {
   /** Says goodbye to everybody, and cuts who does not answer. */
   async close(): Promise<void> {
     this.#closing = true;
-    clearInterval(this.#pings);
+    this.#stopPings();
     if (this.#broadcast !== null) clearTimeout(this.#broadcast);
     for (const socket of this.#sockets.values()) socket.goAway();
     const cut = setTimeout(() => {

@@ -1,0 +1,303 @@
+import { describe, expect, it } from 'vitest';
+import { newRequestId } from '../../../src/protocol/ids.ts';
+import type { ModelId, PeerId } from '../../../src/protocol/ids.ts';
+import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
+import type { ClientMessage, ServerMessage } from '../../../src/protocol/signaling.ts';
+import { MAX_REQUESTS_PER_PEER, MAX_SIGNAL_CHARACTERS } from '../../../signaling/limits.ts';
+import { Presence } from '../../../signaling/presence.ts';
+import type { Effect } from '../../../signaling/presence.ts';
+import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
+import type { StagePolicy } from '../../../signaling/scheduler/types.ts';
+import { card, MODEL, node, peerId } from './scheduler/instances.ts';
+
+const [A, B, C, CHAT] = [peerId(1), peerId(2), peerId(3), peerId(9)] as const;
+
+/** A presence with the effects of everything that happened to it. */
+class Stage {
+  readonly effects: Effect[] = [];
+  readonly presence: Presence;
+
+  constructor(stages: StagePolicy = 'auto') {
+    this.presence = new Presence({ models: [card()], stages, scheduler: steadyScheduler, iceServers: [] });
+  }
+
+  /** @returns what the peer itself is sent in answer. */
+  say(peer: PeerId, message: ClientMessage): ServerMessage[] {
+    return this.#note(this.presence.handle({ type: 'message', peer, message }), peer);
+  }
+
+  connect(...peers: readonly PeerId[]): void {
+    for (const peer of peers) {
+      this.#note(this.presence.handle({ type: 'connected', peer }), peer);
+      this.say(peer, { type: 'hello', version: SIGNALING_VERSION });
+    }
+  }
+
+  disconnect(peer: PeerId): void {
+    this.#note(this.presence.handle({ type: 'disconnected', peer }), peer);
+  }
+
+  join(...peers: readonly PeerId[]): void {
+    for (const peer of peers) this.say(peer, { type: 'join', capability: node(0).capability });
+  }
+
+  /** Everybody who is to load something says that it has. */
+  loadAll(): void {
+    for (const { peer, state, model, layerStart, layerEnd } of this.presence.mesh().members) {
+      if (state === 'loading') this.say(peer, { type: 'serving', model, layerStart, layerEnd });
+    }
+  }
+
+  route(peer: PeerId, exclude: PeerId[] = [], requestId = newRequestId()): ServerMessage | undefined {
+    return this.say(peer, { type: 'route-request', requestId, model: MODEL, epoch: 0, exclude })[0];
+  }
+
+  sentTo(peer: PeerId, type: ServerMessage['type']): ServerMessage[] {
+    return sends(this.effects, peer).filter((message) => message.type === type);
+  }
+
+  #note(effects: readonly Effect[], peer: PeerId): ServerMessage[] {
+    this.effects.push(...effects);
+    return sends(effects, peer);
+  }
+}
+
+function sends(effects: readonly Effect[], peer: PeerId): ServerMessage[] {
+  return effects.flatMap((effect) => (effect.type === 'send' && effect.to === peer ? [effect.message] : []));
+}
+
+function hopsOf(message: ServerMessage | undefined): unknown {
+  return message?.type === 'route' ? message.route.hops.map(({ peer }) => peer) : message;
+}
+
+describe('hello', () => {
+  it('is answered with welcome and the mesh', () => {
+    const stage = new Stage();
+    stage.presence.handle({ type: 'connected', peer: A });
+    expect(stage.say(A, { type: 'hello', version: SIGNALING_VERSION })).toEqual([
+      { type: 'welcome', version: SIGNALING_VERSION, peer: A, models: [card()], iceServers: [] },
+      { type: 'mesh', members: [], covered: [] },
+    ]);
+  });
+
+  it('of another version is refused in words and closed', () => {
+    const stage = new Stage();
+    stage.presence.handle({ type: 'connected', peer: A });
+    expect(stage.say(A, { type: 'hello', version: 99 })).toMatchObject([
+      { type: 'error', error: { code: 'bad-message', message: expect.stringContaining('Reload') as string } },
+    ]);
+    expect(stage.effects).toContainEqual({ type: 'close', peer: A, reason: 'signaling version' });
+    expect(stage.presence.isGreeted(A)).toBe(false);
+  });
+
+  it('comes first and once', () => {
+    const stage = new Stage();
+    stage.presence.handle({ type: 'connected', peer: A });
+    const refusal = [{ type: 'error', error: { code: 'bad-message' } }];
+    expect(stage.say(A, { type: 'join', capability: node(0).capability })).toMatchObject(refusal);
+    expect(stage.presence.mesh().members).toEqual([]);
+    stage.connect(B);
+    expect(stage.say(B, { type: 'hello', version: SIGNALING_VERSION })).toMatchObject(refusal);
+  });
+});
+
+describe('contributing', () => {
+  it('goes from join over assign and serving to a route', () => {
+    const stage = new Stage(2);
+    stage.connect(A, B, CHAT);
+    stage.join(A);
+    expect(stage.sentTo(A, 'assign')).toEqual([]);
+    stage.join(B);
+    expect(stage.sentTo(A, 'assign')).toEqual([{ type: 'assign', model: MODEL, layerStart: 0, layerEnd: 4 }]);
+    expect(stage.sentTo(B, 'assign')).toEqual([{ type: 'assign', model: MODEL, layerStart: 4, layerEnd: 8 }]);
+    expect(stage.presence.covered()).toEqual([]);
+    stage.loadAll();
+    expect(stage.presence.mesh()).toMatchObject({
+      members: [
+        { peer: A, state: 'serving' },
+        { peer: B, state: 'serving' },
+      ],
+      covered: [MODEL],
+    });
+    expect(hopsOf(stage.route(CHAT))).toEqual([A, B]);
+  });
+
+  it('does not let a peer claim what it was not given', () => {
+    const stage = new Stage(2);
+    stage.connect(A, B, C);
+    stage.join(A, B);
+    const claim = { type: 'serving', model: MODEL, layerStart: 0, layerEnd: 8 } as const;
+    for (const peer of [A, C]) {
+      expect(stage.say(peer, claim)).toMatchObject([{ type: 'error', error: { code: 'bad-argument' } }]);
+    }
+    expect(stage.presence.mesh().members.map(({ state }) => state)).toEqual(['loading', 'loading']);
+  });
+
+  it('places anew when a peer leaves, is cut off, or cannot load', () => {
+    for (const end of ['leave', 'disconnect', 'load-failed'] as const) {
+      const stage = new Stage(2);
+      stage.connect(A, B, C, CHAT);
+      stage.join(A, B);
+      stage.loadAll();
+      if (end === 'disconnect') stage.disconnect(A);
+      else if (end === 'leave') stage.say(A, { type: 'leave' });
+      else stage.say(A, { type: 'load-failed', error: { code: 'out-of-memory', message: 'full' } });
+      expect(stage.presence.covered()).toEqual([]);
+      stage.join(C);
+      expect(stage.sentTo(C, 'assign')).toEqual([
+        { type: 'assign', model: MODEL, layerStart: 0, layerEnd: 4 },
+      ]);
+      stage.loadAll();
+      expect(hopsOf(stage.route(CHAT))).toEqual([C, B]);
+    }
+  });
+
+  it('is not tried again with a peer that failed to load, until that joins again', () => {
+    const stage = new Stage();
+    stage.connect(A);
+    stage.join(A);
+    stage.say(A, { type: 'load-failed', error: { code: 'out-of-memory', message: 'full' } });
+    expect(stage.sentTo(A, 'assign')).toHaveLength(1);
+    stage.join(A);
+    expect(stage.sentTo(A, 'assign')).toHaveLength(2);
+  });
+
+  it('keeps a slice over a second join, and frees it when the new capability is too small for any', () => {
+    const stage = new Stage();
+    stage.connect(A);
+    stage.join(A);
+    stage.loadAll();
+    stage.join(A);
+    expect(stage.sentTo(A, 'assign')).toHaveLength(1);
+    expect(stage.presence.covered()).toEqual([MODEL]);
+    stage.say(A, { type: 'join', capability: { ...node(0).capability, memoryBytes: 1 } });
+    expect(stage.sentTo(A, 'unassign')).toHaveLength(1);
+    expect(stage.presence.covered()).toEqual([]);
+  });
+
+  it('tells nobody about the coming and going of visitors', () => {
+    const stage = new Stage();
+    stage.connect(A);
+    stage.disconnect(A);
+    expect(stage.effects.filter(({ type }) => type === 'mesh-changed')).toEqual([]);
+  });
+});
+
+describe('routes', () => {
+  function serving(...peers: readonly PeerId[]): Stage {
+    const stage = new Stage();
+    stage.connect(...peers, CHAT);
+    stage.join(...peers);
+    stage.loadAll();
+    return stage;
+  }
+
+  it('goes to the copy with fewer requests, counted until they end', () => {
+    const stage = serving(A, B);
+    const first = newRequestId();
+    expect(hopsOf(stage.route(CHAT, [], first))).toEqual([A]);
+    expect(hopsOf(stage.route(CHAT))).toEqual([B]);
+    stage.say(CHAT, { type: 'route-end', requestId: first });
+    expect(hopsOf(stage.route(CHAT))).toEqual([A]);
+    expect(stage.presence.requestCount).toBe(2);
+    stage.disconnect(CHAT);
+    expect(stage.presence.requestCount).toBe(0);
+  });
+
+  it('counts a request that asks again once, on its new route', () => {
+    const stage = serving(A, B);
+    const requestId = newRequestId();
+    expect(hopsOf(stage.route(CHAT, [], requestId))).toEqual([A]);
+    expect(hopsOf(stage.route(CHAT, [A], requestId))).toEqual([B]);
+    expect(stage.presence.requestCount).toBe(1);
+    expect(hopsOf(stage.route(CHAT))).toEqual([A]);
+  });
+
+  it('leaves a request to the peer that made it', () => {
+    const stage = serving(A, B);
+    const requestId = newRequestId();
+    stage.route(CHAT, [], requestId);
+    expect(stage.route(B, [], requestId)).toMatchObject({
+      type: 'route-denied',
+      error: { code: 'bad-argument' },
+    });
+    stage.say(B, { type: 'route-end', requestId });
+    expect(stage.presence.requestCount).toBe(1);
+  });
+
+  it('caps the requests of one peer', () => {
+    const stage = serving(A);
+    for (let count = 0; count < MAX_REQUESTS_PER_PEER; count += 1) stage.route(CHAT);
+    expect(stage.route(CHAT)).toMatchObject({ type: 'route-denied', error: { code: 'busy' } });
+    expect(hopsOf(stage.route(A))).toEqual([A]);
+  });
+
+  it('says what is missing, what still loads, and what the request excludes', () => {
+    const denied = (stage: Stage, exclude: PeerId[] = []) => {
+      const message = stage.route(CHAT, exclude);
+      return message?.type === 'route-denied' ? message.error : message;
+    };
+    const stage = new Stage(3);
+    stage.connect(A, B, C, CHAT);
+    stage.join(A, B, C);
+    expect(denied(stage)).toEqual({
+      code: 'no-route',
+      message: 'model cannot answer now: layers 0–7 still loading; try again in a moment.',
+      data: { model: MODEL },
+    });
+    stage.loadAll();
+    expect(denied(stage, [B])).toMatchObject({
+      message:
+        'model cannot answer now: nobody but the peers that the request excludes serves layers 3–5; waiting for another peer.',
+    });
+    stage.disconnect(B);
+    expect(denied(stage)).toMatchObject({
+      message: 'model cannot answer now: layers 3–5 are held by nobody; waiting for 1 more peer.',
+    });
+  });
+
+  it('names the models there are to whoever asks for another', () => {
+    const stage = serving(A);
+    const [answer] = stage.say(CHAT, {
+      type: 'route-request',
+      requestId: newRequestId(),
+      model: 'gpt' as ModelId,
+      epoch: 0,
+      exclude: [],
+    });
+    expect(answer).toMatchObject({
+      type: 'route-denied',
+      error: { code: 'bad-argument', message: 'There is no model gpt here, only: model.' },
+    });
+  });
+});
+
+describe('signals', () => {
+  it('go to their target, stamped with who sent them', () => {
+    const stage = new Stage();
+    stage.connect(A, B);
+    stage.say(A, { type: 'signal', to: B, data: { sdp: 'v=0' } });
+    expect(stage.sentTo(B, 'signal')).toEqual([{ type: 'signal', from: A, data: { sdp: 'v=0' } }]);
+  });
+
+  it('to nobody are answered with who was meant', () => {
+    const stage = new Stage();
+    stage.connect(A);
+    stage.presence.handle({ type: 'connected', peer: C });
+    for (const to of [B, C]) {
+      expect(stage.say(A, { type: 'signal', to, data: 1 })).toMatchObject([
+        { type: 'error', error: { code: 'peer-lost', data: { peer: to } } },
+      ]);
+    }
+  });
+
+  it('are capped', () => {
+    const stage = new Stage();
+    stage.connect(A, B);
+    const data = 'x'.repeat(MAX_SIGNAL_CHARACTERS);
+    expect(stage.say(A, { type: 'signal', to: B, data })).toMatchObject([
+      { type: 'error', error: { code: 'bad-message' } },
+    ]);
+    expect(stage.sentTo(B, 'signal')).toEqual([]);
+  });
+});

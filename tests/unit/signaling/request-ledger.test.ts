@@ -1,0 +1,53 @@
+import * as fc from 'fast-check';
+import { expect, it } from 'vitest';
+import type { PeerId, RequestId } from '../../../src/protocol/ids.ts';
+import { RequestLedger } from '../../../signaling/request-ledger.ts';
+
+const peers = ['a', 'b', 'c'] as PeerId[];
+const requests = ['1', '2', '3', '4'] as RequestId[];
+
+const steps = fc.array(
+  fc.oneof(
+    fc.record({
+      type: fc.constant('start' as const),
+      request: fc.constantFrom(...requests),
+      requester: fc.constantFrom(...peers),
+      route: fc.uniqueArray(fc.constantFrom(...peers), { minLength: 1 }),
+    }),
+    fc.record({ type: fc.constant('end' as const), request: fc.constantFrom(...requests) }),
+    fc.record({ type: fc.constant('end-all' as const), requester: fc.constantFrom(...peers) }),
+  ),
+);
+
+it('counts exactly the running requests over every peer, whatever happens in which order', () => {
+  fc.assert(
+    fc.property(steps, (list) => {
+      const ledger = new RequestLedger();
+      const running = new Map<RequestId, { requester: PeerId; route: PeerId[] }>();
+      for (const step of list) {
+        if (step.type === 'start') {
+          const hops = step.route.map((peer, index) => ({ peer, layerStart: index, layerEnd: index + 1 }));
+          ledger.start(step.request, step.requester, hops);
+          running.set(step.request, step);
+        } else if (step.type === 'end') {
+          ledger.end(step.request);
+          running.delete(step.request);
+        } else {
+          ledger.endAllOf(step.requester);
+          for (const [request, { requester }] of running) {
+            if (requester === step.requester) running.delete(request);
+          }
+        }
+        const all = [...running.values()];
+        expect(ledger.size).toBe(running.size);
+        for (const peer of peers) {
+          expect(ledger.inFlight(peer)).toBe(all.filter(({ route }) => route.includes(peer)).length);
+          expect(ledger.countOf(peer)).toBe(all.filter(({ requester }) => requester === peer).length);
+        }
+        for (const request of requests) {
+          expect(ledger.requester(request)).toBe(running.get(request)?.requester ?? null);
+        }
+      }
+    }),
+  );
+});
