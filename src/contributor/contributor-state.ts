@@ -20,9 +20,19 @@ export interface StageStats {
   readonly tokensPerSecond: number;
   /** 0 to 1: the share of the last seconds the device was computing. */
   readonly busyShare: number;
+  /** Token rows passed on to the next tab since the slice was loaded, and the bytes of their frames. */
+  readonly activationRowsSent: number;
+  readonly activationBytesSent: number;
 }
 
-export const NO_STATS: StageStats = { activeSequences: 0, tokens: 0, tokensPerSecond: 0, busyShare: 0 };
+export const NO_STATS: StageStats = {
+  activeSequences: 0,
+  tokens: 0,
+  tokensPerSecond: 0,
+  busyShare: 0,
+  activationRowsSent: 0,
+  activationBytesSent: 0,
+};
 
 /** A contributor's life. Only `idle` and `failed` use no GPU. */
 export type ContributorState =

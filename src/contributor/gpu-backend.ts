@@ -57,7 +57,12 @@ export class GpuBackend implements EngineBackend {
     });
     return {
       get totals() {
-        return executor.stats;
+        const { activationRows, activationBytes } = served.counters;
+        return {
+          ...executor.stats,
+          activationRowsSent: activationRows,
+          activationBytesSent: activationBytes,
+        };
       },
       dispose: () => {
         served.dispose();

@@ -10,6 +10,8 @@ export interface StageTotals {
   readonly rowsComputed: number;
   /** Time in forward passes since the start. */
   readonly busyMs: number;
+  readonly activationRowsSent: number;
+  readonly activationBytesSent: number;
 }
 
 /** Turns running totals into rates over a sliding window. */
@@ -30,6 +32,8 @@ export class StatsMeter {
       tokensPerSecond: share(totals.rowsComputed - start.totals.rowsComputed) * 1000,
       // A pass that spans the window's start is booked whole when it ends.
       busyShare: Math.min(1, share(totals.busyMs - start.totals.busyMs)),
+      activationRowsSent: totals.activationRowsSent,
+      activationBytesSent: totals.activationBytesSent,
     };
   }
 }

@@ -39,6 +39,9 @@ export interface StageCounters {
   steps: number;
   /** Sampled tokens; only a last stage samples. */
   tokens: number;
+  /** Token rows passed on to a next stage, and the bytes of their frames. */
+  activationRows: number;
+  activationBytes: number;
 }
 
 interface ServedSequence {
@@ -60,7 +63,14 @@ export class ServedStage {
   readonly #wireFormat: ActivationFormat;
   readonly #clock: Clock;
   readonly #served = new Map<RequestId, ServedSequence>();
-  readonly #counters: StageCounters = { dropped: 0, rejected: 0, steps: 0, tokens: 0 };
+  readonly #counters: StageCounters = {
+    dropped: 0,
+    rejected: 0,
+    steps: 0,
+    tokens: 0,
+    activationRows: 0,
+    activationBytes: 0,
+  };
   readonly #stopListening: (() => void)[];
 
   constructor(options: ServedStageOptions) {
@@ -243,7 +253,12 @@ export class ServedStage {
 
   async #deliver(to: PeerId, frame: Frame): Promise<void> {
     try {
-      await this.#transport.send(to, encodeFrame(frame, this.#wireFormat));
+      const bytes = encodeFrame(frame, this.#wireFormat);
+      if (frame.type === 'activations') {
+        this.#counters.activationBytes += bytes.length;
+        this.#counters.activationRows += frame.sequences.reduce((sum, { rows }) => sum + rows, 0);
+      }
+      await this.#transport.send(to, bytes);
     } catch (thrown) {
       this.#lose(to, blame(to, thrown));
     }

@@ -60,8 +60,8 @@ export class ChatTurn extends LitElement {
 
   #renderFacts() {
     const answer = this.turn?.answer;
-    if (answer === undefined || answer.tokenCount === 0) return nothing;
-    const facts = [countOf(answer.tokenCount, 'token')];
+    if (answer === undefined || answer.tokenIds.length === 0) return nothing;
+    const facts = [countOf(answer.tokenIds.length, 'token')];
     if (answer.status.phase === 'done') {
       const { tokensPerSecond, timeToFirstTokenMs } = answer.status;
       if (tokensPerSecond !== null) facts.push(formatTokenRate(tokensPerSecond));

@@ -45,7 +45,7 @@ export const chatPageStyles = css`
   .welcome {
     display: grid;
     gap: var(--space-4);
-    padding-top: clamp(0rem, 8vh, 5rem);
+    padding-top: clamp(0rem, 6vw, 4rem);
   }
 
   h1 {

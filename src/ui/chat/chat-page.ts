@@ -1,5 +1,5 @@
 import { html, LitElement, nothing } from 'lit';
-import { customElement, query, state } from 'lit/decorators.js';
+import { customElement, state } from 'lit/decorators.js';
 import { repeat } from 'lit/directives/repeat.js';
 import { Contributor } from '../../contributor/contributor.ts';
 import { currentEnvironment, findSupportProblem } from '../../contributor/webgpu-support.ts';
@@ -44,13 +44,13 @@ export class ChatPage extends LitElement {
   });
   readonly #announcer = new StreamAnnouncer();
   readonly #supportProblem = findSupportProblem(currentEnvironment());
+  #isFollowing = true;
 
   @state() private settings = DEFAULT_SETTINGS;
   @state() private chosenModel: ModelId | null = null;
   /** Kept while the server is away, so that the page does not forget what it talks to. */
   @state() private models: readonly ModelCard[] = [];
   @state() private announcement = '';
-  @query('.log') private readonly log: HTMLElement | null = null;
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -94,7 +94,7 @@ export class ChatPage extends LitElement {
               ({ id }) => id,
               (turn) => html`<skein-chat-turn .turn=${turn} @retry=${() => this.#retry()}></skein-chat-turn>`,
             )}
-            ${this.#renderCoverage()} ${this.#renderContributor()}
+            ${this.#renderContributor()} ${this.#renderCoverage()}
           </div>
           <div class="visually-hidden" aria-live="polite">${this.announcement}</div>
           ${this.#renderComposer()}
@@ -104,16 +104,19 @@ export class ChatPage extends LitElement {
   }
 
   protected override willUpdate(): void {
-    const { log } = this;
+    const log = this.#log;
     this.#isFollowing =
       log === null || log.scrollHeight - log.scrollTop - log.clientHeight < FOLLOW_DISTANCE_PX;
   }
 
   protected override updated(): void {
-    if (this.#isFollowing && this.#chat.turns.length > 0) this.log?.scrollTo({ top: this.log.scrollHeight });
+    if (this.#isFollowing && this.#chat.turns.length > 0)
+      this.#log?.scrollTo({ top: this.#log.scrollHeight });
   }
 
-  #isFollowing = true;
+  get #log(): HTMLElement | null {
+    return this.renderRoot.querySelector('.log');
+  }
 
   get #card(): ModelCard | null {
     return this.models.find(({ id }) => id === this.chosenModel) ?? this.models[0] ?? null;
@@ -194,7 +197,7 @@ export class ChatPage extends LitElement {
     }
     return html`
       <skein-contributor-status class="card" .state=${state}>
-        <button @click=${() => this.#contributor.stop()}>
+        <button slot="actions" @click=${() => this.#contributor.stop()}>
           ${state.phase === 'stopping' ? 'Stop now' : 'Stop lending'}
         </button>
       </skein-contributor-status>

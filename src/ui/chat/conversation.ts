@@ -24,7 +24,8 @@ export type AnswerStatus =
 export interface Answer {
   readonly status: AnswerStatus;
   readonly text: string;
-  readonly tokenCount: number;
+  /** Every sampled token, a final stop token included. */
+  readonly tokenIds: readonly number[];
   /** The tabs that compute it; null until they are chosen. */
   readonly route: Route | null;
   /** This tab's id when it asked; a reconnected tab has another. */
@@ -41,7 +42,7 @@ export interface Turn {
 export const NEW_ANSWER: Answer = {
   status: { phase: 'preparing' },
   text: '',
-  tokenCount: 0,
+  tokenIds: [],
   route: null,
   self: null,
 };
@@ -56,7 +57,7 @@ export function applyEvent(answer: Answer, event: GenerateEvent): Answer {
       return {
         ...answer,
         route: event.route,
-        status: { phase: answer.tokenCount > 0 ? 'writing' : 'reading' },
+        status: { phase: answer.tokenIds.length > 0 ? 'writing' : 'reading' },
       };
     case 'waiting':
       return { ...answer, status: { phase: 'waiting', error: event.error } };
@@ -64,7 +65,7 @@ export function applyEvent(answer: Answer, event: GenerateEvent): Answer {
       return {
         ...answer,
         text: answer.text + event.text,
-        tokenCount: answer.tokenCount + 1,
+        tokenIds: [...answer.tokenIds, event.tokenId],
         status: { phase: 'writing' },
       };
     case 'done': {
@@ -72,7 +73,7 @@ export function applyEvent(answer: Answer, event: GenerateEvent): Answer {
       return {
         ...answer,
         text,
-        tokenCount: tokenIds.length,
+        tokenIds,
         status: { phase: 'done', finishReason, timeToFirstTokenMs, tokensPerSecond },
       };
     }

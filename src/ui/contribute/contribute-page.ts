@@ -81,8 +81,9 @@ export class ContributePage extends LitElement {
     return html`
       <div class="card">
         ${state.phase === 'failed' ? html`<skein-error-notice .error=${state.error}></skein-error-notice>` : nothing}
-        <skein-contributor-status .state=${state}>${this.#renderButton(state)}</skein-contributor-status>
-        ${this.#renderLayers(state)} ${this.#renderMachine(state)}
+        <skein-contributor-status .state=${state}>
+          ${this.#renderLayers(state)} ${this.#renderMachine(state)} ${this.#renderButton(state)}
+        </skein-contributor-status>
       </div>
       ${isResting(state) ? this.#renderMemoryLimit() : nothing}
       <p class="honest">
@@ -113,10 +114,10 @@ export class ContributePage extends LitElement {
   #renderButton(state: ContributorState) {
     if (isResting(state)) {
       const words = state.phase === 'failed' ? 'Start again' : 'Start';
-      return html`<button class="primary" @click=${() => this.#start()}>${words}</button>`;
+      return html`<button slot="actions" class="primary" @click=${() => this.#start()}>${words}</button>`;
     }
     return html`
-      <button @click=${() => this.#contributor.stop()}>
+      <button slot="actions" @click=${() => this.#contributor.stop()}>
         ${state.phase === 'stopping' ? 'Stop now' : 'Stop'}
       </button>
     `;

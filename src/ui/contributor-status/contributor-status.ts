@@ -5,7 +5,7 @@ import { baseStyles } from '../theme/base.styles.ts';
 import { countOf, formatBytes, formatLayers, formatTokenRate } from '../text/format.ts';
 import { contributorStatusStyles } from './contributor-status.styles.ts';
 
-/** What the lent GPU does right now, in words and numbers. @slot - buttons. */
+/** What the lent GPU does right now, in words and numbers. @slot - more facts. @slot actions - buttons. */
 @customElement('skein-contributor-status')
 export class ContributorStatus extends LitElement {
   static override readonly styles = [baseStyles, contributorStatusStyles];
@@ -19,7 +19,8 @@ export class ContributorStatus extends LitElement {
         <p class="phase" role="status">${phaseWords(state)}</p>
         ${state.phase === 'loading' ? this.#renderProgress(state.loadedBytes, state.totalBytes) : nothing}
         ${state.phase === 'serving' ? this.#renderStats(state) : nothing}
-        <div class="actions"><slot></slot></div>
+        <slot></slot>
+        <div class="actions"><slot name="actions"></slot></div>
       </section>
     `;
   }

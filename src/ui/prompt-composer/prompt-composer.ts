@@ -1,5 +1,5 @@
 import { html, LitElement } from 'lit';
-import { customElement, property, query, state } from 'lit/decorators.js';
+import { customElement, property, state } from 'lit/decorators.js';
 import { baseStyles } from '../theme/base.styles.ts';
 import { promptComposerStyles } from './prompt-composer.styles.ts';
 
@@ -24,10 +24,9 @@ export class PromptComposer extends LitElement {
   @property() blocked = '';
 
   @state() private text = '';
-  @query('textarea') private readonly textarea: HTMLTextAreaElement | null = null;
 
   override focus(): void {
-    this.textarea?.focus();
+    this.renderRoot.querySelector('textarea')?.focus();
   }
 
   override render() {

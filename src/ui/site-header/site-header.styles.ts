@@ -50,4 +50,14 @@ export const siteHeaderStyles = css`
     color: var(--color-text);
     font-weight: 600;
   }
+
+  @media (max-width: 36rem) {
+    header {
+      gap: var(--space-2);
+    }
+
+    .name {
+      display: none;
+    }
+  }
 `;

@@ -18,7 +18,7 @@ export class SiteHeader extends LitElement {
           <svg viewBox="0 0 32 20" width="32" height="20" aria-hidden="true">
             <path d="M3 15 8 5l5 6 5-8 5 8 6-5" />
           </svg>
-          Skein
+          <span class="name">Skein</span>
         </a>
         <nav aria-label="Pages">
           <a href="/" aria-current=${this.page === 'chat' ? 'page' : 'false'}>Chat</a>

@@ -46,7 +46,7 @@ export class StatusLine extends LitElement {
       case 'offline':
         return `The server is away. Connecting again within ${formatSeconds(this.status.retryInMs)}.`;
       case 'online': {
-        const tabs = `${countOf(this.status.servingTabs, 'tab')} serving`;
+        const tabs = countOf(this.status.servingTabs, 'serving tab');
         const coverage = { true: ' · every layer held', false: ' · layers missing', null: '' }[
           String(this.status.isCovered) as 'true' | 'false' | 'null'
         ];

@@ -7,8 +7,16 @@ import type { Capability } from '../../../src/protocol/signaling.ts';
 import { CAPABILITY, deferred, peerId, settled } from './fakes.ts';
 import type { Deferred } from './fakes.ts';
 
+const NO_TOTALS = {
+  activeSequences: 0,
+  rowsComputed: 0,
+  busyMs: 0,
+  activationRowsSent: 0,
+  activationBytesSent: 0,
+};
+
 class FakeStage implements RunningStage {
-  totals = { activeSequences: 1, rowsComputed: 5, busyMs: 0 };
+  totals = { ...NO_TOTALS, activeSequences: 1, rowsComputed: 5 };
   isDisposed = false;
 
   dispose(): void {

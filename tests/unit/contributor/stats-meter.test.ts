@@ -5,6 +5,8 @@ const totals = (rowsComputed: number, busyMs = 0, activeSequences = 0) => ({
   rowsComputed,
   busyMs,
   activeSequences,
+  activationRowsSent: 12,
+  activationBytesSent: 6500,
 });
 
 it('has no rate after one sample', () => {
@@ -13,6 +15,8 @@ it('has no rate after one sample', () => {
     tokens: 100,
     tokensPerSecond: 0,
     busyShare: 0,
+    activationRowsSent: 12,
+    activationBytesSent: 6500,
   });
 });
 

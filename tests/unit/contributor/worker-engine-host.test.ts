@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { NO_STATS } from '../../../src/contributor/contributor-state.ts';
 import { WorkerEngineHost } from '../../../src/contributor/worker-engine-host.ts';
 import type { EnginePort } from '../../../src/contributor/worker-engine-host.ts';
 import type { WorkerCommand, WorkerEvent } from '../../../src/contributor/worker-messages.ts';
@@ -70,7 +71,7 @@ describe('WorkerEngineHost', () => {
     worker.emit({ type: 'progress', operation: 0, loadedBytes: 1, totalBytes: 2 });
     worker.emit({ type: 'loaded', operation: 0 });
     await expect(loading).resolves.toBeUndefined();
-    const report = { activeSequences: 1, tokens: 2, tokensPerSecond: 3, busyShare: 0.5 };
+    const report = { ...NO_STATS, activeSequences: 1, tokens: 2 };
     worker.emit({ type: 'stats', operation: 0, stats: report });
     expect(progress).toEqual([[1, 2]]);
     expect(stats).toEqual([report]);

@@ -43,6 +43,17 @@ describe('a route', () => {
     ]);
   });
 
+  it('counts the rows and bytes that stages pass on', async () => {
+    const mesh = new LocalMesh(2);
+    await mesh.generate(PROMPT, 4);
+    await settled();
+    const [first, last] = mesh.stages.map(({ served }) => served.counters);
+    // The last token goes into no stage any more.
+    expect(first).toMatchObject({ activationRows: PROMPT.length + 3 });
+    expect(first?.activationBytes).toBeGreaterThan(PROMPT.length + 3);
+    expect(last).toMatchObject({ activationRows: 0, activationBytes: 0 });
+  });
+
   it('serves many requests at once, together and apart', async () => {
     const mesh = new LocalMesh(3, { chunkRows: 3 });
     const prompts = Array.from({ length: 40 }, (_, index) =>
@@ -154,7 +165,7 @@ describe('the requester', () => {
     const signal = AbortSignal.abort();
     expect((await errorOf(mesh.generate(PROMPT, 3, { signal }))).code).toBe('aborted');
     await settled();
-    expect(mesh.stage(0).served.counters).toEqual({ dropped: 0, rejected: 0, steps: 0, tokens: 0 });
+    expect(mesh.stage(0).served.counters).toMatchObject({ dropped: 0, rejected: 0, steps: 0, tokens: 0 });
   });
 
   it('throws what a stage reported, naming the peer', async () => {

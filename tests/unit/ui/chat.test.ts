@@ -116,12 +116,12 @@ describe('ChatController', () => {
     expect(answer()).toMatchObject({ route: ROUTE, self: SELF, status: { phase: 'reading' } });
     await generation.token('Ske');
     await generation.token('in');
-    expect(answer()).toMatchObject({ text: 'Skein', tokenCount: 2, status: { phase: 'writing' } });
+    expect(answer()).toMatchObject({ text: 'Skein', tokenIds: [1, 1], status: { phase: 'writing' } });
     expect(chat.isAnswering).toBe(true);
     await generation.finish('Skein.');
     expect(answer()).toMatchObject({
       text: 'Skein.',
-      tokenCount: 3,
+      tokenIds: [1, 2, 3],
       status: { phase: 'done', finishReason: 'stop', tokensPerSecond: 10 },
     });
     expect(chat.isAnswering).toBe(false);

@@ -1,0 +1,2 @@
+import '../theme/tokens.css';
+import '../chat/chat-page.ts';
