@@ -53,6 +53,7 @@ export class EngineSession {
     switch (command.type) {
       case 'measure':
         this.#begin(command.operation, async (signal) => {
+          signal.throwIfAborted();
           const capability = await this.#backend.measure({
             memoryLimitBytes: command.memoryLimitBytes,
             signal,
@@ -61,9 +62,7 @@ export class EngineSession {
         });
         break;
       case 'load':
-        this.#begin(command.operation, (signal) =>
-          this.#load(command.operation, command.request, command.frames, signal),
-        );
+        this.#begin(command.operation, (signal) => this.#load(command, signal));
         break;
       case 'cancel':
         if (this.#current?.id === command.operation) this.#clear();
@@ -82,7 +81,6 @@ export class EngineSession {
     const { signal } = operation.abort;
     this.#previous = this.#previous.then(async () => {
       try {
-        signal.throwIfAborted();
         await work(signal);
       } catch (thrown) {
         this.#emit({ type: 'failed', operation: id, error: SkeinError.from(thrown).toShape() });
@@ -98,13 +96,12 @@ export class EngineSession {
   }
 
   async #load(
-    operation: number,
-    request: StageRequest,
-    frames: MessagePort,
+    { operation, request, frames }: Extract<WorkerCommand, { type: 'load' }>,
     signal: AbortSignal,
   ): Promise<void> {
     const transport = new PortTransport(request.self, frames);
     try {
+      signal.throwIfAborted();
       const stage = await this.#backend.startStage(request, {
         transport,
         signal,

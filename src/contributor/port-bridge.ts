@@ -1,24 +1,18 @@
 import { SkeinError } from '../protocol/errors.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
-import type { PortDelivery, PortSend } from './worker-messages.ts';
+import type { PortDelivery, PortRequest } from './worker-messages.ts';
 
-/**
- * The page's end of a `PortTransport`: passes frames between a transport and a worker's port until disposed.
- * @returns a function that stops it and closes the port. Idempotent.
- */
-export function bridgeTransport(transport: FrameTransport, port: MessagePort): () => void {
+export interface PortBridge {
+  /** Nothing goes to the worker any more; what it still sends goes out until it says that it is over. Idempotent. */
+  detach(): void;
+  /** Resolves when the worker's last frame was handed to the transport. Never, if the worker dies before. */
+  readonly ended: Promise<void>;
+}
+
+/** The page's end of a `PortTransport`: passes frames between a transport and a worker's port. */
+export function bridgeTransport(transport: FrameTransport, port: MessagePort): PortBridge {
   const deliver = (message: PortDelivery, transfer: Transferable[] = []) =>
     port.postMessage(message, transfer);
-
-  const send = async ({ id, to, bytes }: PortSend): Promise<void> => {
-    try {
-      await transport.send(to, bytes);
-      deliver({ type: 'sent', id });
-    } catch (thrown) {
-      deliver({ type: 'send-failed', id, error: SkeinError.from(thrown).toShape() });
-    }
-  };
-  port.onmessage = (event: MessageEvent<PortSend>) => void send(event.data);
 
   const stops = [
     transport.onFrame((from, frame) => {
@@ -28,8 +22,28 @@ export function bridgeTransport(transport: FrameTransport, port: MessagePort): (
     }),
     transport.onPeerLost((peer) => deliver({ type: 'peer-lost', peer })),
   ];
-  return () => {
+  const detach = () => {
     for (const stop of stops) stop();
-    port.close();
   };
+
+  const send = async ({ id, to, bytes }: Extract<PortRequest, { type: 'send' }>): Promise<void> => {
+    try {
+      await transport.send(to, bytes);
+      deliver({ type: 'sent', id });
+    } catch (thrown) {
+      deliver({ type: 'send-failed', id, error: SkeinError.from(thrown).toShape() });
+    }
+  };
+  const ended = new Promise<void>((resolve) => {
+    port.onmessage = ({ data }: MessageEvent<PortRequest>) => {
+      if (data.type === 'send') {
+        void send(data);
+        return;
+      }
+      detach();
+      port.close();
+      resolve();
+    };
+  });
+  return { detach, ended };
 }

@@ -1,7 +1,7 @@
 import { SkeinError } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
-import type { PortDelivery, PortSend } from './worker-messages.ts';
+import type { PortDelivery, PortRequest } from './worker-messages.ts';
 
 interface PendingSend {
   readonly resolve: () => void;
@@ -32,8 +32,7 @@ export class PortTransport implements FrameTransport {
     const id = this.#nextId++;
     // The sender may use its bytes again, and a view must not drag a larger buffer along: transfer a copy.
     const bytes = frame.slice();
-    const message: PortSend = { type: 'send', id, to, bytes };
-    this.#port.postMessage(message, [bytes.buffer]);
+    this.#post({ type: 'send', id, to, bytes }, [bytes.buffer]);
     return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }));
   }
 
@@ -47,12 +46,18 @@ export class PortTransport implements FrameTransport {
     return () => void this.#lostListeners.delete(listener);
   }
 
-  /** Rejects every send under way. Idempotent. */
+  /** What was sent before still goes out; sends under way are rejected. Idempotent. */
   dispose(): void {
+    if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#port.close();
+    // The page closes the port when it has read this far.
+    this.#post({ type: 'end' });
     for (const { reject } of this.#pending.values()) reject(closedError());
     this.#pending.clear();
+  }
+
+  #post(message: PortRequest, transfer: Transferable[] = []): void {
+    this.#port.postMessage(message, transfer);
   }
 
   #receive(message: PortDelivery): void {

@@ -3,10 +3,14 @@ import { CACHE_RESERVE_TOKENS } from '../protocol/limits.ts';
 import type { Capability } from '../protocol/signaling.ts';
 import type { EngineHost, LoadOptions, MeasureOptions } from './engine-host.ts';
 import { bridgeTransport } from './port-bridge.ts';
+import type { PortBridge } from './port-bridge.ts';
 import type { WorkerCommand, WorkerEvent } from './worker-messages.ts';
 
 /** Compiling and timing two kernels takes seconds even on a software GPU. */
 const MEASURE_TIMEOUT_MS = 120_000;
+
+/** A stage tells its requesters that it is gone; a worker that hangs does not get longer than this for it. */
+export const GOODBYE_TIMEOUT_MS = 1_000;
 
 /** The part of `Worker` that is used, so that a test can put two ends of a channel here. */
 export interface EnginePort {
@@ -33,7 +37,7 @@ export class WorkerEngineHost implements EngineHost {
   readonly #baseUrl: string;
   readonly #waiting = new Map<number, Waiting>();
   #nextOperation = 0;
-  #stopBridge: () => void = () => undefined;
+  #bridge: PortBridge | null = null;
   #isDisposed = false;
 
   constructor(baseUrl: string, worker: EnginePort = startEngineWorker()) {
@@ -71,8 +75,8 @@ export class WorkerEngineHost implements EngineHost {
 
   load({ model, layerStart, layerEnd, transport, signal, onProgress, onStats }: LoadOptions): Promise<void> {
     const { port1: pagePort, port2: frames } = new MessageChannel();
-    this.#stopBridge();
-    this.#stopBridge = bridgeTransport(transport, pagePort);
+    this.#bridge?.detach();
+    this.#bridge = bridgeTransport(transport, pagePort);
     const request = {
       modelUrl: new URL(model.url, this.#baseUrl).href,
       model: model.id,
@@ -94,18 +98,26 @@ export class WorkerEngineHost implements EngineHost {
   }
 
   unload(): void {
-    this.#stopBridge();
+    this.#bridge?.detach();
     this.#worker.postMessage({ type: 'unload' });
   }
 
   dispose(): void {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
-    this.#stopBridge();
-    // The device goes with its worker.
-    this.#worker.terminate();
+    void this.#terminate();
     for (const { reject } of this.#waiting.values()) reject(abortedError());
     this.#waiting.clear();
+  }
+
+  /** The device goes with its worker. */
+  async #terminate(): Promise<void> {
+    if (this.#bridge !== null) {
+      this.unload();
+      const deadline = new Promise((resolve) => setTimeout(resolve, GOODBYE_TIMEOUT_MS));
+      await Promise.race([this.#bridge.ended, deadline]);
+    }
+    this.#worker.terminate();
   }
 
   #operate<Result>(operation: {

@@ -42,13 +42,17 @@ export type WorkerEvent =
   | { readonly type: 'failed'; readonly operation: number; readonly error: ErrorShape }
   | { readonly type: 'lost'; readonly error: ErrorShape };
 
-/** A worker → page message of a frame port. `bytes` is transferred. */
-export interface PortSend {
-  readonly type: 'send';
-  readonly id: number;
-  readonly to: PeerId;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-}
+/** Worker → page messages of a frame port. */
+export type PortRequest =
+  /** `bytes` is transferred. */
+  | {
+      readonly type: 'send';
+      readonly id: number;
+      readonly to: PeerId;
+      readonly bytes: Uint8Array<ArrayBuffer>;
+    }
+  /** Nothing follows: the last words of the stage are out, and the port can be closed. */
+  | { readonly type: 'end' };
 
 /** Page → worker messages of a frame port. `bytes` is transferred. */
 export type PortDelivery =

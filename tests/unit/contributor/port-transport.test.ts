@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bridgeTransport } from '../../../src/contributor/port-bridge.ts';
+import type { PortBridge } from '../../../src/contributor/port-bridge.ts';
 import { PortTransport } from '../../../src/contributor/port-transport.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
@@ -49,17 +50,16 @@ class FakeTransport implements FrameTransport {
 
 let page: FakeTransport;
 let worker: PortTransport;
-let stopBridge: () => void;
+let bridge: PortBridge;
 
 beforeEach(() => {
   const { port1, port2 } = new MessageChannel();
   page = new FakeTransport();
-  stopBridge = bridgeTransport(page, port1);
+  bridge = bridgeTransport(page, port1);
   worker = new PortTransport(SELF, port2);
 });
 
 afterEach(() => {
-  stopBridge();
   worker.dispose();
 });
 
@@ -115,8 +115,19 @@ describe('a transport across a port', () => {
     expect(await lost).toBe(OTHER);
   });
 
-  it('stops listening to the page', () => {
-    stopBridge();
+  it('detached, hears the page no more, but lets the last words out', async () => {
+    bridge.detach();
+    expect(page.frameListeners.size).toBe(0);
+    expect(page.lostListeners.size).toBe(0);
+    void worker.send(OTHER, Uint8Array.of(4)).catch(() => undefined);
+    worker.dispose();
+    await bridge.ended;
+    expect(page.sent.map(({ to, bytes }) => [to, [...bytes]])).toEqual([[OTHER, [4]]]);
+  });
+
+  it('lets go of the page when the worker is done', async () => {
+    worker.dispose();
+    await bridge.ended;
     expect(page.frameListeners.size).toBe(0);
     expect(page.lostListeners.size).toBe(0);
   });

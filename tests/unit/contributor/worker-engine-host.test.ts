@@ -1,9 +1,12 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { NO_STATS } from '../../../src/contributor/contributor-state.ts';
-import { WorkerEngineHost } from '../../../src/contributor/worker-engine-host.ts';
+import { PortTransport } from '../../../src/contributor/port-transport.ts';
+import { GOODBYE_TIMEOUT_MS, WorkerEngineHost } from '../../../src/contributor/worker-engine-host.ts';
 import type { EnginePort } from '../../../src/contributor/worker-engine-host.ts';
 import type { WorkerCommand, WorkerEvent } from '../../../src/contributor/worker-messages.ts';
-import { CAPABILITY, FakeSession, settled, TINY } from './fakes.ts';
+import { CAPABILITY, FakeSession, peerId, settled, TINY } from './fakes.ts';
+
+const SELF = peerId('a');
 
 class FakeWorker implements EnginePort {
   readonly commands: WorkerCommand[] = [];
@@ -121,6 +124,31 @@ describe('WorkerEngineHost', () => {
       code: 'internal',
       message: expect.stringContaining('boom') as string,
     });
+  });
+
+  it('dispose lets a stage tell its requesters before the worker ends', async () => {
+    void load().loading.catch(() => undefined);
+    host.dispose();
+    expect(worker.commands.at(-1)).toEqual({ type: 'unload' });
+    expect(worker.isTerminated).toBe(false);
+    const command = worker.commands[0];
+    const frames = command?.type === 'load' ? command.frames : new MessageChannel().port1;
+    new PortTransport(SELF, frames).dispose();
+    await vi.waitUntil(() => worker.isTerminated);
+  });
+
+  it('does not wait long for a worker that hangs', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    try {
+      void load().loading.catch(() => undefined);
+      host.dispose();
+      await vi.advanceTimersByTimeAsync(GOODBYE_TIMEOUT_MS - 1);
+      expect(worker.isTerminated).toBe(false);
+      await vi.advanceTimersByTimeAsync(1);
+      expect(worker.isTerminated).toBe(true);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('dispose ends the worker and everything under way, and can be called again', async () => {
