@@ -1,7 +1,6 @@
 import { unsupported } from './config-errors.ts';
 import type { ModelFamily } from './architecture.ts';
-
-export type ConfigJson = Readonly<Record<string, unknown>>;
+import type { JsonObject } from './json.ts';
 
 /** A `model_type` whose layers are those of a family. */
 export interface ModelType {
@@ -69,7 +68,7 @@ const REQUIREMENTS: readonly Requirement[] = [
 ];
 
 /** @throws SkeinError `model-unsupported` naming the first field the engine cannot honour. */
-export function identifyModelType(config: ConfigJson, file: string): ModelType {
+export function identifyModelType(config: JsonObject, file: string): ModelType {
   const type = MODEL_TYPES.find(({ name }) => name === config['model_type']);
   if (!type) {
     const known = MODEL_TYPES.map(({ name }) => `"${name}"`).join(', ');

@@ -1,9 +1,10 @@
 import * as v from 'valibot';
+import { MAX_SEQUENCE_TOKENS } from '../protocol/limits.ts';
 import { unsupported } from './config-errors.ts';
 import { parseFields, positive, size } from './config-fields.ts';
-import { MAX_SEQUENCE_TOKENS } from '../protocol/limits.ts';
+import { isJsonObject } from './json.ts';
 import type { Architecture, Llama3RopeScaling } from './architecture.ts';
-import type { ConfigJson } from './config-refusals.ts';
+import type { JsonObject } from './json.ts';
 
 /** What every supported family uses when the config does not say. */
 const DEFAULT_ROPE_THETA = 10_000;
@@ -19,7 +20,7 @@ const llama3Schema = v.object({
  * Rotary settings, in the form of transformers 4 (`rope_theta` beside `rope_scaling`) or 5 (`rope_parameters` with both).
  * Where a file has both forms, `rope_scaling` wins, as in transformers 5.
  */
-export function parseRope(config: ConfigJson, file: string): Pick<Architecture, 'ropeTheta' | 'ropeScaling'> {
+export function parseRope(config: JsonObject, file: string): Pick<Architecture, 'ropeTheta' | 'ropeScaling'> {
   const field = isAbsent(config['rope_scaling']) ? 'rope_parameters' : 'rope_scaling';
   const settings = config[field] ?? {};
   if (!isFlatObject(settings)) {
@@ -36,7 +37,7 @@ export function parseRope(config: ConfigJson, file: string): Pick<Architecture, 
   return { ropeTheta, ropeScaling: parseScaling(settings, field, file) };
 }
 
-function parseScaling(settings: ConfigJson, field: string, file: string): Llama3RopeScaling | null {
+function parseScaling(settings: JsonObject, field: string, file: string): Llama3RopeScaling | null {
   const type = settings['rope_type'] ?? settings['type'] ?? 'default';
   if (type === 'default') return null;
   if (type !== 'llama3') throw unsupported(file, `${field}.rope_type`, type, '"default" or "llama3"');
@@ -63,7 +64,8 @@ function isAbsent(value: unknown): boolean {
 }
 
 /** Settings per layer type are objects within the object. */
-function isFlatObject(value: unknown): value is ConfigJson {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-  return Object.values(value).every((inner) => typeof inner !== 'object' || inner === null);
+function isFlatObject(value: unknown): value is JsonObject {
+  return (
+    isJsonObject(value) && Object.values(value).every((inner) => typeof inner !== 'object' || inner === null)
+  );
 }

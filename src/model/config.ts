@@ -4,8 +4,9 @@ import { corrupt, show, unsupported } from './config-errors.ts';
 import { flag, parseFields, positive, size } from './config-fields.ts';
 import { identifyModelType } from './config-refusals.ts';
 import { parseRope } from './config-rope.ts';
+import { isJsonObject } from './json.ts';
 import type { Architecture } from './architecture.ts';
-import type { ConfigJson, ModelType } from './config-refusals.ts';
+import type { ModelType } from './config-refusals.ts';
 
 /** Far above any published dense model, and low enough that rows × columns stays an exact number. */
 const MAX_LAYERS = 1024;
@@ -34,7 +35,7 @@ type Sizes = v.InferOutput<typeof sizesSchema>;
  * @throws SkeinError `model-unsupported` naming the field the engine does not honour, `model-corrupt` for one that is missing or senseless.
  */
 export function parseArchitecture(configJson: unknown, file: string): Architecture {
-  if (!isObject(configJson)) throw corrupt(file, 'config', show(configJson), 'a JSON object');
+  if (!isJsonObject(configJson)) throw corrupt(file, 'config', show(configJson), 'a JSON object');
   const modelType = identifyModelType(configJson, file);
   const sizes = parseFields(sizesSchema, configJson, file);
   return {
@@ -76,8 +77,4 @@ function headDim(sizes: Sizes, file: string): number {
   }
   if (dim % 2 !== 0) throw unsupported(file, 'head_dim', dim, 'even, because rotary positions turn pairs');
   return dim;
-}
-
-function isObject(value: unknown): value is ConfigJson {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,5 +1,6 @@
 import { SkeinError } from '../protocol/errors.ts';
 import { MAX_MODEL_JSON_BYTES } from '../protocol/limits.ts';
+import { decodeUtf8, parseJson } from './json.ts';
 import { describeFile } from './model-path.ts';
 import type { FileSource } from './file-source.ts';
 
@@ -32,29 +33,4 @@ export async function readTextFile(
 export async function readJsonFile(source: FileSource, path: string, signal?: AbortSignal): Promise<unknown> {
   const text = await readTextFile(source, path, signal);
   return text === null ? undefined : parseJson(text, describeFile(source, path));
-}
-
-/** @throws SkeinError `model-corrupt` naming the file. */
-export function decodeUtf8(bytes: Uint8Array, file: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new SkeinError('model-corrupt', `${file} is not UTF-8 text. Download it again.`, {
-      data: { file },
-      cause,
-    });
-  }
-}
-
-/** @throws SkeinError `model-corrupt` naming the file. */
-export function parseJson(text: string, file: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new SkeinError('model-corrupt', `${file} is not JSON: ${reason}. Download it again.`, {
-      data: { file },
-      cause,
-    });
-  }
 }

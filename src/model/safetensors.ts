@@ -1,8 +1,8 @@
 import { SkeinError } from '../protocol/errors.ts';
 import { MAX_SAFETENSORS_HEADER_BYTES } from '../protocol/limits.ts';
 import { BYTES_PER_ELEMENT } from './checkpoint.ts';
-import { describeFile, missingFile } from './model-path.ts';
-import { decodeUtf8, parseJson } from './read-file.ts';
+import { describeFile } from './model-path.ts';
+import { decodeUtf8, isJsonObject, parseJson } from './json.ts';
 import type { TensorFormat } from './checkpoint.ts';
 import type { FileSource } from './file-source.ts';
 
@@ -33,14 +33,17 @@ export function tensorFormat(dtype: string): TensorFormat | undefined {
   return FORMATS.get(dtype);
 }
 
-/** @throws SkeinError `model-missing` without the file, `model-corrupt` naming file and tensor for a header that lies. */
+/**
+ * @returns null when there is no such file.
+ * @throws SkeinError `model-corrupt` naming file and tensor for a header that lies.
+ */
 export async function readSafetensorsHeader(
   source: FileSource,
   path: string,
   signal?: AbortSignal,
-): Promise<SafetensorsHeader> {
+): Promise<SafetensorsHeader | null> {
   const sizeBytes = await source.sizeBytes(path, signal);
-  if (sizeBytes === null) throw missingFile(source, path, 'does not exist. Download the model again.');
+  if (sizeBytes === null) return null;
   const file = describeFile(source, path);
   if (sizeBytes < LENGTH_BYTES) {
     throw corruptHeader(file, `has ${sizeBytes} bytes, too few for a header length`);
@@ -78,7 +81,7 @@ export function parseSafetensorsHeader(
   file: string,
 ): SafetensorsHeader {
   const json = parseJson(decodeUtf8(header, `The header of ${file}`), `The header of ${file}`);
-  if (!isObject(json)) throw corruptHeader(file, 'has a header that is not a JSON object');
+  if (!isJsonObject(json)) throw corruptHeader(file, 'has a header that is not a JSON object');
   const entries = new Map<string, SafetensorsEntry>();
   for (const [name, value] of Object.entries(json)) {
     if (name === '__metadata__') continue;
@@ -96,7 +99,7 @@ function parseEntry(
   file: string,
 ): SafetensorsEntry {
   const wrong = (problem: string): SkeinError => corruptTensor(file, name, problem);
-  if (!isObject(value)) throw wrong('is not described by an object');
+  if (!isJsonObject(value)) throw wrong('is not described by an object');
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== 'string') throw wrong('has no "dtype" text');
   if (!Array.isArray(shape) || shape.length > MAX_DIMENSIONS || !shape.every(isCount)) {
@@ -154,8 +157,4 @@ function corruptTensor(file: string, tensor: string, problem: string): SkeinErro
 
 function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,5 +1,6 @@
 import { SkeinError } from '../protocol/errors.ts';
 import { untilAborted } from './abort.ts';
+import { isJsonObject } from './json.ts';
 import { describeFile, isInnerPath, missingFile } from './model-path.ts';
 import { readJsonFile } from './read-file.ts';
 import { readSafetensorsHeader } from './safetensors.ts';
@@ -20,14 +21,20 @@ export class WeightFiles {
 
   private constructor(
     readonly source: FileSource,
+    /** The file that says which tensors there are: the only one, or the index. */
+    readonly listingPath: string,
     readonly pathByTensor: ReadonlyMap<string, string>,
   ) {}
 
   /** @throws SkeinError `model-missing` for a folder without safetensors, `model-corrupt` for a bad index or header. */
   static async open(source: FileSource, signal?: AbortSignal): Promise<WeightFiles> {
-    if ((await source.sizeBytes(SINGLE_FILE, signal)) !== null) {
-      const header = await readSafetensorsHeader(source, SINGLE_FILE, signal);
-      const files = new WeightFiles(source, new Map([...header.keys()].map((name) => [name, SINGLE_FILE])));
+    const header = await readSafetensorsHeader(source, SINGLE_FILE, signal);
+    if (header) {
+      const files = new WeightFiles(
+        source,
+        SINGLE_FILE,
+        new Map([...header.keys()].map((name) => [name, SINGLE_FILE])),
+      );
       files.#headers.set(SINGLE_FILE, Promise.resolve(header));
       return files;
     }
@@ -39,7 +46,7 @@ export class WeightFiles {
         `does not exist, nor does ${INDEX_FILE}. Only safetensors weights can be read.`,
       );
     }
-    return new WeightFiles(source, parseIndex(index, describeFile(source, INDEX_FILE)));
+    return new WeightFiles(source, INDEX_FILE, parseIndex(index, describeFile(source, INDEX_FILE)));
   }
 
   /** @throws SkeinError `model-missing` for a tensor, or for the shard that the index promises. */
@@ -47,7 +54,7 @@ export class WeightFiles {
     const path = this.pathByTensor.get(name);
     const entry = path === undefined ? undefined : (await this.#header(path, signal)).get(name);
     if (path === undefined || !entry) {
-      const where = path === undefined ? this.source.description : describeFile(this.source, path);
+      const where = describeFile(this.source, path ?? this.listingPath);
       throw new SkeinError(
         'model-missing',
         `${where} has no tensor "${name}", which config.json calls for. Download the model again.`,
@@ -61,11 +68,21 @@ export class WeightFiles {
   #header(path: string, signal?: AbortSignal): Promise<SafetensorsHeader> {
     let header = this.#headers.get(path);
     if (!header) {
-      header = readSafetensorsHeader(this.source, path);
+      header = this.#readHeader(path);
       this.#headers.set(path, header);
       header.catch(() => this.#headers.delete(path));
     }
     return untilAborted(header, signal);
+  }
+
+  async #readHeader(path: string): Promise<SafetensorsHeader> {
+    const header = await readSafetensorsHeader(this.source, path);
+    if (header) return header;
+    throw missingFile(
+      this.source,
+      path,
+      `does not exist, but ${INDEX_FILE} calls for it. Download the model again.`,
+    );
   }
 }
 
@@ -75,8 +92,8 @@ function parseIndex(index: unknown, file: string): Map<string, string> {
     new SkeinError('model-corrupt', `${file}: "${field}" ${problem}. Download it again.`, {
       data: { file, field },
     });
-  const weightMap = isObject(index) ? index['weight_map'] : undefined;
-  if (!isObject(weightMap)) throw wrong('weight_map', 'is not an object from tensor names to files');
+  const weightMap = isJsonObject(index) ? index['weight_map'] : undefined;
+  if (!isJsonObject(weightMap)) throw wrong('weight_map', 'is not an object from tensor names to files');
   const paths = new Map<string, string>();
   for (const [name, path] of Object.entries(weightMap)) {
     if (typeof path !== 'string' || !isInnerPath(path)) {
@@ -85,8 +102,4 @@ function parseIndex(index: unknown, file: string): Map<string, string> {
     paths.set(name, path);
   }
   return paths;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,7 @@
 import { SkeinError } from '../protocol/errors.ts';
 import { MAX_STOP_TOKENS } from '../protocol/limits.ts';
 import { describeFile } from '../model/model-path.ts';
+import { isJsonObject } from '../model/json.ts';
 import { readJsonFile } from '../model/read-file.ts';
 import type { FileSource } from '../model/file-source.ts';
 
@@ -16,7 +17,7 @@ const FIELD = 'eos_token_id';
 export async function readStopTokenIds(source: FileSource, signal?: AbortSignal): Promise<number[] | null> {
   for (const path of FILES) {
     const json = await readJsonFile(source, path, signal);
-    const value = typeof json === 'object' && json !== null ? (json as Record<string, unknown>)[FIELD] : null;
+    const value = isJsonObject(json) ? json[FIELD] : undefined;
     if (value === undefined || value === null) continue;
     const ids: unknown[] = Array.isArray(value) ? value : [value];
     if (ids.length > MAX_STOP_TOKENS || !ids.every(isTokenId)) {
