@@ -22,7 +22,7 @@ interface ServeOptions {
   readonly port: number;
   readonly model?: readonly string[];
   readonly stages: StagePolicy;
-  readonly iceServer: readonly string[];
+  readonly iceServer?: readonly string[];
   readonly trustProxy: boolean;
   readonly logLevel: LogLevel;
 }
@@ -39,7 +39,7 @@ export function serveCommand(): Command {
     )
     .option('--model <dir-or-url...>', 'model folders, URLs or hub ids (default: the embedded skein-tiny)')
     .option('--stages <auto|n>', 'split a model over as few peers as hold it, or over n', parseStages, 'auto')
-    .option('--ice-server <url...>', 'STUN or TURN servers that tabs use to find each other', [])
+    .option('--ice-server <url...>', 'STUN or TURN servers that tabs use to find each other')
     .option('--trust-proxy', 'take client addresses from X-Forwarded-For', false)
     .addOption(new Option('--log-level <level>', 'how much to print').choices(LOG_LEVELS).default('info'))
     .addHelpText(
@@ -67,7 +67,7 @@ async function runServe(options: ServeOptions): Promise<void> {
     trustProxy: options.trustProxy,
     models: served.map(({ card }) => card),
     roots: [...served.flatMap(({ root }) => (root === null ? [] : [root])), { urlPath: '/', folder: PAGES }],
-    iceServers: options.iceServer.map((urls) => ({ urls })),
+    iceServers: (options.iceServer ?? []).map((urls) => ({ urls })),
     log: createLog(options.logLevel, (line) => console.error(line)),
   });
   console.log(welcome(server.url, served, options.stages));
