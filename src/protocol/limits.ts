@@ -51,3 +51,18 @@ export const CACHE_RESERVE_TOKENS = 2048;
 export const MAX_SAFETENSORS_HEADER_BYTES = 64 * 1024 * 1024;
 /** Bytes of config.json, an index or a tokenizer file. */
 export const MAX_MODEL_JSON_BYTES = 128 * 1024 * 1024;
+
+/** A route is given or denied within this time. */
+export const ROUTE_REQUEST_TIMEOUT_MS = 10_000;
+/** A link whose queue does not drain for this long is closed: whoever reads there is gone or hostile. */
+export const SEND_STALL_TIMEOUT_MS = 30_000;
+/** Frames that wait for one link, dialling included. Two of the largest. */
+export const MAX_LINK_QUEUE_BYTES = 2 * MAX_FRAME_BYTES;
+/** Links that other peers asked for. Browsers allow about 500 peer connections in a tab; each costs sockets and memory. */
+export const MAX_INCOMING_LINKS = 64;
+/** Links that this peer asked for. */
+export const MAX_OUTGOING_LINKS = 128;
+/** Descriptions and candidates of one dial; an honest one has a few for each network interface and ICE server. */
+export const MAX_SIGNALS_PER_DIAL = 256;
+/** A session description; a data channel alone needs less than 2 KiB. */
+export const MAX_SDP_CHARACTERS = 32 * 1024;

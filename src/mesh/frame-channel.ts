@@ -1,0 +1,122 @@
+import { SkeinError } from '../protocol/errors.ts';
+import {
+  FRAME_ASSEMBLY_TIMEOUT_MS,
+  SEND_HIGH_WATER_BYTES,
+  SEND_LOW_WATER_BYTES,
+  SEND_STALL_TIMEOUT_MS,
+} from '../protocol/limits.ts';
+import type { Clock } from './clock.ts';
+import { FrameAssembly, splitFrame } from './framing.ts';
+
+/** An open, ordered and reliable channel of messages, such as a data channel. */
+export interface MessagePipe {
+  /** Bytes accepted and not yet on the wire. */
+  readonly bufferedAmount: number;
+  send(message: Uint8Array<ArrayBuffer>): void;
+  close(): void;
+  /** The one listener of each kind. `drain` comes when `bufferedAmount` has fallen below SEND_LOW_WATER_BYTES. */
+  listen(listener: { message: (message: Uint8Array) => void; drain: () => void }): void;
+}
+
+export interface FrameChannelOptions {
+  readonly pipe: MessagePipe;
+  readonly clock: Clock;
+  /** The bytes belong to the receiver. */
+  readonly onFrame: (frame: Uint8Array<ArrayBuffer>) => void;
+  /** Once, when this side ends the channel because of what the other did. */
+  readonly onBroken: (error: SkeinError) => void;
+}
+
+/** Frames over one message channel: split, paced by the channel's queue, put together again. A peer that breaks the rules loses the channel. */
+export class FrameChannel {
+  readonly #pipe: MessagePipe;
+  readonly #clock: Clock;
+  readonly #onFrame: (frame: Uint8Array<ArrayBuffer>) => void;
+  readonly #onBroken: (error: SkeinError) => void;
+  readonly #assembly = new FrameAssembly();
+  #cancelAssemblyDeadline: (() => void) | null = null;
+  /** Frames go out one after the other; settles when the last one has. */
+  #lastSend: Promise<void> = Promise.resolve();
+  #wakeSender: () => void = () => undefined;
+  #ended: SkeinError | null = null;
+
+  constructor({ pipe, clock, onFrame, onBroken }: FrameChannelOptions) {
+    this.#pipe = pipe;
+    this.#clock = clock;
+    this.#onFrame = onFrame;
+    this.#onBroken = onBroken;
+    pipe.listen({ message: (message) => this.#receive(message), drain: () => this.#wakeSender() });
+  }
+
+  /**
+   * @param frame not to be changed until the promise is done.
+   * @returns when every message of the frame is queued and the queue is below its high-water mark.
+   * @throws SkeinError what the channel was finished with; `bad-argument` for a frame of a size that cannot travel.
+   */
+  send(frame: Uint8Array<ArrayBuffer>): Promise<void> {
+    const sent = this.#lastSend.then(() => this.#write(frame));
+    this.#lastSend = sent.catch(() => undefined);
+    return sent;
+  }
+
+  /** Ends the channel: waiting sends fail with `error`. Only the first call counts. */
+  finish(error: SkeinError): void {
+    if (this.#ended) return;
+    this.#ended = error;
+    this.#cancelAssemblyDeadline?.();
+    this.#wakeSender();
+    this.#pipe.close();
+  }
+
+  async #write(frame: Uint8Array<ArrayBuffer>): Promise<void> {
+    for (const message of splitFrame(frame)) {
+      if (this.#ended) throw this.#ended;
+      this.#pipe.send(message);
+      if (this.#pipe.bufferedAmount > SEND_HIGH_WATER_BYTES) await this.#drained();
+    }
+  }
+
+  async #drained(): Promise<void> {
+    const cancelDeadline = this.#clock.after(SEND_STALL_TIMEOUT_MS, () =>
+      this.#break(
+        new SkeinError('timeout', `The queue of a link did not drain for ${SEND_STALL_TIMEOUT_MS / 1000} s.`),
+      ),
+    );
+    while (!this.#ended && this.#pipe.bufferedAmount > SEND_LOW_WATER_BYTES) {
+      await new Promise<void>((resolve) => (this.#wakeSender = resolve));
+    }
+    cancelDeadline();
+  }
+
+  #receive(message: Uint8Array): void {
+    if (this.#ended) return;
+    let frame: Uint8Array<ArrayBuffer> | null;
+    try {
+      frame = this.#assembly.push(message);
+    } catch (thrown) {
+      this.#break(SkeinError.from(thrown));
+      return;
+    }
+    this.#watchAssembly();
+    if (frame) this.#onFrame(frame);
+  }
+
+  #watchAssembly(): void {
+    if (!this.#assembly.isOpen) {
+      this.#cancelAssemblyDeadline?.();
+      this.#cancelAssemblyDeadline = null;
+      return;
+    }
+    this.#cancelAssemblyDeadline ??= this.#clock.after(FRAME_ASSEMBLY_TIMEOUT_MS, () =>
+      this.#break(
+        new SkeinError('bad-frame', `A frame was not complete after ${FRAME_ASSEMBLY_TIMEOUT_MS / 1000} s.`),
+      ),
+    );
+  }
+
+  #break(error: SkeinError): void {
+    if (this.#ended) return;
+    this.finish(error);
+    this.#onBroken(error);
+  }
+}

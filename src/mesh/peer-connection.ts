@@ -1,0 +1,97 @@
+/**
+ * simple-peer, and what is odd about it, behind a small interface:
+ * its browser build is used everywhere because the plain one wants Node's `stream`, `buffer` and `process` from a bundler;
+ * it throws, asynchronously or not, on descriptions that do not parse; and it is a stream, so its queue and `drain` are
+ * the stream's.
+ */
+import SimplePeer from 'simple-peer/simplepeer.min.js';
+import * as v from 'valibot';
+import { SkeinError } from '../protocol/errors.ts';
+import type { ServerMessage } from '../protocol/signaling.ts';
+import type { MessagePipe } from './frame-channel.ts';
+import { rtcSignalSchema } from './link-signal.ts';
+import type { RtcSignal } from './link-signal.ts';
+
+export type IceServer = Extract<ServerMessage, { type: 'welcome' }>['iceServers'][number];
+
+/** A WebRTC implementation, for places that have none of their own: `@roamhq/wrtc` in Node. */
+export type WebRtc = NonNullable<NonNullable<ConstructorParameters<typeof SimplePeer>[0]>['wrtc']>;
+
+export interface PeerConnection {
+  /** What the other end's `onSignal` said. */
+  signal(signal: RtcSignal): void;
+  /** No listener is called after that. Idempotent. */
+  close(): void;
+}
+
+export interface PeerConnectionOptions {
+  readonly isInitiator: boolean;
+  readonly onSignal: (signal: RtcSignal) => void;
+  readonly onOpen: (pipe: MessagePipe) => void;
+  /** Once, unless closed from here. */
+  readonly onClosed: (error: SkeinError) => void;
+}
+
+/** @returns a connection that begins to gather candidates at once. */
+export type Connect = (options: PeerConnectionOptions) => PeerConnection;
+
+/** @throws SkeinError `no-route` where there is no WebRTC. */
+export function simplePeerConnect(iceServers: readonly IceServer[], wrtc?: WebRtc): Connect {
+  return ({ isInitiator, onSignal, onOpen, onClosed }) => {
+    const peer = new SimplePeer({
+      initiator: isInitiator,
+      config: { iceServers: iceServers.map(({ urls, ...credentials }) => ({ urls, ...credentials })) },
+      ...(wrtc && { wrtc }),
+    });
+    let isClosed = false;
+    let failure: unknown;
+    const end = () => {
+      if (isClosed) return;
+      isClosed = true;
+      onClosed(
+        new SkeinError('peer-lost', 'The connection was closed or could not be made.', { cause: failure }),
+      );
+    };
+    peer.on('signal', (signal) => {
+      if (!isClosed && v.is(rtcSignalSchema, signal)) onSignal(signal);
+    });
+    peer.on('connect', () => {
+      if (!isClosed) onOpen(pipeOf(peer, () => isClosed));
+    });
+    peer.on('error', (error) => (failure = error));
+    peer.on('close', end);
+    return {
+      signal(signal) {
+        if (isClosed) return;
+        try {
+          // The cast is safe: simple-peer passes a candidate's fields to RTCIceCandidate, which takes these.
+          peer.signal(signal as SimplePeer.SignalData);
+        } catch (thrown) {
+          peer.destroy(thrown instanceof Error ? thrown : new Error(String(thrown)));
+        }
+      },
+      close() {
+        isClosed = true;
+        peer.destroy();
+      },
+    };
+  };
+}
+
+function pipeOf(peer: SimplePeer.Instance, isClosed: () => boolean): MessagePipe {
+  return {
+    get bufferedAmount() {
+      return peer.writableLength + peer.bufferSize;
+    },
+    send: (message) => void peer.write(message),
+    close: () => void peer.destroy(),
+    listen({ message, drain }) {
+      peer.on('data', (bytes: Uint8Array) => {
+        if (!isClosed()) message(bytes);
+      });
+      peer.on('drain', () => {
+        if (!isClosed()) drain();
+      });
+    },
+  };
+}

@@ -1,0 +1,237 @@
+import { SkeinError } from '../protocol/errors.ts';
+import type { PeerId } from '../protocol/ids.ts';
+import { DIAL_TIMEOUT_MS, MAX_LINK_QUEUE_BYTES, MAX_SIGNALS_PER_DIAL } from '../protocol/limits.ts';
+import type { Clock } from './clock.ts';
+import { FrameChannel } from './frame-channel.ts';
+import type { MessagePipe } from './frame-channel.ts';
+import type { LinkSignal, RtcSignal } from './link-signal.ts';
+import type { Connect, PeerConnection } from './peer-connection.ts';
+import { blame, peerError, peerLost } from './peer-errors.ts';
+
+export interface PeerLinkOptions {
+  readonly self: PeerId;
+  readonly remote: PeerId;
+  readonly connect: Connect;
+  readonly clock: Clock;
+  /** A new name for a dial. */
+  readonly newAttempt: () => string;
+  readonly sendSignal: (signal: LinkSignal) => void;
+  readonly onFrame: (frame: Uint8Array<ArrayBuffer>) => void;
+  /** The link was open and is not any more; frames may have been lost. */
+  readonly onLost: () => void;
+  /** Nothing is open and nothing is being dialled; the link may be forgotten. */
+  readonly onIdle: () => void;
+}
+
+/** One try to connect. Callbacks of an attempt that is not the link's current one are dropped by identity. */
+interface Attempt {
+  readonly name: string;
+  /** Null while the other side, having been asked, has not made its offer. */
+  connection: PeerConnection | null;
+  /** Null until it is open. */
+  channel: FrameChannel | null;
+  signalsHeard: number;
+  hasDescription: boolean;
+}
+
+/** The channel as those see it who want to send: soon, now, or never. */
+interface Opening {
+  readonly channel: Promise<FrameChannel>;
+  readonly resolve: (channel: FrameChannel) => void;
+  readonly reject: (error: SkeinError) => void;
+  readonly cancelDeadline: () => void;
+}
+
+/**
+ * The connection to one peer, dialled when somebody wants to send and again after it was lost.
+ * There is no glare: the peer with the smaller id makes every offer, and the other asks it to.
+ */
+export class PeerLink {
+  readonly #options: PeerLinkOptions;
+  readonly #makesOffers: boolean;
+  #attempt: Attempt | null = null;
+  /** Of the current attempt, and of those before it as long as none came to be open. */
+  #opening: Opening | null = null;
+  #queuedBytes = 0;
+
+  constructor(options: PeerLinkOptions) {
+    this.#options = options;
+    this.#makesOffers = options.self < options.remote;
+  }
+
+  /**
+   * @param frame not to be changed until the promise is done.
+   * @throws SkeinError `busy` when too much waits for this link, `timeout` or `peer-lost` when it cannot be had or is lost.
+   */
+  async send(frame: Uint8Array<ArrayBuffer>): Promise<void> {
+    const { remote } = this.#options;
+    if (this.#queuedBytes + frame.length > MAX_LINK_QUEUE_BYTES) {
+      throw peerError(
+        'busy',
+        remote,
+        `is sent more than its link takes: ${this.#queuedBytes} bytes wait. Wait for sends before the next.`,
+      );
+    }
+    this.#queuedBytes += frame.length;
+    try {
+      // One promise before and after it opens, so that no send overtakes another.
+      const channel = await (this.#opening ?? this.#dial()).channel;
+      await channel.send(frame);
+    } catch (thrown) {
+      throw blame(remote, SkeinError.from(thrown, 'peer-lost'));
+    } finally {
+      this.#queuedBytes -= frame.length;
+    }
+  }
+
+  /** A signal from the other end, already validated. Whatever does not belong to the current attempt is dropped. */
+  receive(signal: LinkSignal): void {
+    switch (signal.kind) {
+      case 'ask':
+        // Whoever asks has no link: if this side still has one, it is a dead one.
+        if (this.#makesOffers && signal.attempt !== this.#attempt?.name) this.#begin(signal.attempt, true);
+        break;
+      case 'rtc':
+        this.#receiveRtc(signal.attempt, signal.signal);
+        break;
+      case 'refuse':
+        if (signal.attempt === this.#attempt?.name && !this.#attempt.channel) {
+          this.end(
+            peerError('busy', this.#options.remote, 'has as many links as it takes. Ask for a new route.'),
+          );
+        }
+        break;
+    }
+  }
+
+  /** Drops what there is. Waiting sends fail with `error`; a link that was open is reported as lost. */
+  end(error: SkeinError): void {
+    const opening = this.#opening;
+    const attempt = this.#attempt;
+    this.#opening = null;
+    this.#attempt = null;
+    opening?.cancelDeadline();
+    opening?.reject(error);
+    if (attempt) closeAttempt(attempt, error);
+    // In this order: whoever hears of the loss may send again at once, over a new link.
+    this.#options.onIdle();
+    if (attempt?.channel) this.#options.onLost();
+  }
+
+  /** As `end`, unless the link is open: then somebody else's word that the peer is gone does not count. */
+  giveUpDialling(error: SkeinError): void {
+    if (!this.#attempt?.channel) this.end(error);
+  }
+
+  #receiveRtc(attempt: string, signal: RtcSignal): void {
+    if (signal.type === 'offer') {
+      if (this.#makesOffers) return;
+      const isAwaited = this.#attempt?.name === attempt;
+      if (isAwaited && this.#attempt?.connection) return;
+      this.#begin(attempt, false);
+    }
+    const current = this.#attempt;
+    if (current?.name !== attempt || !current.connection) return;
+    current.signalsHeard += 1;
+    if (current.signalsHeard > MAX_SIGNALS_PER_DIAL) {
+      this.end(
+        peerError(
+          'bad-message',
+          this.#options.remote,
+          `sent over ${MAX_SIGNALS_PER_DIAL} signals for one dial.`,
+        ),
+      );
+      return;
+    }
+    if (signal.type !== 'candidate') {
+      // One description from each side is a dial; a second would renegotiate, which a data channel never needs.
+      if (current.hasDescription || (signal.type === 'offer') === this.#makesOffers) return;
+      current.hasDescription = true;
+    }
+    current.connection.signal(signal);
+  }
+
+  #dial(): Opening {
+    const opening = this.#newOpening();
+    const name = this.#options.newAttempt();
+    if (this.#makesOffers) {
+      this.#begin(name, true);
+    } else {
+      this.#attempt = { ...NEW_ATTEMPT, name };
+      this.#options.sendSignal({ kind: 'ask', attempt: name });
+    }
+    return opening;
+  }
+
+  /** Replaces whatever attempt there is. Sends that wait for one that never opened wait for this one, not a moment longer. */
+  #begin(name: string, isInitiator: boolean): void {
+    const older = this.#attempt;
+    const attempt: Attempt = { ...NEW_ATTEMPT, name };
+    this.#attempt = attempt;
+    if (older) closeAttempt(older, peerLost(this.#options.remote));
+    if (older?.channel || !this.#opening) this.#newOpening();
+    const ifCurrent = (run: () => void) => {
+      if (this.#attempt === attempt) run();
+    };
+    try {
+      attempt.connection = this.#options.connect({
+        isInitiator,
+        onSignal: (signal) =>
+          ifCurrent(() => this.#options.sendSignal({ kind: 'rtc', attempt: name, signal })),
+        onOpen: (pipe) => ifCurrent(() => this.#open(attempt, pipe)),
+        onClosed: (error) => ifCurrent(() => this.end(blame(this.#options.remote, error))),
+      });
+    } catch (thrown) {
+      this.end(SkeinError.from(thrown, 'no-route'));
+    }
+    if (older?.channel) this.#options.onLost();
+  }
+
+  #open(attempt: Attempt, pipe: MessagePipe): void {
+    const { clock, onFrame, remote } = this.#options;
+    const channel = new FrameChannel({
+      pipe,
+      clock,
+      onFrame,
+      onBroken: (error) => this.end(blame(remote, error)),
+    });
+    attempt.channel = channel;
+    this.#opening?.cancelDeadline();
+    this.#opening?.resolve(channel);
+  }
+
+  #newOpening(): Opening {
+    const { clock, remote } = this.#options;
+    const { promise: channel, resolve, reject } = deferred<FrameChannel>();
+    // A dial that only the other side wanted may fail without anybody waiting here.
+    channel.catch(() => undefined);
+    const cancelDeadline = clock.after(DIAL_TIMEOUT_MS, () =>
+      this.end(
+        peerError(
+          'timeout',
+          remote,
+          `could not be reached in ${DIAL_TIMEOUT_MS / 1000} s. Ask for a new route.`,
+        ),
+      ),
+    );
+    this.#opening = { channel, resolve, reject, cancelDeadline };
+    return this.#opening;
+  }
+}
+
+const NEW_ATTEMPT = { connection: null, channel: null, signalsHeard: 0, hasDescription: false };
+
+function closeAttempt(attempt: Attempt, error: SkeinError): void {
+  attempt.channel?.finish(error);
+  attempt.connection?.close();
+}
+
+function deferred<Value>() {
+  let resolve: (value: Value) => void = () => undefined;
+  let reject: (error: SkeinError) => void = () => undefined;
+  const promise = new Promise<Value>((resolvePromise, rejectPromise) => {
+    resolve = resolvePromise;
+    reject = rejectPromise;
+  });
+  return { promise, resolve, reject };
+}

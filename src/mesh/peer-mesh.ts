@@ -1,0 +1,173 @@
+import * as v from 'valibot';
+import { SkeinError } from '../protocol/errors.ts';
+import { newRequestId, PEER_ID_PATTERN } from '../protocol/ids.ts';
+import type { PeerId } from '../protocol/ids.ts';
+import { MAX_INCOMING_LINKS, MAX_OUTGOING_LINKS } from '../protocol/limits.ts';
+import type { ClientMessage, ServerMessage } from '../protocol/signaling.ts';
+import type { FrameTransport } from '../protocol/transport.ts';
+import { systemClock } from './clock.ts';
+import type { Clock } from './clock.ts';
+import { linkSignalSchema } from './link-signal.ts';
+import type { LinkSignal } from './link-signal.ts';
+import { Listeners } from './listeners.ts';
+import { simplePeerConnect } from './peer-connection.ts';
+import type { Connect, IceServer, WebRtc } from './peer-connection.ts';
+import { peerError, peerLost } from './peer-errors.ts';
+import { PeerLink } from './peer-link.ts';
+
+/** What the mesh needs of the server: it relays signals and says when there is nobody to relay to. */
+export interface SignalRelay {
+  send(message: Extract<ClientMessage, { type: 'signal' }>): void;
+  on<Type extends 'signal' | 'error'>(
+    type: Type,
+    listener: (message: Extract<ServerMessage, { type: Type }>) => void,
+  ): () => void;
+}
+
+export interface PeerMeshOptions {
+  readonly self: PeerId;
+  readonly signaling: SignalRelay;
+  readonly iceServers: readonly IceServer[];
+  /** For places without WebRTC of their own: `@roamhq/wrtc` in Node. */
+  readonly wrtc?: WebRtc;
+  readonly clock?: Clock;
+  /** Makes connections; simple-peer unless a test brings its own. */
+  readonly connect?: Connect;
+}
+
+interface LinkEntry {
+  readonly link: PeerLink;
+  readonly isIncoming: boolean;
+}
+
+/** Frames between this peer and every other, each pair over one WebRTC data channel that is dialled when needed. */
+export class PeerMesh implements FrameTransport {
+  readonly self: PeerId;
+  readonly #signaling: SignalRelay;
+  readonly #connect: Connect;
+  readonly #clock: Clock;
+  readonly #links = new Map<PeerId, LinkEntry>();
+  readonly #frames = new Listeners<[from: PeerId, frame: Uint8Array<ArrayBuffer>]>();
+  readonly #lost = new Listeners<[peer: PeerId]>();
+  readonly #stopListening: (() => void)[];
+  #isDisposed = false;
+  #rejectedSignals = 0;
+
+  constructor(options: PeerMeshOptions) {
+    const { self, signaling, iceServers, wrtc, clock = systemClock } = options;
+    this.self = self;
+    this.#signaling = signaling;
+    this.#clock = clock;
+    this.#connect = options.connect ?? simplePeerConnect(iceServers, wrtc);
+    this.#stopListening = [
+      signaling.on('signal', ({ from, data }) => this.#receive(from, data)),
+      signaling.on('error', ({ error }) => this.#hearError(SkeinError.fromShape(error))),
+    ];
+  }
+
+  /** Peers with a link that is open or being dialled. */
+  get linkedPeers(): PeerId[] {
+    return [...this.#links.keys()];
+  }
+
+  /** Signals that no peer of ours would send, since the start. */
+  get rejectedSignals(): number {
+    return this.#rejectedSignals;
+  }
+
+  send(to: PeerId, frame: Uint8Array<ArrayBuffer>): Promise<void> {
+    if (this.#isDisposed) return Promise.reject(disposedError());
+    if (to === this.self) return this.#loopBack(frame);
+    const entry = this.#links.get(to);
+    if (entry) return entry.link.send(frame);
+    if (this.#count(false) >= MAX_OUTGOING_LINKS) {
+      return Promise.reject(
+        peerError('busy', to, `cannot be dialled: this peer has ${MAX_OUTGOING_LINKS} links already.`),
+      );
+    }
+    return this.#add(to, false).send(frame);
+  }
+
+  onFrame(listener: (from: PeerId, frame: Uint8Array<ArrayBuffer>) => void): () => void {
+    return this.#frames.add(listener);
+  }
+
+  onPeerLost(listener: (peer: PeerId) => void): () => void {
+    return this.#lost.add(listener);
+  }
+
+  /** Closes every link; nobody is told any more. Idempotent. */
+  dispose(): void {
+    this.#isDisposed = true;
+    for (const stop of this.#stopListening) stop();
+    this.#frames.clear();
+    this.#lost.clear();
+    for (const { link } of [...this.#links.values()]) link.end(disposedError());
+  }
+
+  #loopBack(frame: Uint8Array<ArrayBuffer>): Promise<void> {
+    const copy = frame.slice();
+    queueMicrotask(() => this.#frames.tell(this.self, copy));
+    return Promise.resolve();
+  }
+
+  #receive(from: PeerId, data: unknown): void {
+    const parsed = v.safeParse(linkSignalSchema, data);
+    if (!parsed.success || from === this.self) {
+      this.#rejectedSignals += 1;
+      return;
+    }
+    const signal = parsed.output;
+    const existing = this.#links.get(from);
+    if (existing) {
+      existing.link.receive(signal);
+      return;
+    }
+    if (!asksForLink(signal, from < this.self)) return;
+    if (this.#count(true) >= MAX_INCOMING_LINKS)
+      this.#sendSignal(from, { kind: 'refuse', attempt: signal.attempt });
+    else this.#add(from, true).receive(signal);
+  }
+
+  /** The server names a peer that it could not relay to. */
+  #hearError(error: SkeinError): void {
+    const { peer } = error.data;
+    if (error.code !== 'peer-lost' || typeof peer !== 'string' || !PEER_ID_PATTERN.test(peer)) return;
+    this.#links.get(peer as PeerId)?.link.giveUpDialling(peerLost(peer as PeerId, error));
+  }
+
+  #add(remote: PeerId, isIncoming: boolean): PeerLink {
+    const link: PeerLink = new PeerLink({
+      self: this.self,
+      remote,
+      connect: this.#connect,
+      clock: this.#clock,
+      newAttempt: newRequestId,
+      sendSignal: (signal) => this.#sendSignal(remote, signal),
+      onFrame: (frame) => this.#frames.tell(remote, frame),
+      onLost: () => this.#lost.tell(remote),
+      onIdle: () => {
+        if (this.#links.get(remote)?.link === link) this.#links.delete(remote);
+      },
+    });
+    this.#links.set(remote, { link, isIncoming });
+    return link;
+  }
+
+  #sendSignal(to: PeerId, signal: LinkSignal): void {
+    this.#signaling.send({ type: 'signal', to, data: signal });
+  }
+
+  #count(isIncoming: boolean): number {
+    return [...this.#links.values()].filter((entry) => entry.isIncoming === isIncoming).length;
+  }
+}
+
+/** @param fromOfferer whether the sender is the one of the two who makes offers. */
+function asksForLink(signal: LinkSignal, fromOfferer: boolean): boolean {
+  return fromOfferer ? signal.kind === 'rtc' && signal.signal.type === 'offer' : signal.kind === 'ask';
+}
+
+function disposedError(): SkeinError {
+  return new SkeinError('aborted', 'This peer left the mesh.');
+}

@@ -1,0 +1,242 @@
+import { SkeinError } from '../protocol/errors.ts';
+import type { ModelId, PeerId, RequestId } from '../protocol/ids.ts';
+import { ROUTE_REQUEST_TIMEOUT_MS, SIGNALING_CONNECT_TIMEOUT_MS } from '../protocol/limits.ts';
+import type { Route } from '../protocol/route.ts';
+import { decodeServerMessage, SIGNALING_VERSION } from '../protocol/signaling.ts';
+import type { ClientMessage, ServerMessage } from '../protocol/signaling.ts';
+import { systemClock } from './clock.ts';
+import type { Clock } from './clock.ts';
+import { Listeners } from './listeners.ts';
+import { waitFor } from './wait-for.ts';
+
+type ServerMessageOf<Type extends ServerMessage['type']> = Extract<ServerMessage, { type: Type }>;
+
+/** What a browser's WebSocket and that of the `ws` package have in common. */
+export interface SignalingSocket {
+  send(text: string): void;
+  close(): void;
+  addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;
+  addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
+}
+
+export interface SignalingOptions {
+  /** Gives up connecting; without effect on a connection that was made. */
+  readonly signal?: AbortSignal;
+  /** Node 20 has no WebSocket of its own: pass one of the `ws` package. */
+  readonly createSocket?: (url: string) => SignalingSocket;
+  readonly clock?: Clock;
+}
+
+export interface RouteQuery {
+  readonly model: ModelId;
+  readonly requestId: RequestId;
+  readonly epoch: number;
+  /** Peers that failed this request. */
+  readonly exclude: readonly PeerId[];
+}
+
+/** One connection to the signaling server, from `welcome` until it is closed; it does not come back by itself. */
+export class SignalingClient {
+  readonly welcome: ServerMessageOf<'welcome'>;
+  readonly #socket: SignalingSocket;
+  readonly #clock: Clock;
+  readonly #messages = new Listeners<[message: ServerMessage]>();
+  readonly #ended = new Listeners<[error: SkeinError]>();
+  /** Why the connection is over. */
+  #end: SkeinError | null = null;
+  #lastMesh: ServerMessageOf<'mesh'> | null = null;
+  #rejectedMessages = 0;
+
+  private constructor(socket: SignalingSocket, clock: Clock, welcome: ServerMessageOf<'welcome'>) {
+    this.#socket = socket;
+    this.#clock = clock;
+    this.welcome = welcome;
+    socket.addEventListener('message', ({ data }) => this.#receive(data));
+    socket.addEventListener('close', () => this.#finish(serverLost('closed the connection')));
+    socket.addEventListener('error', () => this.#finish(serverLost('cannot be reached any more')));
+  }
+
+  /**
+   * @param url of the signaling socket, `ws:` or `wss:`.
+   * @throws SkeinError `server-lost` when there is no server, `timeout` when it does not answer, `bad-message` when it speaks
+   * another version, `aborted`, or what the server refused with.
+   */
+  static async connect(url: string, options: SignalingOptions = {}): Promise<SignalingClient> {
+    const {
+      signal,
+      clock = systemClock,
+      createSocket = (address: string) => new WebSocket(address),
+    } = options;
+    let socket: SignalingSocket;
+    try {
+      signal?.throwIfAborted();
+      socket = createSocket(url);
+    } catch (thrown) {
+      throw SkeinError.from(thrown, 'bad-argument');
+    }
+    try {
+      return await waitFor<SignalingClient>(
+        {
+          clock,
+          timeoutMs: SIGNALING_CONNECT_TIMEOUT_MS,
+          what: `The server at ${url} did not answer`,
+          ...(signal && { signal }),
+        },
+        (resolve, reject) => {
+          let isSettled = false;
+          socket.addEventListener('open', () => send(socket, { type: 'hello', version: SIGNALING_VERSION }));
+          socket.addEventListener('close', () => reject(serverLost(`at ${url} closed the connection`)));
+          socket.addEventListener('error', () => reject(serverLost(`at ${url} cannot be reached`)));
+          socket.addEventListener('message', ({ data }) => {
+            if (isSettled) return;
+            isSettled = true;
+            try {
+              resolve(new SignalingClient(socket, clock, readWelcome(data)));
+            } catch (thrown) {
+              reject(SkeinError.from(thrown));
+            }
+          });
+        },
+      );
+    } catch (thrown) {
+      socket.close();
+      throw thrown;
+    }
+  }
+
+  /** Messages of the server that could not be read. */
+  get rejectedMessages(): number {
+    return this.#rejectedMessages;
+  }
+
+  /** Says nothing on a closed connection: `onClosed` has told. */
+  send(message: ClientMessage): void {
+    if (!this.#end) send(this.#socket, message);
+  }
+
+  /**
+   * A listener to `mesh` is told the state as it is as well as every change.
+   * @returns a function that stops listening.
+   */
+  on<Type extends ServerMessage['type']>(
+    type: Type,
+    listener: (message: ServerMessageOf<Type>) => void,
+  ): () => void {
+    let isListening = true;
+    const hear = (message: ServerMessage) => {
+      if (isListening && isOfType(message, type)) listener(message);
+    };
+    const stop = this.#messages.add(hear);
+    const lastMesh = this.#lastMesh;
+    if (lastMesh) queueMicrotask(() => hear(lastMesh));
+    return () => {
+      isListening = false;
+      stop();
+    };
+  }
+
+  /**
+   * The connection is lost, with `server-lost`; `close` is no loss. Told as well when it is lost already.
+   * @returns a function that stops listening.
+   */
+  onClosed(listener: (error: SkeinError) => void): () => void {
+    const hear = (error: SkeinError) => {
+      if (error.code === 'server-lost') listener(error);
+    };
+    const end = this.#end;
+    if (end) queueMicrotask(() => hear(end));
+    return this.#ended.add(hear);
+  }
+
+  /** @throws SkeinError what the server denied the route with, `server-lost`, `timeout` or `aborted`. */
+  async requestRoute(query: RouteQuery, signal?: AbortSignal): Promise<Route> {
+    if (this.#end) throw this.#end;
+    const { model, requestId, epoch, exclude } = query;
+    const stops: (() => void)[] = [];
+    try {
+      return await waitFor<Route>(
+        {
+          clock: this.#clock,
+          timeoutMs: ROUTE_REQUEST_TIMEOUT_MS,
+          what: `The server gave no route for ${model}`,
+          ...(signal && { signal }),
+        },
+        (resolve, reject) => {
+          stops.push(
+            this.on('route', ({ route }) => {
+              if (route.requestId === requestId && route.epoch === epoch) resolve(route);
+            }),
+            this.on('route-denied', (denial) => {
+              if (denial.requestId === requestId) reject(SkeinError.fromShape(denial.error));
+            }),
+            this.#ended.add(reject),
+          );
+          this.send({ type: 'route-request', model, requestId, epoch, exclude: [...exclude] });
+        },
+      );
+    } finally {
+      for (const stop of stops) stop();
+    }
+  }
+
+  /** Idempotent. Route requests under way fail with `aborted`. */
+  close(): void {
+    this.#finish(new SkeinError('aborted', 'The connection to the server was closed from here.'));
+    this.#socket.close();
+  }
+
+  #receive(data: unknown): void {
+    if (this.#end) return;
+    let message: ServerMessage;
+    try {
+      message = read(data);
+    } catch {
+      this.#rejectedMessages += 1;
+      return;
+    }
+    if (message.type === 'mesh') this.#lastMesh = message;
+    this.#messages.tell(message);
+  }
+
+  #finish(error: SkeinError): void {
+    if (this.#end) return;
+    this.#end = error;
+    this.#messages.clear();
+    this.#ended.tell(error);
+  }
+}
+
+function send(socket: SignalingSocket, message: ClientMessage): void {
+  socket.send(JSON.stringify(message));
+}
+
+function read(data: unknown): ServerMessage {
+  if (typeof data === 'string') return decodeServerMessage(data);
+  throw new SkeinError('bad-message', 'A signaling message must be text.');
+}
+
+function readWelcome(data: unknown): ServerMessageOf<'welcome'> {
+  const message = read(data);
+  if (message.type === 'error') throw SkeinError.fromShape(message.error);
+  if (message.type !== 'welcome') {
+    throw new SkeinError('bad-message', `The server began with ${message.type} where welcome was to come.`);
+  }
+  if (message.version !== SIGNALING_VERSION) {
+    throw new SkeinError(
+      'bad-message',
+      `The server speaks version ${message.version} and this side ${SIGNALING_VERSION}. Reload to get the same.`,
+    );
+  }
+  return message;
+}
+
+function isOfType<Type extends ServerMessage['type']>(
+  message: ServerMessage,
+  type: Type,
+): message is ServerMessageOf<Type> {
+  return message.type === type;
+}
+
+function serverLost(what: string): SkeinError {
+  return new SkeinError('server-lost', `The server ${what}. Connect again when it is back.`);
+}
