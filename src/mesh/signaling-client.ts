@@ -127,8 +127,9 @@ export class SignalingClient {
       if (isListening && isOfType(message, type)) listener(message);
     };
     const stop = this.#messages.add(hear);
-    const lastMesh = this.#lastMesh;
-    if (lastMesh) queueMicrotask(() => hear(lastMesh));
+    queueMicrotask(() => {
+      if (this.#lastMesh) hear(this.#lastMesh);
+    });
     return () => {
       isListening = false;
       stop();

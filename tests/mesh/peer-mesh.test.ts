@@ -1,0 +1,230 @@
+import wrtc from '@roamhq/wrtc';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PeerMesh } from '../../src/mesh/peer-mesh.ts';
+import { ServedStage } from '../../src/mesh/served-stage.ts';
+import { startRoute } from '../../src/mesh/route-session.ts';
+import type { PeerId } from '../../src/protocol/ids.ts';
+import { MAX_FRAME_BYTES, MAX_LINK_QUEUE_BYTES } from '../../src/protocol/limits.ts';
+import { GREEDY } from '../../src/protocol/stage.ts';
+import { AddingMachine, expectedTokens } from '../unit/mesh/adding-machine.ts';
+import { MODEL, peerId, requestId } from '../unit/mesh/local-mesh.ts';
+import { InMemoryRelay } from './signal-relay.ts';
+
+interface Received {
+  readonly from: PeerId;
+  readonly frame: Uint8Array<ArrayBuffer>;
+}
+
+/** Frames as they come, for whoever waits for the next. */
+class Inbox {
+  readonly #frames: Received[] = [];
+  #wake: () => void = () => undefined;
+
+  constructor(mesh: PeerMesh) {
+    mesh.onFrame((from, frame) => {
+      this.#frames.push({ from, frame });
+      this.#wake();
+    });
+  }
+
+  async next(): Promise<Received> {
+    for (;;) {
+      const first = this.#frames.shift();
+      if (first) return first;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+  }
+}
+
+const EIGHT_MIB = 8 * 1024 * 1024;
+const [SMALL, LARGE, THIRD] = [peerId(1), peerId(2), peerId(3)];
+
+let relay: InMemoryRelay;
+let meshes: PeerMesh[];
+
+function join(self: PeerId): PeerMesh {
+  const mesh = new PeerMesh({ self, signaling: relay.client(self), iceServers: [], wrtc });
+  meshes.push(mesh);
+  return mesh;
+}
+
+function pattern(sizeBytes: number, seed: number): Uint8Array<ArrayBuffer> {
+  const words = new Uint32Array(sizeBytes / 4);
+  let state = seed;
+  for (let index = 0; index < words.length; index += 1)
+    words[index] = state = (state * 1664525 + 1013904223) >>> 0;
+  return new Uint8Array(words.buffer);
+}
+
+const lossOf = (mesh: PeerMesh) => new Promise<PeerId>((resolve) => mesh.onPeerLost(resolve));
+
+beforeEach(() => {
+  relay = new InMemoryRelay();
+  meshes = [];
+});
+
+afterEach(() => {
+  for (const mesh of meshes) mesh.dispose();
+});
+
+describe('a mesh of real peer connections', () => {
+  it.each([
+    ['smaller', SMALL, LARGE],
+    ['larger', LARGE, SMALL],
+  ])(
+    'links two peers when the %s one sends, and the answer takes the same link',
+    async (_which, one, other) => {
+      const [sender, receiver] = [join(one), join(other)];
+      const [senderInbox, receiverInbox] = [new Inbox(sender), new Inbox(receiver)];
+      await sender.send(other, Uint8Array.of(1, 2, 3));
+      expect(await receiverInbox.next()).toEqual({ from: one, frame: Uint8Array.of(1, 2, 3) });
+      const signalsBefore = relay.log.filter(
+        ({ data }) => (data as { signal?: { type: string } }).signal?.type === 'offer',
+      );
+      await receiver.send(one, Uint8Array.of(4));
+      expect(await senderInbox.next()).toEqual({ from: other, frame: Uint8Array.of(4) });
+      const isOffer = ({ data }: { data: unknown }) => JSON.stringify(data).includes('"type":"offer"');
+      expect(relay.log.filter(isOffer)).toHaveLength(1);
+    },
+  );
+
+  it('makes one link when both send at once', async () => {
+    const [small, large] = [join(SMALL), join(LARGE)];
+    const [smallInbox, largeInbox] = [new Inbox(small), new Inbox(large)];
+    await Promise.all([small.send(LARGE, Uint8Array.of(1)), large.send(SMALL, Uint8Array.of(2))]);
+    expect((await largeInbox.next()).frame).toEqual(Uint8Array.of(1));
+    expect((await smallInbox.next()).frame).toEqual(Uint8Array.of(2));
+  });
+
+  it('carries 8 MiB frames whole, in order, in both directions at once', async () => {
+    const [small, large] = [join(SMALL), join(LARGE)];
+    const [smallInbox, largeInbox] = [new Inbox(small), new Inbox(large)];
+    const frames = [pattern(EIGHT_MIB, 1), pattern(64, 2), pattern(EIGHT_MIB, 3), pattern(64, 4)];
+    const send = async (mesh: PeerMesh, to: PeerId) => {
+      for (const frame of frames) await mesh.send(to, frame);
+    };
+    const sending = Promise.all([send(small, LARGE), send(large, SMALL)]);
+    for (const frame of frames) {
+      expect(Buffer.compare((await largeInbox.next()).frame, frame)).toBe(0);
+      expect(Buffer.compare((await smallInbox.next()).frame, frame)).toBe(0);
+    }
+    await sending;
+  });
+
+  it('carries the largest frame, and refuses more than the queue of a link takes', async () => {
+    const [small, large] = [join(SMALL), join(LARGE)];
+    const inbox = new Inbox(large);
+    const largest = pattern(MAX_FRAME_BYTES, 9);
+    const sends = [small.send(LARGE, largest), small.send(LARGE, largest)];
+    expect(2 * MAX_FRAME_BYTES).toBe(MAX_LINK_QUEUE_BYTES);
+    await expect(small.send(LARGE, Uint8Array.of(1))).rejects.toMatchObject({ code: 'busy' });
+    for (let index = 0; index < sends.length; index += 1) {
+      expect(Buffer.compare((await inbox.next()).frame, largest)).toBe(0);
+    }
+    await Promise.all(sends);
+    await small.send(LARGE, Uint8Array.of(1));
+    expect((await inbox.next()).frame).toEqual(Uint8Array.of(1));
+  });
+
+  it('reports a lost link on the other side and dials again on the next send', async () => {
+    const [small, large] = [join(SMALL), join(LARGE)];
+    const largeInbox = new Inbox(large);
+    await small.send(LARGE, Uint8Array.of(1));
+    await largeInbox.next();
+    const lost = lossOf(large);
+    small.dispose();
+    expect(await lost).toBe(SMALL);
+    const again = join(SMALL);
+    const againInbox = new Inbox(again);
+    await large.send(SMALL, Uint8Array.of(2));
+    expect((await againInbox.next()).frame).toEqual(Uint8Array.of(2));
+    await again.send(LARGE, Uint8Array.of(3));
+    expect(await largeInbox.next()).toEqual({ from: SMALL, frame: Uint8Array.of(3) });
+  });
+
+  it('replaces a link whose other end forgot it, whoever that is', async () => {
+    const [small, large] = [join(SMALL), join(LARGE)];
+    const inbox = new Inbox(large);
+    await small.send(LARGE, Uint8Array.of(1));
+    await inbox.next();
+    const lost = lossOf(small);
+    // The tab of the larger peer was reloaded in a way that its old connection does not notice.
+    const reloaded = join(LARGE);
+    const reloadedInbox = new Inbox(reloaded);
+    await reloaded.send(SMALL, Uint8Array.of(2));
+    expect(await lost).toBe(LARGE);
+    await small.send(LARGE, Uint8Array.of(3));
+    expect((await reloadedInbox.next()).frame).toEqual(Uint8Array.of(3));
+  });
+
+  it('fails at once when the server knows no such peer', async () => {
+    await expect(join(SMALL).send(THIRD, Uint8Array.of(1))).rejects.toMatchObject({
+      code: 'peer-lost',
+      data: { peer: THIRD },
+    });
+  });
+
+  it('ignores signals that no peer would send', async () => {
+    const [small, large] = [join(SMALL), join(LARGE)];
+    const inbox = new Inbox(small);
+    await small.send(LARGE, Uint8Array.of(1));
+    relay.forge(LARGE, SMALL, { kind: 'rtc', attempt: 'not an attempt', signal: {} });
+    relay.forge(LARGE, SMALL, 'x'.repeat(50_000));
+    await large.send(SMALL, Uint8Array.of(2));
+    expect((await inbox.next()).frame).toEqual(Uint8Array.of(2));
+    expect(small.rejectedSignals).toBe(2);
+  });
+
+  it('survives descriptions that WebRTC cannot parse', async () => {
+    const [small, large] = [join(SMALL), join(LARGE)];
+    const attempt = '00000000000000aa';
+    const sdp = 'v=0 and nothing that makes sense';
+    relay.forge(SMALL, LARGE, { kind: 'rtc', attempt, signal: { type: 'offer', sdp } });
+    const candidate = { candidate: 'candidate:nonsense', sdpMLineIndex: 3, sdpMid: 'x' };
+    relay.forge(SMALL, LARGE, { kind: 'rtc', attempt, signal: { type: 'candidate', candidate } });
+    const inbox = new Inbox(large);
+    await small.send(LARGE, Uint8Array.of(7));
+    expect((await inbox.next()).frame).toEqual(Uint8Array.of(7));
+  });
+});
+
+describe('a route over real peer connections', () => {
+  it('answers over three stages as the undivided model does', async () => {
+    const requester = join(peerId(9));
+    const layerCount = 3;
+    const hops = [SMALL, LARGE, THIRD].map((peer, index) => ({
+      peer,
+      layerStart: index,
+      layerEnd: index + 1,
+    }));
+    const stages = hops.map(({ peer, layerStart, layerEnd }) => {
+      const executor = new AddingMachine({ layerStart, layerEnd, layerCount });
+      return new ServedStage({
+        transport: join(peer),
+        executor,
+        model: MODEL,
+        layerStart,
+        layerEnd,
+        wireFormat: 'f16',
+      });
+    });
+    const prompt = [3, 1, 4, 1, 5, 9, 2, 6];
+    const tokens: number[] = [];
+    const route = startRoute({
+      transport: requester,
+      request: {
+        route: { requestId: requestId(1), epoch: 0, model: MODEL, hops },
+        requester: requester.self,
+        promptTokens: prompt.length,
+        maxTokens: 20,
+        stopTokenIds: [],
+        sampling: GREEDY,
+      },
+      promptTokenIds: Uint32Array.from(prompt),
+      signal: new AbortController().signal,
+    });
+    for await (const { tokenId } of route) tokens.push(tokenId);
+    expect(tokens).toEqual(expectedTokens(prompt, layerCount, 20));
+    for (const stage of stages) stage.dispose();
+  });
+});
