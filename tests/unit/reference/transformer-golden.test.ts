@@ -4,21 +4,12 @@ import { FolderSource } from '../../../src/model/folder-source.ts';
 import { openCheckpoint } from '../../../src/model/open-checkpoint.ts';
 import { loadReferenceWeights } from '../../reference/load-weights.ts';
 import { referenceForward } from '../../reference/transformer.ts';
+import type { Golden } from '../../golden/golden-file.ts';
 import type { ReferenceResult, ReferenceWeights } from '../../reference/transformer.ts';
 
 const FOLDER = 'public/models/skein-tiny';
 /** golden.json rounds to six decimals, and its smallest vectors are of length ≈ 1. */
 const ROUNDED_TOLERANCE = 1e-5;
-
-interface Golden {
-  readonly cases: readonly { user: string; prompt_ids: number[]; greedy_ids: number[] }[];
-  readonly probe: {
-    readonly ids: number[];
-    readonly logits_last: number[];
-    readonly hidden_last_by_layer: number[][];
-    readonly token_logprobs: number[];
-  };
-}
 
 const golden = JSON.parse(await readFile(`${FOLDER}/golden.json`, 'utf8')) as Golden;
 
