@@ -7,6 +7,7 @@ const report = process.env['SKEIN_TEST_REPORT'];
 export default defineConfig({
   testDir: '.',
   outputDir: 'results',
+  globalSetup: './build-pages.ts',
   // A software GPU takes every core there is.
   workers: 1,
   fullyParallel: false,

@@ -48,6 +48,11 @@ export const contributePageStyles = css`
     font-variant-numeric: tabular-nums;
   }
 
+  .peer {
+    color: var(--color-text);
+    font-family: var(--font-mono);
+  }
+
   .limit {
     display: flex;
     flex-wrap: wrap;

@@ -5,9 +5,10 @@ import type { ContributorState } from '../../contributor/contributor-state.ts';
 import { adapterProblem, currentEnvironment, findSupportProblem } from '../../contributor/webgpu-support.ts';
 import type { SupportProblem } from '../../contributor/webgpu-support.ts';
 import { WorkerEngineHost } from '../../contributor/worker-engine-host.ts';
+import type { PeerId } from '../../protocol/ids.ts';
 import { connectionStatus } from '../connection/connection-status.ts';
 import { connectPage } from '../connection/page-session.ts';
-import { countOf, formatBytes } from '../text/format.ts';
+import { countOf, formatBytes, shortPeer } from '../text/format.ts';
 import { baseStyles } from '../theme/base.styles.ts';
 import '../contributor-status/contributor-status.ts';
 import '../error-notice/error-notice.ts';
@@ -126,25 +127,17 @@ export class ContributePage extends LitElement {
   #renderLayers(state: ContributorState) {
     if (state.phase !== 'loading' && state.phase !== 'serving') return nothing;
     const connection = this.#connection.state;
-    const others =
-      connection.phase === 'online'
-        ? connection.mesh.members.filter(
-            ({ peer, model }) => peer !== connection.session.self && model === state.slice.model,
-          )
-        : [];
+    const self = connection.phase === 'online' ? connection.session.self : null;
+    const members = connection.phase === 'online' ? connection.mesh.members : [];
+    const others = members.filter(({ peer, model }) => peer !== self && model === state.slice.model);
     return html`
       <skein-layer-map
         .layerCount=${state.slice.layerCount}
         .mine=${state.slice}
         .others=${others}
       ></skein-layer-map>
-      <p class="detail" data-testid="others">
-        ${
-          others.length === 0
-            ? 'No other tab holds layers of this model.'
-            : `${countOf(others.length, 'other tab holds', 'other tabs hold')} layers of this model.`
-        }
-      </p>
+      <p class="detail" data-testid="others">${othersWords(others.length)}</p>
+      ${self === null ? nothing : renderSelf(self)}
     `;
   }
 
@@ -184,6 +177,20 @@ export class ContributePage extends LitElement {
     this.memoryLimitBytes = Number(event.target.value);
     void saveMemoryLimit(this.memoryLimitBytes);
   };
+}
+
+function othersWords(count: number): string {
+  if (count === 0) return 'No other tab holds layers of this model.';
+  return `${countOf(count, 'other tab holds', 'other tabs hold')} layers of this model.`;
+}
+
+function renderSelf(self: PeerId) {
+  return html`
+    <p class="detail">
+      Under answers this tab is called
+      <span class="peer" data-testid="self" title=${self}>${shortPeer(self)}</span>.
+    </p>
+  `;
 }
 
 function isResting({ phase }: ContributorState): boolean {

@@ -1,5 +1,7 @@
 import { html, LitElement } from 'lit';
 import { customElement, property } from 'lit/decorators.js';
+import type { SkeinError } from '../../protocol/errors.ts';
+import { errorWords } from '../text/error-words.ts';
 import { baseStyles } from '../theme/base.styles.ts';
 import { countOf, formatSeconds } from '../text/format.ts';
 import { statusLineStyles } from './status-line.styles.ts';
@@ -8,7 +10,7 @@ import { statusLineStyles } from './status-line.styles.ts';
 export type ConnectionStatus =
   | { readonly phase: 'connecting' }
   | { readonly phase: 'online'; readonly servingTabs: number; readonly isCovered: boolean | null }
-  | { readonly phase: 'offline'; readonly retryInMs: number };
+  | { readonly phase: 'offline'; readonly error: SkeinError; readonly retryInMs: number };
 
 /** One line about the connection and the mesh. @slot - more facts, such as the model. @fires retry - the person will not wait. */
 @customElement('skein-status-line')
@@ -44,7 +46,7 @@ export class StatusLine extends LitElement {
       case 'connecting':
         return 'Connecting to the server…';
       case 'offline':
-        return `The server is away. Connecting again within ${formatSeconds(this.status.retryInMs)}.`;
+        return `${offlineWords(this.status.error)} Connecting again in ${formatSeconds(this.status.retryInMs)}.`;
       case 'online': {
         const tabs = countOf(this.status.servingTabs, 'serving tab');
         const coverage = { true: ' · every layer held', false: ' · layers missing', null: '' }[
@@ -54,6 +56,12 @@ export class StatusLine extends LitElement {
       }
     }
   }
+}
+
+/** A silent server and a lost one look the same from here; a server that refuses has its own words. */
+function offlineWords({ code }: SkeinError): string {
+  const { title, advice } = errorWords(code);
+  return code === 'server-lost' || code === 'timeout' ? 'The server is away.' : `${title}. ${advice}`;
 }
 
 declare global {
