@@ -1,9 +1,11 @@
 import * as v from 'valibot';
 import { SkeinError } from '../protocol/errors.ts';
+import { isJsonObject } from '../model/json.ts';
 import { describeFile } from '../model/model-path.ts';
 import { readJsonFile, readTextFile } from '../model/read-file.ts';
 import { ChatTemplate } from './chat-template.ts';
 import type { FileSource } from '../model/file-source.ts';
+import type { JsonObject } from '../model/json.ts';
 
 const CONFIG_FILE = 'tokenizer_config.json';
 const TEMPLATE_FILE = 'chat_template.jinja';
@@ -20,19 +22,23 @@ const specialToken = v.nullish(
   ]),
 );
 
-const configSchema = v.looseObject({
-  bos_token: specialToken,
-  eos_token: specialToken,
-  unk_token: specialToken,
-  pad_token: specialToken,
-  additional_special_tokens: v.nullish(v.array(v.unknown())),
-  chat_template: v.nullish(
-    v.union([v.string(), v.array(v.object({ name: v.string(), template: v.string() }))]),
-  ),
-});
+const configSchema = v.pipe(
+  // An array would pass for an object below.
+  v.custom<JsonObject>(isJsonObject, 'expected a JSON object'),
+  v.looseObject({
+    bos_token: specialToken,
+    eos_token: specialToken,
+    unk_token: specialToken,
+    pad_token: specialToken,
+    additional_special_tokens: v.nullish(v.array(v.unknown())),
+    chat_template: v.nullish(
+      v.union([v.string(), v.array(v.object({ name: v.string(), template: v.string() }))]),
+    ),
+  }),
+);
 
 export interface TokenizerConfig {
-  /** The file as it is. */
+  /** The file, with special tokens as their text. */
   readonly json: object;
   /** Text of the token that ends an answer. */
   readonly endToken: string | null;
