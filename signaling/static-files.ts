@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { extname, join, resolve, sep } from 'node:path';
+import { extname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { parseRange } from './byte-range.ts';
 
@@ -62,7 +62,7 @@ export async function serveFile(request: Request, roots: readonly StaticRoot[]):
   return null;
 }
 
-/** @returns null for paths that are not valid, hidden, or try to leave the folder. */
+/** @returns null for paths that are not valid, hidden, or try to leave the folder: none has a part that starts with a dot. */
 function decodePath(pathname: string): string | null {
   let path: string;
   try {
@@ -75,9 +75,7 @@ function decodePath(pathname: string): string | null {
 }
 
 async function findFile(folder: string, relativePath: string): Promise<FoundFile | 'folder' | null> {
-  const root = resolve(folder);
-  const wanted = join(root, relativePath);
-  if (wanted !== root && !wanted.startsWith(root + sep)) return null;
+  const wanted = join(folder, relativePath);
   const asked = await statOrNull(wanted);
   if (asked?.isDirectory() === true) {
     const index = join(wanted, 'index.html');

@@ -45,6 +45,14 @@ export function node(index: number, capability: Partial<Capability> = {}): Sched
   };
 }
 
+/** What a slice takes, reckoned apart from the code under test. */
+export function neededBytes(model: ModelCard, { layerStart, layerEnd }: LayerRange): number {
+  let bytes = (layerEnd - layerStart) * LAYER_BYTES;
+  if (layerStart === 0) bytes += model.embeddingBytes;
+  if (layerEnd === model.layerCount) bytes += model.headBytes;
+  return bytes;
+}
+
 /** Room for this many layers, and nothing else. */
 export function nodeForLayers(index: number, layers: number): SchedulerNode {
   return node(index, { memoryBytes: layers * LAYER_BYTES });

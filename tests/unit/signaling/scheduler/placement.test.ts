@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ModelId, PeerId } from '../../../../src/protocol/ids.ts';
 import { bestChain } from '../../../../signaling/scheduler/chain.ts';
-import { sliceBytes, sliceSeconds } from '../../../../signaling/scheduler/cost.ts';
+import { sliceSeconds } from '../../../../signaling/scheduler/cost.ts';
 import { place } from '../../../../signaling/scheduler/placement.ts';
 import type {
   Assignment,
@@ -14,6 +14,8 @@ import {
   card,
   cards,
   currentOf,
+  LAYER_BYTES,
+  neededBytes,
   node,
   nodeForLayers,
   nodeLists,
@@ -45,7 +47,7 @@ describe('place, whatever the input', () => {
           expect(holder).toBeDefined();
           expect(assignment.layerEnd).toBeGreaterThan(assignment.layerStart);
           expect(assignment.layerEnd).toBeLessThanOrEqual(cardOf(input).layerCount);
-          expect(sliceBytes(cardOf(input), assignment)).toBeLessThanOrEqual(
+          expect(neededBytes(cardOf(input), assignment)).toBeLessThanOrEqual(
             holder?.capability.memoryBytes ?? 0,
           );
         }
@@ -184,6 +186,59 @@ describe('place, by example', () => {
     expect(assignments).toEqual(currentOf([big, slice(2, 8)], [small, slice(0, 2)]));
   });
 
+  it('moves one holder rather than all', () => {
+    const [first, second, idle] = [nodeForLayers(0, 4), nodeForLayers(1, 2), nodeForLayers(2, 2)] as const;
+    const current = currentOf([first, slice(0, 2)], [second, slice(2, 4)]);
+    expect(placeOn([first, second, idle], { current }).assignments).toEqual(
+      currentOf([first, slice(4, 8)], [second, slice(2, 4)], [idle, slice(0, 2)]),
+    );
+  });
+
+  it('moves two holders rather than all', () => {
+    const [a, b, c] = [nodeForLayers(0, 4), nodeForLayers(1, 2), nodeForLayers(2, 2)] as const;
+    const tooSmall = nodeForLayers(3, 1);
+    const current = currentOf([a, slice(0, 2)], [b, slice(2, 4)], [c, slice(4, 6)]);
+    expect(placeOn([a, b, c, tooSmall], { current }).assignments).toEqual(
+      currentOf([a, slice(0, 4)], [b, slice(6, 8)], [c, slice(4, 6)]),
+    );
+  });
+
+  it('moves everybody when nothing less makes the model whole', () => {
+    const nodes = [nodeForLayers(0, 3), nodeForLayers(1, 3), nodeForLayers(2, 3)] as const;
+    const current = currentOf([nodes[0], slice(0, 2)], [nodes[1], slice(2, 4)], [nodes[2], slice(4, 6)]);
+    expect(placeOn(nodes, { current, model: card({ layerCount: 9 }) }).assignments).toEqual(
+      currentOf([nodes[0], slice(0, 3)], [nodes[1], slice(3, 6)], [nodes[2], slice(6, 9)]),
+    );
+  });
+
+  it('moves a holder whose slice leaves more holes than there are stages to fill them', () => {
+    const current = currentOf([node(0), slice(3, 5)]);
+    const { assignments } = placeOn([node(0), node(1), node(2)], { stages: 2, current });
+    const { slices } = bestChain(8, [...assignments.values()]);
+    expect(slices).toHaveLength(2);
+  });
+
+  it('of the pairs that hold the model takes the fastest, not the roomiest', () => {
+    const roomyButSlow = node(0, { memoryBytes: 6 * LAYER_BYTES, matvecBytesPerSecond: 10 });
+    const [one, other] = [nodeForLayers(1, 4), nodeForLayers(2, 4)] as const;
+    expect(placeOn([roomyButSlow, one, other]).assignments).toEqual(
+      currentOf([roomyButSlow, slice(0, 4)], [one, slice(0, 4)], [other, slice(4, 8)]),
+    );
+  });
+
+  it('copies every stage before it copies one twice', () => {
+    const current = currentOf([node(0), slice(0, 4)], [node(1), slice(4, 8)]);
+    const { assignments } = placeOn([node(0), node(1), nodeForLayers(2, 4), nodeForLayers(3, 4)], {
+      current,
+    });
+    expect(assignments).toEqual(
+      new Map([
+        ...current,
+        ...currentOf([nodeForLayers(2, 4), slice(0, 4)], [nodeForLayers(3, 4), slice(4, 8)]),
+      ]),
+    );
+  });
+
   it('copies the slowest stage that fits', () => {
     const [slow, quick] = [node(0, { matvecBytesPerSecond: 100 }), node(1, { matvecBytesPerSecond: 9e5 })];
     const current = currentOf([slow, slice(0, 4)], [quick, slice(4, 8)]);
@@ -255,7 +310,7 @@ function bestLevel(
   for (const first of nodes) {
     for (let layerEnd = layerStart + 1; layerEnd <= model.layerCount; layerEnd += 1) {
       const range = { layerStart, layerEnd };
-      if (sliceBytes(model, range) > first.capability.memoryBytes) continue;
+      if (neededBytes(model, range) > first.capability.memoryBytes) continue;
       const rest = bestLevel(
         model,
         nodes.filter((other) => other !== first),
@@ -287,7 +342,7 @@ function fewestPeers(model: ReturnType<typeof card>, nodes: readonly SchedulerNo
 function furthest(model: ReturnType<typeof card>, { capability }: SchedulerNode, layerStart: number): number {
   let layerEnd = layerStart;
   for (let end = layerStart + 1; end <= model.layerCount; end += 1) {
-    if (sliceBytes(model, { layerStart, layerEnd: end }) <= capability.memoryBytes) layerEnd = end;
+    if (neededBytes(model, { layerStart, layerEnd: end }) <= capability.memoryBytes) layerEnd = end;
   }
   return layerEnd;
 }

@@ -22,7 +22,8 @@ const memberLists: fc.Arbitrary<ServingMember[]> = fc
     fc.record({
       ends: fc.uniqueArray(fc.nat(LAYERS), { minLength: 2, maxLength: 2 }),
       inFlight: fc.nat(5),
-      matvecBytesPerSecond: fc.integer({ min: 100, max: 10_000 }),
+      // Fast enough that a hop weighs as much as a layer, slow enough that it is not all that weighs.
+      matvecBytesPerSecond: fc.integer({ min: 10_000, max: 10_000_000 }),
     }),
     { maxLength: 9 },
   )
@@ -71,11 +72,19 @@ describe('findRoute', () => {
     );
   });
 
-  it('takes one hop rather than two of the same speed', () => {
-    const members = [member(0, 0, 3), member(1, 3, 6), member(2, 0, 6)];
-    expect(findRoute({ card: model, members, exclude: new Set() })).toEqual([
-      { peer: peerId(2), layerStart: 0, layerEnd: 6 },
-    ]);
+  it('takes one hop rather than two, unless two are quicker by more than a hop', () => {
+    const hops = (secondsOfOne: number) => {
+      const matvecBytesPerSecond = (LAYERS * 1000) / secondsOfOne;
+      const twice = { matvecBytesPerSecond: 2 * matvecBytesPerSecond };
+      const members = [
+        member(0, 0, 3, twice),
+        member(1, 3, 6, twice),
+        member(2, 0, 6, { matvecBytesPerSecond }),
+      ];
+      return findRoute({ card: model, members, exclude: new Set() })?.map(({ peer }) => peer);
+    };
+    expect(hops(HOP_SECONDS)).toEqual([peerId(2)]);
+    expect(hops(4 * HOP_SECONDS)).toEqual([peerId(0), peerId(1)]);
   });
 
   it('goes to the idle copy, and to a busy fast one only while it is still quicker', () => {
