@@ -1,0 +1,161 @@
+import { describe, expect, it } from 'vitest';
+import { FrameChannel } from '../../../src/mesh/frame-channel.ts';
+import { FrameAssembly, splitFrame } from '../../../src/mesh/framing.ts';
+import { SkeinError } from '../../../src/protocol/errors.ts';
+import {
+  FRAME_ASSEMBLY_TIMEOUT_MS,
+  MAX_MESSAGE_BYTES,
+  SEND_HIGH_WATER_BYTES,
+  SEND_LOW_WATER_BYTES,
+  SEND_STALL_TIMEOUT_MS,
+} from '../../../src/protocol/limits.ts';
+import { FakePipe } from './fake-pipe.ts';
+import { settled } from './local-mesh.ts';
+import { ManualClock } from './manual-clock.ts';
+
+const MIB = 1024 * 1024;
+
+function open() {
+  const pipe = new FakePipe();
+  const clock = new ManualClock();
+  const frames: Uint8Array[] = [];
+  const broken: string[] = [];
+  const channel = new FrameChannel({
+    pipe,
+    clock,
+    onFrame: (frame) => frames.push(frame),
+    onBroken: ({ code }) => broken.push(code),
+  });
+  return { pipe, clock, frames, broken, channel };
+}
+
+function outcomeOf(promise: Promise<void>): { state: string } {
+  const outcome = { state: 'waiting' };
+  promise.then(
+    () => (outcome.state = 'sent'),
+    (error: unknown) => (outcome.state = error instanceof SkeinError ? error.code : String(error)),
+  );
+  return outcome;
+}
+
+describe('sending over a frame channel', () => {
+  it('waits above the high-water mark and goes on at the low one', async () => {
+    const { pipe, channel } = open();
+    const outcome = outcomeOf(channel.send(new Uint8Array(4 * MIB)));
+    await settled();
+    expect(outcome.state).toBe('waiting');
+    expect(pipe.bufferedAmount).toBeGreaterThan(SEND_HIGH_WATER_BYTES);
+    expect(pipe.bufferedAmount).toBeLessThanOrEqual(SEND_HIGH_WATER_BYTES + MAX_MESSAGE_BYTES);
+    const sentBefore = pipe.sent.length;
+    pipe.drainTo(SEND_LOW_WATER_BYTES + 1);
+    await settled();
+    expect(pipe.sent).toHaveLength(sentBefore);
+    for (let round = 0; round < 10; round += 1) {
+      pipe.drainTo(0);
+      await settled();
+    }
+    expect(outcome.state).toBe('sent');
+    expect(pipe.largestBufferedAmount).toBeLessThanOrEqual(SEND_HIGH_WATER_BYTES + MAX_MESSAGE_BYTES);
+  });
+
+  it('does not mix the messages of frames sent at the same time', async () => {
+    const { pipe, channel } = open();
+    const sizes = [3 * MIB, 10, 2 * MIB, 1];
+    const outcomes = sizes.map((size, index) => outcomeOf(channel.send(new Uint8Array(size).fill(index))));
+    for (let round = 0; round < 20; round += 1) {
+      await settled();
+      pipe.drainTo(0);
+    }
+    expect(outcomes.map(({ state }) => state)).toEqual(['sent', 'sent', 'sent', 'sent']);
+    const assembly = new FrameAssembly();
+    const frames = pipe.sent.map((message) => assembly.push(message)).filter((frame) => frame !== null);
+    expect(frames.map((frame) => [frame.length, frame[0]])).toEqual(
+      sizes.map((size, index) => [size, index]),
+    );
+  });
+
+  it('fails every waiting send when the channel is finished, once', async () => {
+    const { pipe, channel, broken, clock } = open();
+    const outcomes = [channel.send(new Uint8Array(4 * MIB)), channel.send(new Uint8Array(1))].map(outcomeOf);
+    await settled();
+    channel.finish(new SkeinError('peer-lost', 'gone'));
+    channel.finish(new SkeinError('internal', 'too late'));
+    await settled();
+    expect(outcomes.map(({ state }) => state)).toEqual(['peer-lost', 'peer-lost']);
+    await expect(channel.send(new Uint8Array(1))).rejects.toMatchObject({ code: 'peer-lost' });
+    expect({ isClosed: pipe.isClosed, broken, timers: clock.pendingTimers }).toEqual({
+      isClosed: true,
+      broken: [],
+      timers: 0,
+    });
+  });
+
+  it('goes on after a frame that cannot travel', async () => {
+    const { channel, pipe } = open();
+    await expect(channel.send(new Uint8Array(0))).rejects.toMatchObject({ code: 'bad-argument' });
+    await channel.send(Uint8Array.of(1));
+    expect(pipe.sent).toHaveLength(1);
+  });
+
+  it('gives up on a peer that stops reading', async () => {
+    const { channel, clock, broken, pipe } = open();
+    const outcome = outcomeOf(channel.send(new Uint8Array(4 * MIB)));
+    await settled();
+    clock.advance(SEND_STALL_TIMEOUT_MS - 1);
+    expect(broken).toEqual([]);
+    clock.advance(1);
+    await settled();
+    expect({ broken, state: outcome.state, isClosed: pipe.isClosed }).toEqual({
+      broken: ['timeout'],
+      state: 'timeout',
+      isClosed: true,
+    });
+  });
+});
+
+describe('receiving over a frame channel', () => {
+  it('gives out whole frames in order', () => {
+    const { pipe, frames, broken } = open();
+    for (const size of [5, 200_000, 1])
+      for (const message of splitFrame(new Uint8Array(size))) pipe.deliver(message);
+    expect(frames.map(({ length }) => length)).toEqual([5, 200_000, 1]);
+    expect(broken).toEqual([]);
+  });
+
+  it('closes on the first message that breaks the rules, and hears nothing after', () => {
+    const { pipe, frames, broken } = open();
+    pipe.deliver(Uint8Array.of(9, 9, 9));
+    for (const message of splitFrame(Uint8Array.of(1))) pipe.deliver(message);
+    expect({ frames, broken, isClosed: pipe.isClosed }).toEqual({
+      frames: [],
+      broken: ['bad-frame'],
+      isClosed: true,
+    });
+  });
+
+  it('closes on a frame that does not come to its end in time', () => {
+    const { pipe, clock, broken } = open();
+    const [first = new Uint8Array(), second = new Uint8Array()] = splitFrame(new Uint8Array(300_000));
+    pipe.deliver(first);
+    clock.advance(FRAME_ASSEMBLY_TIMEOUT_MS - 1);
+    pipe.deliver(second);
+    expect(broken).toEqual([]);
+    clock.advance(1);
+    expect(broken).toEqual(['bad-frame']);
+  });
+
+  it('measures the time of each frame by itself', () => {
+    const { pipe, clock, broken, frames } = open();
+    for (let round = 0; round < 5; round += 1) {
+      for (const message of splitFrame(new Uint8Array(100_000))) {
+        pipe.deliver(message);
+        clock.advance(FRAME_ASSEMBLY_TIMEOUT_MS / 2);
+      }
+    }
+    expect({ broken, frames: frames.length, timers: clock.pendingTimers }).toEqual({
+      broken: [],
+      frames: 5,
+      timers: 0,
+    });
+  });
+});
