@@ -138,3 +138,9 @@ export function dispatchKernel(
   pass.setBindGroup(0, kernel.bindGroup);
   pass.dispatchWorkgroups(x, y, z);
 }
+
+/** A grid of at least `count` workgroups, two-dimensional only when one dimension cannot hold them. */
+export function spreadWorkgroups(count: number): [x: number, y: number] {
+  const y = Math.ceil(count / MAX_WORKGROUPS_PER_DIMENSION);
+  return [Math.ceil(count / y), y];
+}

@@ -1,0 +1,31 @@
+import type { KernelCompiler } from '../kernel.ts';
+import type { StepKernel } from '../step.ts';
+import { linearRows } from './linear-shape.ts';
+import type { LinearBuffers, LinearShape } from './linear-shape.ts';
+import { createMatmul } from './matmul.ts';
+import { createMatvec } from './matvec.ts';
+
+/** Up to here the matvec kernel wins: a matmul tile would be mostly padding. */
+const MATVEC_MAX_ROWS = 8;
+
+/**
+ * A linear map with the kernel that suits the number of rows.
+ * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
+ */
+export async function createLinear(
+  compiler: KernelCompiler,
+  shape: LinearShape,
+  buffers: LinearBuffers,
+): Promise<StepKernel> {
+  const [matvec, matmul] = await Promise.all([
+    createMatvec(compiler, shape, buffers),
+    createMatmul(compiler, shape, buffers),
+  ]);
+  return {
+    name: 'linear',
+    encode: (pass, step) => {
+      const kernel = linearRows(shape, step) <= MATVEC_MAX_ROWS ? matvec : matmul;
+      kernel.encode(pass, step);
+    },
+  };
+}
