@@ -113,8 +113,16 @@ export class Contributor {
     const stops = [
       session.signaling.on('assign', (message) => this.#assign(session, message)),
       session.signaling.on('unassign', () => this.#unassign()),
+      session.signaling.on('error', ({ error }) => this.#hearError(SkeinError.fromShape(error))),
     ];
     return () => stops.forEach((stop) => stop());
+  }
+
+  /** While nothing but an answer to `join` is due, the server's refusal is about that. `peer-lost` is about links. */
+  #hearError(error: SkeinError): void {
+    if (this.#run !== null && this.state.phase === 'waiting' && error.code !== 'peer-lost') {
+      this.#fail(this.#run, error);
+    }
   }
 
   async #measure(run: Run, memoryLimitBytes: number): Promise<void> {

@@ -20,9 +20,9 @@ export class ChatTurn extends LitElement {
     const { prompt, answer } = this.turn;
     return html`
       <article data-testid="turn" data-phase=${answer.status.phase}>
-        <h3 class="visually-hidden">You said</h3>
+        <h2 class="visually-hidden">You said</h2>
         <p class="prompt" data-testid="prompt">${prompt}</p>
-        <h3 class="visually-hidden">Skein answered</h3>
+        <h2 class="visually-hidden">Skein answered</h2>
         ${answer.text === '' ? nothing : html`<p class="answer" data-testid="answer">${answer.text}</p>`}
         ${this.#renderStatus()}
         <skein-route-strip .route=${answer.route} .self=${answer.self}

@@ -88,7 +88,7 @@ export class ChatPage extends LitElement {
         ${this.#renderStatus()}
         <main>
           <div class="log" role="log" aria-live="off" aria-label="Conversation" tabindex="0">
-            ${turns.length === 0 ? this.#renderWelcome() : nothing}
+            ${turns.length === 0 ? this.#renderWelcome() : html`<h1 class="visually-hidden">Chat</h1>`}
             ${repeat(
               turns,
               ({ id }) => id,
@@ -141,7 +141,7 @@ export class ChatPage extends LitElement {
   #renderModel() {
     const card = this.#card;
     if (card === null) return nothing;
-    if (this.models.length === 1) return html`<span data-testid="model">· ${card.id}</span>`;
+    if (this.models.length === 1) return html`<span data-testid="model">${card.id}</span>`;
     return html`
       <label>
         <span class="visually-hidden">Model</span>

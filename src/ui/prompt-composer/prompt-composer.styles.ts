@@ -42,8 +42,8 @@ export const promptComposerStyles = css`
     font-size: var(--text-small);
   }
 
-  /* A touch screen has no such keys. */
-  @media (hover: none) {
+  /* A touch screen has no such keys, and a narrow one no room. */
+  @media (hover: none), (max-width: 36rem) {
     .keys {
       display: none;
     }

@@ -27,6 +27,11 @@ export const statusLineStyles = css`
     background: var(--tone);
   }
 
+  ::slotted(*) {
+    margin-left: auto;
+    color: var(--color-text);
+  }
+
   button {
     min-height: 2rem;
     padding: 0 var(--space-3);

@@ -21,7 +21,12 @@ export class StatusLine extends LitElement {
 
   override render() {
     return html`
-      <div class="line ${this.#tone()}" data-testid="status" data-phase=${this.status.phase}>
+      <section
+        class="line ${this.#tone()}"
+        aria-label="Connection"
+        data-testid="status"
+        data-phase=${this.status.phase}
+      >
         <span class="dot" aria-hidden="true"></span>
         <span role="status">${this.#words()}</span>
         <slot></slot>
@@ -32,7 +37,7 @@ export class StatusLine extends LitElement {
               </button>`
             : ''
         }
-      </div>
+      </section>
     `;
   }
 

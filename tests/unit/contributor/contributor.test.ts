@@ -88,6 +88,15 @@ describe('starting', () => {
     expect(contributor.state.phase).toBe('waiting');
   });
 
+  it('shows the refusal when the server does not take it, and nothing of links', async () => {
+    await startAndMeasure();
+    session.deliver({ type: 'error', error: { code: 'peer-lost', message: 'gone' } });
+    expect(contributor.state.phase).toBe('waiting');
+    session.deliver({ type: 'error', error: { code: 'bad-message', message: 'field memoryBytes' } });
+    expect(contributor.state).toMatchObject({ phase: 'failed', error: { code: 'bad-message' } });
+    expect(host().isDisposed).toBe(true);
+  });
+
   it('drops a measurement that ends after stop', async () => {
     contributor.start({ memoryLimitBytes: GIB });
     contributor.stop();

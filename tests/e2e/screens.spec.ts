@@ -1,0 +1,90 @@
+import { AxeBuilder } from '@axe-core/playwright';
+import { expect, test } from '@playwright/test';
+import type { BrowserContext, Page } from '@playwright/test';
+import type { RunningServer } from '../../signaling/server.ts';
+import { ask, expectPhase, goldenAnswer, expectAnswer, openChat, serveFrom, startMesh } from './mesh.ts';
+
+/** What people have in their hands and on their desks, by day and by night. */
+const SCREENS = [
+  { name: 'wide-light', viewport: { width: 1440, height: 900 }, colorScheme: 'light' },
+  { name: 'narrow-dark', viewport: { width: 390, height: 844 }, colorScheme: 'dark' },
+  { name: 'wide-dark', viewport: { width: 1440, height: 900 }, colorScheme: 'dark' },
+  { name: 'narrow-light', viewport: { width: 390, height: 844 }, colorScheme: 'light' },
+] as const;
+
+test.describe.configure({ mode: 'serial' });
+
+let server: RunningServer;
+let tabs: BrowserContext;
+
+test.beforeAll(async ({ browser }) => {
+  server = await startMesh(3);
+  tabs = await browser.newContext();
+  await serveFrom(tabs, server.url, 2);
+});
+
+test.afterAll(async () => {
+  await tabs.close();
+  await server.close();
+});
+
+/** Nothing sticks out, axe finds nothing, and a picture for people to look at. */
+async function inspect(page: Page, name: string): Promise<void> {
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  expect(overflow, `${name} is too wide by so many pixels`).toBeLessThanOrEqual(0);
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  expect(violations.map(({ id, nodes }) => [id, nodes.map(({ target }) => target)])).toEqual([]);
+  await page.screenshot({ path: `tests/e2e/results/screens/${name}.png` });
+}
+
+for (const { name, viewport, colorScheme } of SCREENS) {
+  test(`every state on ${name}`, async ({ browser }) => {
+    const context = await browser.newContext({ viewport, colorScheme, reducedMotion: 'reduce' });
+    const chat = await openChat(context, server.url);
+    await expect(chat.getByTestId('uncovered')).toContainText('Some layers of skein-tiny have no tab');
+    await inspect(chat, `chat-uncovered-${name}`);
+
+    const third = await context.newPage();
+    await third.goto(`${server.url}/contribute`);
+    await expect(third.getByTestId('status')).toHaveAttribute('data-phase', 'online');
+    await inspect(third, `contribute-idle-${name}`);
+    await third.getByRole('button', { name: 'Start' }).click();
+    await expectPhase(third, 'serving');
+    await inspect(third, `contribute-serving-${name}`);
+
+    await expect(chat.getByTestId('uncovered')).toHaveCount(0);
+    await inspect(chat, `chat-covered-${name}`);
+    await expectAnswer(await ask(chat, 'What is Skein?'), goldenAnswer('What is Skein?'));
+    await chat.getByText('Settings').click();
+    await chat.getByLabel('Longest answer').fill('2048');
+    const refused = await ask(chat, 'Count to 12.');
+    await expect(refused.getByTestId('error')).toHaveAttribute('data-code', 'bad-argument');
+    await expect(refused.getByRole('button', { name: 'Retry' })).toBeVisible();
+    await inspect(chat, `chat-answers-${name}`);
+    await context.close();
+  });
+}
+
+test('states without a GPU and without a server', async ({ browser }) => {
+  const lonely = await startMesh('auto');
+  for (const { name, viewport, colorScheme } of SCREENS) {
+    const context = await browser.newContext({ viewport, colorScheme, reducedMotion: 'reduce' });
+    await context.addInitScript(() => {
+      Object.defineProperty(Navigator.prototype, 'gpu', { value: undefined });
+    });
+    const chat = await openChat(context, lonely.url);
+    await expect(chat.getByTestId('support-problem')).toContainText('This browser does not offer WebGPU.');
+    await inspect(chat, `chat-without-gpu-${name}`);
+    const contribute = await context.newPage();
+    await contribute.goto(`${lonely.url}/contribute`);
+    await expect(contribute.getByTestId('support-problem')).toBeVisible();
+    await inspect(contribute, `contribute-without-gpu-${name}`);
+    await context.close();
+  }
+  const context = await browser.newContext();
+  const page = await openChat(context, lonely.url);
+  await lonely.close();
+  await expect(page.getByTestId('status')).toHaveAttribute('data-phase', 'offline');
+  await inspect(page, 'chat-offline');
+  await context.close();
+});
