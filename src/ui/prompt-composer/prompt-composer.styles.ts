@@ -36,7 +36,6 @@ export const promptComposerStyles = css`
   }
 
   .hint {
-    min-height: 1.5rem;
     padding: var(--space-1) var(--space-4) 0;
     color: var(--color-muted);
     font-size: var(--text-small);
