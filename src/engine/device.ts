@@ -19,6 +19,9 @@ const RAISED_LIMITS = [
   'maxComputeWorkgroupSizeX',
 ] as const;
 
+/** In Node, Dawn is gone with the last reference to its `GPU`, whoever still holds a device: so a device holds it. */
+const gpuOfDevice = new WeakMap<GPUDevice, GPU>();
+
 /** @throws SkeinError `no-adapter` when this machine offers no usable GPU. */
 export async function requestEngineDevice(gpu: GPU): Promise<EngineDevice> {
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
@@ -31,6 +34,7 @@ export async function requestEngineDevice(gpu: GPU): Promise<EngineDevice> {
   const requiredLimits = Object.fromEntries(RAISED_LIMITS.map((limit) => [limit, adapter.limits[limit]]));
   try {
     const device = await adapter.requestDevice({ requiredLimits });
+    gpuOfDevice.set(device, gpu);
     return {
       device,
       adapterName: adapterName(adapter.info),
