@@ -52,6 +52,12 @@ function expectClose(actual: Float32Array, expected: Float64Array | Float32Array
   expect(wrong.slice(0, 3)).toEqual([]);
 }
 
+/** How many elements differ in any bit. A count: a diff of whole tensors would take minutes to print. */
+function differingElements(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  expect(actual.length).toBe(expected.length);
+  return Array.from(expected).filter((value, index) => !Object.is(value, actual[index])).length;
+}
+
 const SIZES = [
   { headCount: 2, kvHeadCount: 2, headDim: 8 },
   { headCount: 8, kvHeadCount: 4, headDim: 32 },
@@ -83,7 +89,7 @@ describe.each(SIZES)('attention, $headCount/$kvHeadCount heads of $headDim', (si
     const prefilled = await attendOnGpu(gpu, attentionCase(shapeOf(size), byPrefill));
     expectClose(decoded, prefilled);
     // Different kernels were at work: they add in different orders.
-    expect(decoded).not.toEqual(prefilled);
+    expect(differingElements(decoded, prefilled)).toBeGreaterThan(0);
   });
 
   test('a row has the same bits alone and in company', async () => {
@@ -92,7 +98,7 @@ describe.each(SIZES)('attention, $headCount/$kvHeadCount heads of $headDim', (si
     for (const sequence of ragged) {
       alone.push(...(await attendOnGpu(gpu, attentionCase(shapeOf(size), [sequence]))));
     }
-    expect(together).toEqual(Float32Array.from(alone));
+    expect(differingElements(together, alone)).toBe(0);
   });
 
   test('a prefilled row has the same bits however its prompt is cut', async () => {
@@ -108,7 +114,7 @@ describe.each(SIZES)('attention, $headCount/$kvHeadCount heads of $headDim', (si
       const chunk = { ...prompt, cacheLength: start, rowCount: end - start };
       chunks.push(...(await attendOnGpu(gpu, attentionCase(shapeOf(size), [chunk]))));
     }
-    expect(whole).toEqual(Float32Array.from(chunks));
+    expect(differingElements(whole, chunks)).toBe(0);
   });
 });
 
