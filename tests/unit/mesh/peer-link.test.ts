@@ -1,0 +1,337 @@
+import { describe, expect, it } from 'vitest';
+import type { Connect, PeerConnection, PeerConnectionOptions } from '../../../src/mesh/peer-connection.ts';
+import { PeerMesh } from '../../../src/mesh/peer-mesh.ts';
+import { SkeinError } from '../../../src/protocol/errors.ts';
+import type { PeerId } from '../../../src/protocol/ids.ts';
+import {
+  DIAL_TIMEOUT_MS,
+  MAX_INCOMING_LINKS,
+  MAX_LINK_QUEUE_BYTES,
+  MAX_OUTGOING_LINKS,
+  MAX_SIGNALS_PER_DIAL,
+} from '../../../src/protocol/limits.ts';
+import { InMemoryRelay } from '../../mesh/signal-relay.ts';
+import { FakePipe } from './fake-pipe.ts';
+import { peerId, settled } from './local-mesh.ts';
+import { ManualClock } from './manual-clock.ts';
+
+const [LOW, SELF, HIGH] = [peerId(1), peerId(0x80), peerId(0xff)];
+const OFFER = { type: 'offer', sdp: 'an offer' } as const;
+const ANSWER = { type: 'answer', sdp: 'an answer' } as const;
+const attemptName = (index: number) => index.toString(16).padStart(16, '0');
+
+/** A connection that does what the test says. */
+interface FakeConnection extends PeerConnectionOptions {
+  readonly pipe: FakePipe;
+  readonly signals: unknown[];
+  isClosed: boolean;
+}
+
+/** One peer with fake connections, and everybody else as raw signals. */
+function lonePeer() {
+  const relay = new InMemoryRelay();
+  const clock = new ManualClock();
+  const connections: FakeConnection[] = [];
+  const connect: Connect = (options): PeerConnection => {
+    const connection: FakeConnection = { ...options, pipe: new FakePipe(), signals: [], isClosed: false };
+    connections.push(connection);
+    return {
+      signal: (signal) => connection.signals.push(signal),
+      close: () => (connection.isClosed = true),
+    };
+  };
+  const mesh = new PeerMesh({ self: SELF, signaling: relay.client(SELF), iceServers: [], clock, connect });
+  for (const peer of [LOW, HIGH]) relay.client(peer);
+  const lost: PeerId[] = [];
+  mesh.onPeerLost((peer) => lost.push(peer));
+  const connection = (index: number): FakeConnection => {
+    const found = connections[index];
+    if (!found) throw new Error(`There is no connection ${index}.`);
+    return found;
+  };
+  const forge = async (from: PeerId, data: unknown) => {
+    relay.forge(from, SELF, data);
+    await settled();
+  };
+  return { relay, clock, mesh, lost, connections, connection, forge };
+}
+
+/** Follows a promise without waiting for it. */
+function outcomeOf(promise: Promise<void>): { state: string } {
+  const outcome = { state: 'waiting' };
+  promise.then(
+    () => (outcome.state = 'sent'),
+    (error: unknown) => (outcome.state = error instanceof SkeinError ? error.code : String(error)),
+  );
+  return outcome;
+}
+
+const BYTE = Uint8Array.of(1);
+
+describe('dialling', () => {
+  it('offers to a peer with a larger id, at once, under a name for the attempt', () => {
+    const { mesh, relay, connections, connection } = lonePeer();
+    outcomeOf(mesh.send(HIGH, BYTE));
+    connection(0).onSignal(OFFER);
+    expect(connections).toHaveLength(1);
+    expect(connection(0).isInitiator).toBe(true);
+    expect(relay.log).toMatchObject([{ to: HIGH, data: { kind: 'rtc', signal: OFFER } }]);
+  });
+
+  it('asks a peer with a smaller id and answers its offer', async () => {
+    const { mesh, relay, connections, connection, forge } = lonePeer();
+    const outcome = outcomeOf(mesh.send(LOW, BYTE));
+    expect(relay.log).toMatchObject([{ to: LOW, data: { kind: 'ask' } }]);
+    expect(connections).toHaveLength(0);
+    const { attempt } = relay.log[0]?.data as { attempt: string };
+    await forge(LOW, { kind: 'rtc', attempt, signal: OFFER });
+    expect(connection(0).isInitiator).toBe(false);
+    expect(connection(0).signals).toEqual([OFFER]);
+    connection(0).onOpen(connection(0).pipe);
+    await settled();
+    expect(outcome.state).toBe('sent');
+  });
+
+  it('times out, closes what it began, and dials anew on the next send', async () => {
+    for (const remote of [LOW, HIGH]) {
+      const { mesh, clock, connections, relay } = lonePeer();
+      const outcomes = [mesh.send(remote, BYTE), mesh.send(remote, BYTE)].map(outcomeOf);
+      clock.advance(DIAL_TIMEOUT_MS - 1);
+      await settled();
+      expect(outcomes.map(({ state }) => state)).toEqual(['waiting', 'waiting']);
+      clock.advance(1);
+      await settled();
+      expect(outcomes.map(({ state }) => state)).toEqual(['timeout', 'timeout']);
+      expect(connections.every(({ isClosed }) => isClosed)).toBe(true);
+      expect(mesh.linkedPeers).toEqual([]);
+      const signalsBefore = relay.log.length + connections.length;
+      outcomeOf(mesh.send(remote, BYTE));
+      expect(relay.log.length + connections.length).toBe(signalsBefore + 1);
+    }
+  });
+
+  it('fails when the connection fails, naming the peer', async () => {
+    const { mesh, connection } = lonePeer();
+    const failing = mesh.send(HIGH, BYTE);
+    connection(0).onClosed(new SkeinError('peer-lost', 'ICE failed'));
+    await expect(failing).rejects.toMatchObject({ code: 'peer-lost', data: { peer: HIGH } });
+  });
+
+  it('fails when the other side has too many links', async () => {
+    const { mesh, relay, connection, forge } = lonePeer();
+    const outcome = outcomeOf(mesh.send(HIGH, BYTE));
+    connection(0).onSignal(OFFER);
+    const { attempt } = relay.log[0]?.data as { attempt: string };
+    await forge(HIGH, { kind: 'refuse', attempt: attemptName(99) });
+    expect(outcome.state).toBe('waiting');
+    await forge(HIGH, { kind: 'refuse', attempt });
+    expect(outcome.state).toBe('busy');
+  });
+
+  it('fails at once where there is no WebRTC', async () => {
+    const relay = new InMemoryRelay();
+    const connect = () => {
+      throw new Error('No WebRTC support');
+    };
+    const mesh = new PeerMesh({ self: SELF, signaling: relay.client(SELF), iceServers: [], connect });
+    await expect(mesh.send(HIGH, BYTE)).rejects.toMatchObject({ code: 'no-route', data: { peer: HIGH } });
+    expect(mesh.linkedPeers).toEqual([]);
+  });
+
+  it('sends in the order of the calls, whether they came before or after the link was open', async () => {
+    const { mesh, connection } = lonePeer();
+    const sends = [1, 2, 3].map((value) => mesh.send(HIGH, Uint8Array.of(value)));
+    connection(0).onOpen(connection(0).pipe);
+    sends.push(mesh.send(HIGH, Uint8Array.of(4)));
+    await Promise.all(sends);
+    expect(connection(0).pipe.sent.map((message) => message.at(-1))).toEqual([1, 2, 3, 4]);
+  });
+
+  it('queues no more than the limit for one link', async () => {
+    const { mesh, connection } = lonePeer();
+    const half = new Uint8Array(MAX_LINK_QUEUE_BYTES / 2);
+    const outcomes = [mesh.send(HIGH, half), mesh.send(HIGH, half), mesh.send(HIGH, BYTE)].map(outcomeOf);
+    await settled();
+    expect(outcomes.map(({ state }) => state)).toEqual(['waiting', 'waiting', 'busy']);
+    connection(0).onClosed(new SkeinError('peer-lost', 'gone'));
+    await settled();
+    outcomes.push(outcomeOf(mesh.send(HIGH, BYTE)));
+    await settled();
+    expect(outcomes.map(({ state }) => state)).toEqual(['peer-lost', 'peer-lost', 'busy', 'waiting']);
+  });
+
+  it('stops at the largest number of links', async () => {
+    const { mesh } = lonePeer();
+    for (let index = 0; index < MAX_OUTGOING_LINKS; index += 1)
+      outcomeOf(mesh.send(peerId(0x1000 + index), BYTE));
+    await expect(mesh.send(peerId(0x9000), BYTE)).rejects.toMatchObject({ code: 'busy' });
+  });
+});
+
+describe('being dialled', () => {
+  it('drops signals of earlier attempts and the other direction', async () => {
+    const { mesh, connections, connection, forge } = lonePeer();
+    await forge(LOW, { kind: 'rtc', attempt: attemptName(1), signal: OFFER });
+    await forge(LOW, { kind: 'rtc', attempt: attemptName(2), signal: OFFER });
+    expect(connection(0).isClosed).toBe(true);
+    const candidate = { type: 'candidate', candidate: { candidate: 'c', sdpMLineIndex: 0, sdpMid: '0' } };
+    await forge(LOW, { kind: 'rtc', attempt: attemptName(1), signal: candidate });
+    await forge(LOW, { kind: 'rtc', attempt: attemptName(2), signal: candidate });
+    await forge(LOW, { kind: 'rtc', attempt: attemptName(2), signal: OFFER });
+    await forge(LOW, { kind: 'rtc', attempt: attemptName(2), signal: ANSWER });
+    expect(connection(0).signals).toEqual([OFFER]);
+    expect(connection(1).signals).toEqual([OFFER, candidate]);
+    connection(0).onOpen(connection(0).pipe);
+    connection(0).onClosed(new SkeinError('peer-lost', 'the first attempt'));
+    expect(connections).toHaveLength(2);
+    expect(mesh.linkedPeers).toEqual([LOW]);
+  });
+
+  it('takes one answer to an offer', async () => {
+    const { mesh, relay, connection, forge } = lonePeer();
+    outcomeOf(mesh.send(HIGH, BYTE));
+    connection(0).onSignal(OFFER);
+    const { attempt } = relay.log[0]?.data as { attempt: string };
+    for (const signal of [ANSWER, ANSWER, OFFER]) await forge(HIGH, { kind: 'rtc', attempt, signal });
+    expect(connection(0).signals).toEqual([ANSWER]);
+  });
+
+  it('replaces an open link when the other end has forgotten it, and says that it was lost', async () => {
+    const { mesh, lost, connection, forge } = lonePeer();
+    const first = mesh.send(HIGH, BYTE);
+    connection(0).onOpen(connection(0).pipe);
+    await first;
+    const frameInFlight = outcomeOf(mesh.send(HIGH, new Uint8Array(4 * 1024 * 1024)));
+    await settled();
+    await forge(HIGH, { kind: 'ask', attempt: attemptName(7) });
+    expect({ lost, closed: connection(0).isClosed, state: frameInFlight.state }).toEqual({
+      lost: [HIGH],
+      closed: true,
+      state: 'peer-lost',
+    });
+    connection(1).onOpen(connection(1).pipe);
+    await mesh.send(HIGH, BYTE);
+    expect(connection(1).pipe.sent).toHaveLength(1);
+  });
+
+  it('lets whoever hears of a loss send again at once', async () => {
+    const { mesh, connections, connection } = lonePeer();
+    const first = mesh.send(HIGH, BYTE);
+    connection(0).onOpen(connection(0).pipe);
+    await first;
+    let again = { state: 'never' };
+    mesh.onPeerLost((peer) => (again = outcomeOf(mesh.send(peer, BYTE))));
+    connection(0).onClosed(new SkeinError('peer-lost', 'gone'));
+    expect(connections).toHaveLength(2);
+    connection(1).onOpen(connection(1).pipe);
+    await settled();
+    expect(again.state).toBe('sent');
+    expect(mesh.linkedPeers).toEqual([HIGH]);
+  });
+
+  it('keeps no more links than the limit, and says so to the next', async () => {
+    const { mesh, relay, forge } = lonePeer();
+    for (let index = 1; index <= MAX_INCOMING_LINKS; index += 1) {
+      await forge(peerId(0x1000 + index), { kind: 'ask', attempt: attemptName(index) });
+    }
+    expect(mesh.linkedPeers).toHaveLength(MAX_INCOMING_LINKS);
+    await forge(HIGH, { kind: 'ask', attempt: attemptName(0x77) });
+    expect(mesh.linkedPeers).toHaveLength(MAX_INCOMING_LINKS);
+    expect(relay.log.at(-1)).toEqual({
+      from: SELF,
+      to: HIGH,
+      data: { kind: 'refuse', attempt: attemptName(0x77) },
+    });
+  });
+
+  it('ends a dial that drowns in signals', async () => {
+    const { mesh, connection, forge } = lonePeer();
+    await forge(LOW, { kind: 'rtc', attempt: attemptName(1), signal: OFFER });
+    const candidate = { type: 'candidate', candidate: { candidate: 'c' } };
+    for (let index = 1; index < MAX_SIGNALS_PER_DIAL; index += 1) {
+      await forge(LOW, { kind: 'rtc', attempt: attemptName(1), signal: candidate });
+    }
+    expect(connection(0).isClosed).toBe(false);
+    await forge(LOW, { kind: 'rtc', attempt: attemptName(1), signal: candidate });
+    expect(connection(0).isClosed).toBe(true);
+    expect(mesh.linkedPeers).toEqual([]);
+  });
+
+  it.each([
+    ['no object', 'hello'],
+    ['an unknown kind', { kind: 'dance', attempt: attemptName(1) }],
+    ['a bad attempt', { kind: 'ask', attempt: 'x' }],
+    [
+      'a description over the cap',
+      { kind: 'rtc', attempt: attemptName(1), signal: { ...OFFER, sdp: 'x'.repeat(40_000) } },
+    ],
+    [
+      'a renegotiation',
+      { kind: 'rtc', attempt: attemptName(1), signal: { type: 'renegotiate', renegotiate: true } },
+    ],
+    ['a request for video', { kind: 'rtc', attempt: attemptName(1), signal: { type: 'transceiverRequest' } }],
+  ])('rejects and counts %s', async (_name, data) => {
+    const { mesh, connections, forge } = lonePeer();
+    await forge(LOW, data);
+    expect(mesh.rejectedSignals).toBe(1);
+    expect(connections).toHaveLength(0);
+    expect(mesh.linkedPeers).toEqual([]);
+  });
+
+  it('makes no link for signals that do not ask for one', async () => {
+    const { mesh, connections, forge } = lonePeer();
+    await forge(LOW, { kind: 'ask', attempt: attemptName(1) });
+    await forge(HIGH, { kind: 'rtc', attempt: attemptName(1), signal: OFFER });
+    await forge(HIGH, { kind: 'rtc', attempt: attemptName(1), signal: ANSWER });
+    await forge(LOW, { kind: 'refuse', attempt: attemptName(1) });
+    expect(connections).toHaveLength(0);
+    expect(mesh.linkedPeers).toEqual([]);
+  });
+
+  it('closes the link when the other end does not speak frames', async () => {
+    const { mesh, lost, connection, forge } = lonePeer();
+    await forge(LOW, { kind: 'rtc', attempt: attemptName(1), signal: OFFER });
+    connection(0).onOpen(connection(0).pipe);
+    connection(0).pipe.deliver(Uint8Array.of(1, 2, 3));
+    expect({ lost, links: mesh.linkedPeers, closed: connection(0).isClosed }).toEqual({
+      lost: [LOW],
+      links: [],
+      closed: true,
+    });
+  });
+});
+
+describe('a peer', () => {
+  it('reaches itself, later and with bytes of its own', async () => {
+    const { mesh } = lonePeer();
+    const heard: [PeerId, number[]][] = [];
+    mesh.onFrame((from, frame) => heard.push([from, [...frame]]));
+    const bytes = Uint8Array.of(1, 2);
+    const sent = mesh.send(SELF, bytes);
+    expect(heard).toEqual([]);
+    bytes.fill(9);
+    await sent;
+    await settled();
+    expect(heard).toEqual([[SELF, [1, 2]]]);
+  });
+
+  it('that leaves closes its links, fails its sends, and is not told of it', async () => {
+    const { mesh, lost, connection, clock } = lonePeer();
+    const outcome = outcomeOf(mesh.send(HIGH, BYTE));
+    mesh.dispose();
+    mesh.dispose();
+    await settled();
+    await expect(mesh.send(HIGH, BYTE)).rejects.toMatchObject({ code: 'aborted' });
+    expect({
+      state: outcome.state,
+      closed: connection(0).isClosed,
+      lost,
+      timers: clock.pendingTimers,
+    }).toEqual({
+      state: 'aborted',
+      closed: true,
+      lost: [],
+      timers: 0,
+    });
+  });
+});
