@@ -26,7 +26,7 @@ export interface Checkpoint {
   sizeBytes(name: string, signal?: AbortSignal): Promise<number>;
   /**
    * @param shape what the architecture expects.
-   * @throws SkeinError `model-missing`, or `model-corrupt` naming file, tensor and what was expected.
+   * @throws SkeinError naming the file and the tensor: `model-missing`, `model-unsupported` for a dtype nobody reads, `model-corrupt`.
    */
   read(name: string, shape: readonly number[], signal?: AbortSignal): Promise<Tensor>;
 }

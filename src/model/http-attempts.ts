@@ -29,12 +29,12 @@ export interface Attempt {
 
 /**
  * Tries a few times, with growing pauses. A SkeinError out of an attempt is the server's last word; anything else is the network.
- * @param what for the message, such as a URL.
+ * @param file how messages call what is asked for.
  * @throws SkeinError `model-missing` when no attempt came through, `aborted`, or what an attempt threw.
  */
 export async function withAttempts<T>(
   { pause, idleTimeoutMs }: HttpEnvironment,
-  what: string,
+  file: string,
   signal: AbortSignal | undefined,
   attempt: (attempt: Attempt) => Promise<T>,
 ): Promise<T> {
@@ -47,7 +47,7 @@ export async function withAttempts<T>(
       throwIfAborted(signal);
       if (thrown instanceof SkeinError) throw thrown;
       const pauseMs = RETRY_PAUSES_MS[failures - 1];
-      if (pauseMs === undefined) throw unreachable(what, failures, thrown);
+      if (pauseMs === undefined) throw unreachable(file, failures, thrown);
       await pause(pauseMs, signal);
     } finally {
       watch.stop();
@@ -80,12 +80,12 @@ class IdleWatch implements Attempt {
   }
 }
 
-function unreachable(what: string, attempts: number, cause: unknown): SkeinError {
+function unreachable(file: string, attempts: number, cause: unknown): SkeinError {
   const reason = cause instanceof Error ? cause.message : String(cause);
   return new SkeinError(
     'model-missing',
-    `${what} cannot be read after ${attempts} attempts: ${reason}. Check the address and the connection.`,
-    { data: { url: what, attempts }, cause },
+    `${file} cannot be read after ${attempts} attempts: ${reason}. Check the address and the connection.`,
+    { data: { file, attempts }, cause },
   );
 }
 

@@ -3,7 +3,7 @@ import { allocateBytes } from './allocate.ts';
 import { BROWSER_OR_NODE, withAttempts } from './http-attempts.ts';
 import { folderUrl } from './http-location.ts';
 import * as http from './http-response.ts';
-import { assertInnerPath, missingFile, shortFile } from './model-path.ts';
+import { assertInnerPath, describeFile, missingFile, shortFile } from './model-path.ts';
 import { WholeFile, WholeFileCache } from './whole-file.ts';
 import type { FileSource } from './file-source.ts';
 import type { Attempt, HttpEnvironment } from './http-attempts.ts';
@@ -52,7 +52,7 @@ export class HttpSource implements FileSource {
     signal?: AbortSignal,
   ): Promise<Uint8Array<ArrayBuffer>> {
     if (start === end) return new Uint8Array(0);
-    if (!this.#wholeFiles.holds(this.#url(path))) {
+    if (!this.#wholeFiles.holds(describeFile(this, path))) {
       const bytes = await this.#readRange(path, start, end, signal);
       if (bytes !== SERVER_IGNORES_RANGES) return bytes;
     }
@@ -63,7 +63,7 @@ export class HttpSource implements FileSource {
 
   /** An attempt goes on where the last one broke off. */
   async #readRange(path: string, start: number, end: number, signal: AbortSignal | undefined) {
-    const bytes = allocateBytes(end - start, this.#url(path));
+    const bytes = allocateBytes(end - start, describeFile(this, path));
     let filled = 0;
     return this.#attempts(path, signal, async (attempt) => {
       const first = start + filled;
@@ -87,7 +87,7 @@ export class HttpSource implements FileSource {
   }
 
   #wholeFile(path: string, signal: AbortSignal | undefined): Promise<WholeFile> {
-    const url = this.#url(path);
+    const file = describeFile(this, path);
     const download = () =>
       this.#attempts(path, signal, async (attempt) => {
         const response = await this.#request(path, attempt, {});
@@ -96,12 +96,12 @@ export class HttpSource implements FileSource {
         let sizeBytes = 0;
         for await (const chunk of http.bodyChunks(response, attempt)) {
           sizeBytes += chunk.length;
-          if (Math.max(sizeBytes, http.bodyBytes(response) ?? 0) > MAX_WHOLE_FILE_BYTES) throw tooLarge(url);
+          if (Math.max(sizeBytes, http.bodyBytes(response) ?? 0) > MAX_WHOLE_FILE_BYTES) throw tooLarge(file);
           chunks.push(chunk);
         }
-        return new WholeFile(url, chunks);
+        return new WholeFile(file, chunks);
       });
-    return this.#wholeFiles.get(url, download, signal);
+    return this.#wholeFiles.get(file, download, signal);
   }
 
   /** For pages that may not see `Content-Range` of another origin; `Content-Length` they always may. */
@@ -124,7 +124,7 @@ export class HttpSource implements FileSource {
     signal: AbortSignal | undefined,
     attempt: (attempt: Attempt) => Promise<T>,
   ): Promise<T> {
-    return withAttempts(this.#environment, this.#url(path), signal, attempt);
+    return withAttempts(this.#environment, describeFile(this, path), signal, attempt);
   }
 
   /** @returns null when there is no such file. @throws Error for failures that pass, SkeinError for those that do not. */
@@ -158,11 +158,11 @@ export class HttpSource implements FileSource {
   }
 }
 
-function tooLarge(url: string): SkeinError {
+function tooLarge(file: string): SkeinError {
   return new SkeinError(
     'model-unsupported',
-    `${url} comes from a server that ignores Range requests and has more than ${MAX_WHOLE_FILE_BYTES} bytes. Serve the model ` +
+    `${file} comes from a server that ignores Range requests and has more than ${MAX_WHOLE_FILE_BYTES} bytes. Serve the model ` +
       'from one that answers them, or as smaller shards.',
-    { data: { file: url, limitBytes: MAX_WHOLE_FILE_BYTES } },
+    { data: { file, limitBytes: MAX_WHOLE_FILE_BYTES } },
   );
 }

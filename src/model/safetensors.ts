@@ -125,11 +125,10 @@ function parseEntry(
   return { dtype, shape, start, end };
 }
 
-/** Infinity rather than a rounded number when the product is not exact. */
+/** Exact, or so large that no file has as many bytes: extents are whole, so a product past 2^53 stays past it. */
 function byteCount(shape: readonly number[], format: TensorFormat): number {
   if (shape.includes(0)) return 0;
-  const bytes = shape.reduce((product, extent) => product * extent, BYTES_PER_ELEMENT[format]);
-  return Number.isSafeInteger(bytes) ? bytes : Infinity;
+  return shape.reduce((product, extent) => product * extent, BYTES_PER_ELEMENT[format]);
 }
 
 function refuseOverlaps(entries: ReadonlyMap<string, SafetensorsEntry>, file: string): void {

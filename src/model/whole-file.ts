@@ -6,7 +6,7 @@ export class WholeFile {
   readonly sizeBytes: number;
 
   constructor(
-    readonly url: string,
+    readonly file: string,
     readonly chunks: readonly Uint8Array<ArrayBuffer>[],
   ) {
     this.sizeBytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
@@ -14,7 +14,7 @@ export class WholeFile {
 
   /** A copy of bytes `[start, end)`, which must lie inside. */
   slice(start: number, end: number): Uint8Array<ArrayBuffer> {
-    const bytes = allocateBytes(end - start, this.url);
+    const bytes = allocateBytes(end - start, this.file);
     let chunkStart = 0;
     for (const chunk of this.chunks) {
       const from = Math.max(start, chunkStart);
@@ -31,12 +31,12 @@ export class WholeFileCache {
   #held: WholeFile | null = null;
   #turn: Promise<unknown> = Promise.resolve();
 
-  holds(url: string): boolean {
-    return this.#held?.url === url;
+  holds(file: string): boolean {
+    return this.#held?.file === file;
   }
 
   /** @param download runs when the file is not held; the one held before is dropped first. */
-  async get(url: string, download: () => Promise<WholeFile>, signal?: AbortSignal): Promise<WholeFile> {
+  async get(file: string, download: () => Promise<WholeFile>, signal?: AbortSignal): Promise<WholeFile> {
     const before = this.#turn;
     let endTurn = (): void => undefined;
     const mine = new Promise<void>((resolve) => (endTurn = resolve));
@@ -44,7 +44,7 @@ export class WholeFileCache {
     this.#turn = Promise.all([before, mine]);
     try {
       await untilAborted(before, signal);
-      if (this.#held?.url !== url) {
+      if (this.#held?.file !== file) {
         this.#held = null;
         this.#held = await download();
       }

@@ -52,11 +52,8 @@ export class WindowedStreamDecoder implements StreamDecoder {
 
   #cutBack(): void {
     const context = this.#window.slice(-CONTEXT_TOKENS);
-    const text = this.decode(context);
-    // Without text before them, the next token would be taken for the first and lose its space.
-    if (text === '') return;
     this.#window = context;
-    this.#emittedLength = certainLength(text);
+    this.#emittedLength = certainLength(this.decode(context));
   }
 }
 

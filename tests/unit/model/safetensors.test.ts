@@ -70,6 +70,17 @@ describe('a safetensors header', () => {
     expect(source.reads).toEqual([{ path: 'w.safetensors', start: 0, end: 8 }]);
   });
 
+  it('refuses a length over the limit however large the file', async () => {
+    const source = new MemorySource({
+      'w.safetensors': safetensorsBytes('{}', new Uint8Array(64), 64n * 2n ** 20n + 1n),
+    });
+    source.sizeBytes = () => Promise.resolve(2 ** 45);
+    expect(await refusalOf(() => readSafetensorsHeader(source, 'w.safetensors'))).toMatchObject({
+      code: 'model-corrupt',
+    });
+    expect(source.reads).toHaveLength(1);
+  });
+
   it.each([0, 1, 7])('refuses a file of %d bytes', async (size) => {
     const source = new MemorySource({ 'w.safetensors': new Uint8Array(size) });
     expect(await refusalOf(() => readSafetensorsHeader(source, 'w.safetensors'))).toMatchObject({
@@ -134,13 +145,16 @@ describe('a safetensors header', () => {
     expect(refusal.message).toContain('"one"');
   });
 
-  it('refuses overlaps that a shorter tensor hides', async () => {
+  it('refuses an overlap that an empty tensor stands in front of', async () => {
     const header = {
       long: tensor('U8', [], [0, 30]),
-      short: tensor('U8', [], [30, 31]),
-      late: tensor('U8', [], [29, 40]),
+      empty: tensor('U8', [], [4, 4]),
+      late: tensor('U8', [], [10, 20]),
     };
-    expect(await refusalOf(() => open(header))).toMatchObject({ code: 'model-corrupt' });
+    expect(await refusalOf(() => open(header))).toMatchObject({
+      code: 'model-corrupt',
+      data: { tensor: 'late' },
+    });
   });
 
   const anyEntry = fc.oneof(

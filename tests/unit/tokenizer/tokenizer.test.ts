@@ -173,7 +173,12 @@ describe('SentencePiece models', () => {
         ],
       },
       pre_tokenizer: null,
-      post_processor: null,
+      post_processor: {
+        type: 'TemplateProcessing',
+        single: [{ SpecialToken: { id: '<s>', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
+        pair: [],
+        special_tokens: { '<s>': { id: '<s>', ids: [1], tokens: ['<s>'] } },
+      },
       decoder: {
         type: 'Sequence',
         decoders: [
@@ -205,7 +210,14 @@ describe('SentencePiece models', () => {
       }),
     );
     expect(llama.decode([1, 6, 7, 8, 3, 4, 2])).toBe('one twothreeé');
+    expect(llama.decode([99, 6, -1])).toBe('one');
     expect(llama.stopTokenIds).toEqual([2]);
+  });
+
+  it('are not given the start token that their tokenizer.json would add', async () => {
+    const llama = await Tokenizer.load(source);
+    expect(llama.encode('<s>')).toEqual([1]);
+    expect(llama.encode(' ')).not.toContain(1);
   });
 });
 
