@@ -9,7 +9,14 @@ export type PageSession = OwnedSession<SignalingClient>;
 
 /** Keeps this page connected to the server it came from. */
 export function connectPage(): MeshConnection<PageSession> {
-  return new MeshConnection({ open: openSession, pause, random: Math.random });
+  const connection = new MeshConnection({ open: openSession, pause, random: Math.random });
+  // A page that just vanishes is missed only after seconds of silence; one that hangs up, at once.
+  window.addEventListener('pagehide', () => connection.dispose());
+  // Brought back from the back-forward cache, it is a page without connections.
+  window.addEventListener('pageshow', ({ persisted }) => {
+    if (persisted) location.reload();
+  });
+  return connection;
 }
 
 async function openSession(signal: AbortSignal): Promise<PageSession> {

@@ -42,6 +42,7 @@ export function countOf(count: number, singular: string, plural = `${singular}s`
 
 /** Three digits, so that a number does not jump in width while it changes. */
 function significant(value: number): string {
+  if (value === 0) return '0';
   if (value >= 100) return value.toFixed(0);
   return value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }

@@ -30,6 +30,7 @@ describe('format', () => {
     expect(formatSeconds(12_340)).toBe('12.3 s');
     expect(formatTokenRate(14.23)).toBe('14.2 tokens/s');
     expect(formatTokenRate(250.4)).toBe('250 tokens/s');
+    expect(formatTokenRate(0)).toBe('0 tokens/s');
   });
 
   it('names layers as people count ranges: both ends included', () => {
