@@ -11,12 +11,14 @@ import { fileURLToPath } from 'node:url';
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const OLDEST_NODE = [20, 19];
 
+const PARENT_CHECK_MS = 500;
+
 /** The pages are built from these; younger than the build, they make it stale. */
 const BUILD_INPUTS = ['src', 'shaders', 'public', 'vite.config.ts', 'package-lock.json'];
 
 const COMMANDS = {
-  start: [installPackages, buildPages, runCli('serve')],
-  demo: [installPackages, buildPages, runCli('demo')],
+  start: [installPackages, buildPages, runTypeScript('./main.ts', 'serve')],
+  demo: [installPackages, buildPages, runTypeScript('../../tests/demo/main.ts')],
   test: [installPackages, runTests],
 };
 
@@ -48,15 +50,27 @@ function buildPages() {
   run(process.execPath, [join('node_modules', 'vite', 'bin', 'vite.js'), 'build', '--logLevel', 'warn']);
 }
 
-/** Runs `skein <command>` in this process, so that signals and exit codes need nobody to pass them on. */
-function runCli(command) {
+/** Runs a program in this process, so that signals and exit codes need nobody to pass them on. */
+function runTypeScript(program, ...leadingArguments) {
   return async (options) => {
     const { register: registerTypeScript } = await import('tsx/esm/api');
     registerTypeScript();
     register('./wgsl-hooks.mjs', import.meta.url);
-    process.argv = [process.execPath, 'skein', command, ...options];
-    await import('./main.ts');
+    if (process.env.npm_lifecycle_event !== undefined) endWithParent();
+    process.argv = [process.execPath, program, ...leadingArguments, ...options];
+    await import(program);
   };
+}
+
+/** npm puts a shell between itself and this process, and the shell dies of SIGTERM without passing it on. */
+function endWithParent() {
+  const parent = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(watch);
+    process.kill(process.pid, 'SIGTERM');
+  }, PARENT_CHECK_MS);
+  watch.unref();
 }
 
 function runTests(options) {

@@ -14,15 +14,9 @@ const BACKPORTS_LINE = `deb http://deb.debian.org/debian ${BACKPORTS} main\n`;
  * @throws SkeinError `no-adapter` with the command to run, where it cannot be installed from here.
  */
 export function prepareRig(): Rig {
-  if (findRig().chromiumPath === null) installChromium();
+  prepareChromium();
   if (process.platform === 'linux' && !hasDrivers(findRig())) installVulkanDrivers();
   const rig = findRig();
-  if (rig.chromiumPath === null) {
-    throw new SkeinError(
-      'no-adapter',
-      'There is no Chromium. Run: npx playwright install --with-deps chromium',
-    );
-  }
   if (process.platform === 'linux' && !hasDrivers(rig)) {
     throw new SkeinError(
       'no-adapter',
@@ -31,6 +25,19 @@ export function prepareRig(): Rig {
     );
   }
   return rig;
+}
+
+/** @returns the path of a Chromium, installed if need be. @throws SkeinError `no-adapter` with the command to run. */
+export function prepareChromium(): string {
+  if (findRig().chromiumPath === null) installChromium();
+  const { chromiumPath } = findRig();
+  if (chromiumPath === null) {
+    throw new SkeinError(
+      'no-adapter',
+      'There is no Chromium. Run: npx playwright install --with-deps chromium',
+    );
+  }
+  return chromiumPath;
 }
 
 function hasDrivers({ vulkanDrivers }: Rig): boolean {
