@@ -127,7 +127,6 @@ function parseEntry(
 
 /** Exact, or so large that no file has as many bytes: extents are whole, so a product past 2^53 stays past it. */
 function byteCount(shape: readonly number[], format: TensorFormat): number {
-  if (shape.includes(0)) return 0;
   return shape.reduce((product, extent) => product * extent, BYTES_PER_ELEMENT[format]);
 }
 

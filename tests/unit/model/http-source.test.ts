@@ -165,6 +165,15 @@ describe('HttpSource', () => {
     },
   );
 
+  it('says that there is no memory for a part, before it asks for it', async () => {
+    const server = await serve(letters);
+    const source = new HttpSource(server.url);
+    const file = `${source.description}/letters`;
+    const refusal = await refusalOf(() => source.read('letters', 0, 2 ** 52));
+    expect(refusal).toMatchObject({ code: 'out-of-memory', data: { file, sizeBytes: 2 ** 52 } });
+    expect(server.requests).toEqual([]);
+  });
+
   it('says that nobody answers', async () => {
     const server = await serve(letters);
     const { url } = server;
