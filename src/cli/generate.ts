@@ -1,0 +1,158 @@
+import { basename } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { generate } from '../client/generate.ts';
+import type { GenerateResult, Prompt } from '../client/generate.ts';
+import { LocalMesh } from '../contributor/local-mesh.ts';
+import { requestEngineDevice } from '../engine/device.ts';
+import { createNodeGpu } from '../engine/node-gpu.ts';
+import type { Precision } from '../engine/weight-format.ts';
+import { openCheckpoint } from '../model/open-checkpoint.ts';
+import { fileSourceFor } from '../model/open-source.ts';
+import { SkeinError } from '../protocol/errors.ts';
+import type { ActivationFormat } from '../protocol/frames.ts';
+import type { ModelId } from '../protocol/ids.ts';
+import { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { numberBetween, wholeNumber } from './arguments.ts';
+import { abortOnInterrupt } from './interrupt.ts';
+import { ProgressLine } from './progress-line.ts';
+
+interface GenerateOptions {
+  readonly model: string;
+  readonly prompt?: string;
+  readonly chat?: string;
+  readonly promptIds?: number[];
+  readonly maxTokens: number;
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly seed: number;
+  readonly cuts: number[];
+  readonly precision: Precision;
+  readonly wire: ActivationFormat;
+  readonly prefillChunk?: number;
+  readonly adapter?: string;
+  readonly json: boolean;
+}
+
+const MAX_U32 = 0xffff_ffff;
+
+export function generateCommand(): Command {
+  return new Command('generate')
+    .description("Answer one prompt with this machine's GPU, without a server.")
+    .requiredOption('--model <dir-or-url>', 'model folder, URL or hub id', 'public/models/skein-tiny')
+    .option('--prompt <text>', 'text to continue, as it is')
+    .option('--chat <text>', 'a message to answer, through the chat template')
+    .option('--prompt-ids <ids>', 'token ids to continue, comma separated', parseIds)
+    .option('--max-tokens <n>', 'tokens of the answer, at most', wholeNumber(1, MAX_U32), 128)
+    .option('--temperature <t>', '0 is greedy', numberBetween(0, 100), 0)
+    .option('--top-k <k>', 'keep the k most probable tokens; 0 keeps all', wholeNumber(0, MAX_U32), 0)
+    .option('--top-p <p>', 'keep the most probable tokens up to this mass', numberBetween(0, 1), 1)
+    .option('--seed <n>', 'same seed, same answer', wholeNumber(0, MAX_U32), 0)
+    .option('--cuts <layers>', 'split into stages before these layers, e.g. 3,5', parseIds, [])
+    .addOption(new Option('--precision <p>', 'of weights and cache').choices(['f32', 'f16']).default('f32'))
+    .addOption(
+      new Option('--wire <p>', 'of activations between stages').choices(['f16', 'f32']).default('f16'),
+    )
+    .option('--prefill-chunk <rows>', 'prompt tokens per pass', wholeNumber(1, MAX_U32))
+    .option('--adapter <name>', "part of the GPU's name, where there are several")
+    .option('--json', 'print one JSON object instead of streaming text', false)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ skein generate --chat "What is Skein?"
+  $ skein generate --model ./my-model --prompt "Once upon" --temperature 0.8 --seed 7
+  $ skein generate --chat "Count to 12." --cuts 3,5 --json      three stages, real frames between them`,
+    )
+    .action(runGenerate);
+}
+
+async function runGenerate(options: GenerateOptions): Promise<void> {
+  const prompt = choosePrompt(options);
+  const { signal, release } = abortOnInterrupt();
+  const progress = new ProgressLine(process.stderr);
+  const source = fileSourceFor(options.model);
+  const [checkpoint, tokenizer] = await Promise.all([
+    openCheckpoint(source, signal),
+    Tokenizer.load(source, signal),
+  ]);
+  const device = await requestEngineDevice(await createNodeGpu(options.adapter));
+  const promptTokens = prompt.kind === 'ids' ? prompt.ids.length : checkpoint.architecture.contextLength;
+  const mesh = await LocalMesh.start({
+    device,
+    model: basename(options.model) as ModelId,
+    checkpoint,
+    cuts: options.cuts,
+    precision: options.precision,
+    wireFormat: options.wire,
+    cacheTokens: Math.min(checkpoint.architecture.contextLength, promptTokens + options.maxTokens),
+    ...(options.prefillChunk !== undefined && { prefillChunkRows: options.prefillChunk }),
+    signal,
+    onProgress: ({ loadedBytes, totalBytes }) => progress.show('Loading', loadedBytes, totalBytes),
+  });
+  progress.clear();
+  try {
+    const result = await stream(prompt, options, mesh, tokenizer, signal);
+    if (options.json) {
+      const { tokenIds, text, finishReason, timeToFirstTokenMs, tokensPerSecond } = result;
+      const { adapterName: adapter } = device;
+      console.log(
+        JSON.stringify({ tokenIds, text, finishReason, timeToFirstTokenMs, tokensPerSecond, adapter }),
+      );
+    }
+  } finally {
+    mesh.dispose();
+    device.device.destroy();
+    release();
+  }
+}
+
+async function stream(
+  prompt: Prompt,
+  options: GenerateOptions,
+  mesh: LocalMesh,
+  tokenizer: Tokenizer,
+  signal: AbortSignal,
+): Promise<GenerateResult> {
+  const { temperature, topK, topP, seed, maxTokens } = options;
+  const events = generate(
+    { model: mesh.model, prompt, maxTokens, sampling: { temperature, topK, topP, seed } },
+    {
+      transport: mesh.transport,
+      tokenizer,
+      requestRoute: (query) => mesh.requestRoute(query),
+      endRoute: () => undefined,
+      now: () => performance.now(),
+      sleep: (ms, abort) => sleep(ms, undefined, { signal: abort }),
+    },
+    signal,
+  );
+  for await (const event of events) {
+    if (event.type === 'token' && !options.json) process.stdout.write(event.text);
+    if (event.type === 'done') {
+      if (!options.json) process.stdout.write('\n');
+      return event.result;
+    }
+  }
+  throw new SkeinError('internal', 'The generation ended without a result.');
+}
+
+function choosePrompt({ prompt, chat, promptIds }: GenerateOptions): Prompt {
+  const given: Prompt[] = [];
+  if (prompt !== undefined) given.push({ kind: 'text', text: prompt });
+  if (chat !== undefined) given.push({ kind: 'chat', messages: [{ role: 'user', content: chat }] });
+  if (promptIds !== undefined) given.push({ kind: 'ids', ids: promptIds });
+  const [only] = given;
+  if (only === undefined || given.length > 1) {
+    throw new SkeinError('bad-argument', 'Give exactly one of --prompt, --chat and --prompt-ids.');
+  }
+  return only;
+}
+
+function parseIds(text: string): number[] {
+  return text.split(',').map((part) => {
+    if (!/^\s*\d+\s*$/.test(part)) throw new InvalidArgumentError('Give whole numbers, comma separated.');
+    return Number(part);
+  });
+}

@@ -1,0 +1,113 @@
+import { Executor } from '../engine/executor.ts';
+import type { EngineDevice } from '../engine/device.ts';
+import { GpuSlice } from '../engine/gpu-slice.ts';
+import type { Precision } from '../engine/weight-format.ts';
+import { LocalHub } from '../mesh/local-hub.ts';
+import { ServedStage } from '../mesh/served-stage.ts';
+import type { SliceRange } from '../model/architecture.ts';
+import type { Checkpoint } from '../model/checkpoint.ts';
+import { SkeinError } from '../protocol/errors.ts';
+import type { ActivationFormat } from '../protocol/frames.ts';
+import { newPeerId } from '../protocol/ids.ts';
+import type { ModelId, RequestId } from '../protocol/ids.ts';
+import type { Hop, Route } from '../protocol/route.ts';
+import type { FrameTransport } from '../protocol/transport.ts';
+
+export interface LocalMeshOptions {
+  readonly device: EngineDevice;
+  readonly model: ModelId;
+  readonly checkpoint: Checkpoint;
+  /** Layers at which a new stage begins, ascending; none for one stage. */
+  readonly cuts: readonly number[];
+  readonly precision: Precision;
+  readonly wireFormat: ActivationFormat;
+  /** Tokens the cache of each stage holds, over all requests. */
+  readonly cacheTokens: number;
+  readonly prefillChunkRows?: number;
+  readonly signal?: AbortSignal;
+  /** Bytes over all stages. */
+  readonly onProgress?: (progress: { loadedBytes: number; totalBytes: number }) => void;
+}
+
+/**
+ * A whole mesh in one process: stages on one GPU that exchange real frames without a network. A run without cuts is the
+ * oracle for every split: the same code with a route of one stage.
+ */
+export class LocalMesh {
+  readonly #stages: { readonly hop: Hop; readonly slice: GpuSlice; readonly served: ServedStage }[] = [];
+
+  private constructor(
+    readonly model: ModelId,
+    /** The requester's end. */
+    readonly transport: FrameTransport,
+  ) {}
+
+  /** @throws SkeinError `bad-argument` for impossible cuts, and whatever loading a slice throws. */
+  static async start(options: LocalMeshOptions): Promise<LocalMesh> {
+    const { model, checkpoint } = options;
+    const hub = new LocalHub();
+    const mesh = new LocalMesh(model, hub.transport(newPeerId()));
+    const ranges = cutLayers(checkpoint.architecture.layerCount, options.cuts);
+    try {
+      for (const [index, range] of ranges.entries()) {
+        const slice = await GpuSlice.load({
+          device: options.device,
+          checkpoint,
+          slice: range,
+          precision: options.precision,
+          cacheTokens: options.cacheTokens,
+          ...(options.signal && { signal: options.signal }),
+          onProgress: ({ loadedBytes, totalBytes }) =>
+            options.onProgress?.({
+              loadedBytes: loadedBytes + totalBytes * index,
+              totalBytes: totalBytes * ranges.length,
+            }),
+        });
+        const hop: Hop = { peer: newPeerId(), ...range };
+        const served = new ServedStage({
+          transport: hub.transport(hop.peer),
+          executor: new Executor(
+            slice,
+            options.prefillChunkRows === undefined ? {} : { prefillChunkRows: options.prefillChunkRows },
+          ),
+          model,
+          ...range,
+          wireFormat: options.wireFormat,
+        });
+        mesh.#stages.push({ hop, slice, served });
+      }
+    } catch (thrown) {
+      mesh.dispose();
+      throw thrown;
+    }
+    return mesh;
+  }
+
+  /** The one route there is: every stage in order. */
+  requestRoute(query: { model: ModelId; requestId: RequestId; epoch: number }): Promise<Route> {
+    return Promise.resolve({ ...query, hops: this.#stages.map(({ hop }) => hop) });
+  }
+
+  dispose(): void {
+    for (const { served, slice } of this.#stages) {
+      served.dispose();
+      slice.dispose();
+    }
+    this.#stages.length = 0;
+  }
+}
+
+/** @throws SkeinError `bad-argument` for cuts that are out of order or leave a stage without layers. */
+export function cutLayers(layerCount: number, cuts: readonly number[]): SliceRange[] {
+  const bounds = [0, ...cuts, layerCount];
+  return bounds.slice(1).map((layerEnd, index) => {
+    const layerStart = bounds[index] ?? 0;
+    if (!Number.isInteger(layerEnd) || layerEnd <= layerStart) {
+      throw new SkeinError(
+        'bad-argument',
+        `Cuts ${cuts.join(',')} do not split ${layerCount} layers: give ascending layer numbers from 1 to ${layerCount - 1}.`,
+      );
+    }
+    return { layerStart, layerEnd };
+  });
+}

@@ -1,0 +1,32 @@
+import { generate } from '../../src/client/generate.ts';
+import type { Prompt } from '../../src/client/generate.ts';
+import type { LocalMesh } from '../../src/contributor/local-mesh.ts';
+import { GREEDY } from '../../src/protocol/stage.ts';
+import type { SamplingParams } from '../../src/protocol/stage.ts';
+import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
+
+/** Every token a local mesh answers with. Throws when the generation fails, or ends without a result. */
+export async function answerTokens(
+  mesh: LocalMesh,
+  tokenizer: Tokenizer,
+  prompt: Prompt,
+  maxTokens: number,
+  sampling: SamplingParams = GREEDY,
+): Promise<readonly number[]> {
+  const events = generate(
+    { model: mesh.model, prompt, maxTokens, sampling },
+    {
+      transport: mesh.transport,
+      tokenizer,
+      requestRoute: (query) => mesh.requestRoute(query),
+      endRoute: () => undefined,
+      now: () => performance.now(),
+      sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    },
+  );
+  for await (const event of events) {
+    if (event.type === 'waiting') throw event.error;
+    if (event.type === 'done') return event.result.tokenIds;
+  }
+  throw new Error('the generation ended without a result');
+}
