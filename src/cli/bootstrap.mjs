@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const OLDEST_NODE = [20, 19];
 
+const STDERR = 2;
 const PARENT_CHECK_MS = 500;
 
 /** The pages are built from these; younger than the build, they make it stale. */
@@ -74,11 +75,14 @@ function endWithParent() {
 }
 
 function runTests(options) {
-  run(process.execPath, ['--import', 'tsx', join('tests', 'rig', 'run-all.ts'), ...options]);
+  const program = join('tests', 'rig', 'run-all.ts');
+  run(process.execPath, ['--import', 'tsx', program, ...options], { stdio: 'inherit' });
 }
 
+/** What a step prints goes to stderr: stdout belongs to the command itself, whose output may be JSON. */
 function run(command, args, options = {}) {
-  const { status, error } = spawnSync(command, args, { cwd: ROOT, stdio: 'inherit', ...options });
+  const stdio = ['inherit', STDERR, STDERR];
+  const { status, error } = spawnSync(command, args, { cwd: ROOT, stdio, ...options });
   if (error !== undefined) fail(`Cannot run ${command}: ${error.message}`);
   if (status !== 0) process.exit(status ?? 1);
 }

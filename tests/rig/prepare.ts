@@ -5,6 +5,7 @@ import { SkeinError } from '../../src/protocol/errors.ts';
 import { findRig } from './rig.ts';
 import type { Rig } from './rig.ts';
 
+const STDERR = 2;
 const BACKPORTS = 'bookworm-backports';
 const APT_SOURCES = '/etc/apt/sources.list.d';
 const BACKPORTS_LINE = `deb http://deb.debian.org/debian ${BACKPORTS} main\n`;
@@ -85,12 +86,13 @@ function apt(args: readonly string[]): void {
 }
 
 function run(command: string, args: readonly string[]): void {
-  console.log(`$ ${command} ${args.join(' ')}`);
+  console.error(`$ ${command} ${args.join(' ')}`);
   const { status } = spawnSync(command, args, {
-    stdio: 'inherit',
+    // stdout belongs to the program that wants the rig: its output may be JSON.
+    stdio: ['inherit', STDERR, STDERR],
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
     shell: process.platform === 'win32',
   });
   // What is missing in the end is reported in the end; a mirror that fails is not the last word.
-  if (status !== 0) console.log(`${command} ended with ${status ?? 'a signal'}.`);
+  if (status !== 0) console.error(`${command} ended with ${status ?? 'a signal'}.`);
 }

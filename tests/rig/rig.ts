@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { chromium } from '@playwright/test';
+import { SkeinError } from '../../src/protocol/errors.ts';
 
 /** What the tests need of the machine, as far as it is there. */
 export interface Rig {
@@ -48,7 +49,7 @@ export const CHROMIUM_FLAGS: readonly string[] = [
   ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
 ];
 
-/** Looks at the machine; installs nothing. */
+/** Looks at the machine; installs nothing. @throws SkeinError `no-adapter` for a SKEIN_CHROMIUM that is not there. */
 export function findRig(): Rig {
   const chromiumPath = findChromium();
   if (process.platform !== 'linux') return { chromiumPath, vulkanDrivers: {} };
@@ -61,10 +62,12 @@ export function findRig(): Rig {
 }
 
 function findChromium(): string | null {
-  const named = process.env['SKEIN_CHROMIUM'];
-  const candidates =
-    named === undefined || named === '' ? [...CHROMIUM_PATHS, chromium.executablePath()] : [named];
-  return candidates.find((path) => existsSync(path)) ?? null;
+  const named = process.env['SKEIN_CHROMIUM'] ?? '';
+  if (named === '') {
+    return [...CHROMIUM_PATHS, chromium.executablePath()].find((path) => existsSync(path)) ?? null;
+  }
+  if (existsSync(named)) return named;
+  throw new SkeinError('no-adapter', `SKEIN_CHROMIUM names ${named}, which does not exist.`);
 }
 
 function findSwiftShader(chromiumPath: string | null): string | null {
