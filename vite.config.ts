@@ -39,7 +39,9 @@ export default defineConfig({
           pool: 'forks' as const,
           env: { SKEIN_TEST_DRIVER: driver },
           setupFiles: driver === 'native' ? [] : ['tests/rig/use-driver.ts'],
-          testTimeout: 120_000,
+          // Software GPUs compile kernels for seconds and compute for minutes; a hang is found all the same.
+          testTimeout: 900_000,
+          hookTimeout: 300_000,
         },
       })),
     ],

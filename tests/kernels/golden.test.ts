@@ -10,7 +10,7 @@ beforeAll(async () => {
   tiny = await openSkeinTiny();
 });
 
-describe.each(GOLDEN_CUTS)('greedy tokens, layers cut at [%s]', (...cuts) => {
+describe.each(GOLDEN_CUTS.map((cuts) => ({ cuts })))('greedy tokens, layers cut at $cuts', ({ cuts }) => {
   let mesh: LocalMesh;
   beforeAll(async () => {
     mesh = await tiny.mesh({ cuts });
