@@ -10,8 +10,6 @@ export class InMemoryRelay {
   readonly #clients = new Map<PeerId, Listeners<[message: ServerMessage]>>();
   /** Every signal that passed, in order. */
   readonly log: { readonly from: PeerId; readonly to: PeerId; readonly data: unknown }[] = [];
-  /** Says which signals are lost. */
-  drop: (from: PeerId, signal: Signal) => boolean = () => false;
 
   client(self: PeerId): SignalRelay {
     const inbox = new Listeners<[message: ServerMessage]>();
@@ -25,13 +23,17 @@ export class InMemoryRelay {
     };
   }
 
+  /** The peer's socket is closed. */
+  remove(peer: PeerId): void {
+    this.#clients.delete(peer);
+  }
+
   /** A signal as if `from` had sent it. */
   forge(from: PeerId, to: PeerId, data: unknown): void {
     this.#relay(from, { type: 'signal', to, data });
   }
 
   #relay(from: PeerId, signal: Signal): void {
-    if (this.drop(from, signal)) return;
     const data: unknown = JSON.parse(JSON.stringify(signal.data));
     this.log.push({ from, to: signal.to, data });
     queueMicrotask(() => {

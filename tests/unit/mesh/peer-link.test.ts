@@ -160,6 +160,36 @@ describe('dialling', () => {
     expect(outcomes.map(({ state }) => state)).toEqual(['peer-lost', 'peer-lost', 'busy', 'waiting']);
   });
 
+  it('counts only what still waits', async () => {
+    const { mesh, connection } = lonePeer();
+    const largest = new Uint8Array(MAX_LINK_QUEUE_BYTES / 2);
+    const sends = [mesh.send(HIGH, largest), mesh.send(HIGH, largest)];
+    const { pipe } = connection(0);
+    connection(0).onOpen(pipe);
+    const outcomes = sends.map(outcomeOf);
+    while (outcomes.some(({ state }) => state === 'waiting')) {
+      await settled();
+      pipe.drainTo(0);
+    }
+    await mesh.send(HIGH, BYTE);
+    expect(pipe.sent.at(-1)?.at(-1)).toBe(1);
+  });
+
+  it('believes the server that a peer is absent only while there is no link', async () => {
+    const { mesh, relay, connection, lost } = lonePeer();
+    const absent = peerId(0xffff);
+    const failing = mesh.send(absent, BYTE);
+    connection(0).onSignal(OFFER);
+    await expect(failing).rejects.toMatchObject({ code: 'peer-lost', data: { peer: absent } });
+    const sent = mesh.send(HIGH, BYTE);
+    connection(1).onOpen(connection(1).pipe);
+    await sent;
+    relay.remove(HIGH);
+    connection(1).onSignal(OFFER);
+    await settled();
+    expect({ lost, links: mesh.linkedPeers }).toEqual({ lost: [], links: [HIGH] });
+  });
+
   it('stops at the largest number of links', async () => {
     const { mesh } = lonePeer();
     for (let index = 0; index < MAX_OUTGOING_LINKS; index += 1)
@@ -185,6 +215,15 @@ describe('being dialled', () => {
     connection(0).onClosed(new SkeinError('peer-lost', 'the first attempt'));
     expect(connections).toHaveLength(2);
     expect(mesh.linkedPeers).toEqual([LOW]);
+  });
+
+  it('is asked for the same attempt twice without beginning anew', async () => {
+    const { connections, forge } = lonePeer();
+    await forge(HIGH, { kind: 'ask', attempt: attemptName(3) });
+    await forge(HIGH, { kind: 'ask', attempt: attemptName(3) });
+    expect(connections).toHaveLength(1);
+    await forge(HIGH, { kind: 'ask', attempt: attemptName(4) });
+    expect(connections.map(({ isClosed }) => isClosed)).toEqual([true, false]);
   });
 
   it('takes one answer to an offer', async () => {

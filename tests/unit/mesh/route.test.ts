@@ -217,6 +217,30 @@ describe('the requester', () => {
     expect(mesh.openRequests).toBe(0);
   });
 
+  it('counts silence from the last token', async () => {
+    const { mesh, last, positions, done } = puppetRoute();
+    const failing = errorOf(done);
+    await settled();
+    mesh.clock.advance(STEP_TIMEOUT_MS - 1);
+    await last.say(mesh.requester, sampled(6));
+    mesh.clock.advance(STEP_TIMEOUT_MS - 1);
+    await last.say(mesh.requester, sampled(7));
+    expect(positions).toEqual([6, 7]);
+    mesh.clock.advance(STEP_TIMEOUT_MS);
+    expect((await failing).code).toBe('timeout');
+  });
+
+  it('does not dial a lost first hop again to tell it of the end', async () => {
+    const { mesh, done } = puppetRoute();
+    const failing = errorOf(done);
+    await settled();
+    mesh.hub.remove(peerId(1));
+    const returned = new Puppet(mesh.hub.transport(peerId(1)));
+    expect((await failing).code).toBe('peer-lost');
+    await settled();
+    expect(returned.heard).toEqual([]);
+  });
+
   it('leaves no timer behind', async () => {
     const mesh = new LocalMesh(2);
     await mesh.generate(PROMPT, 3);
