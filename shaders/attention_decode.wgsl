@@ -10,13 +10,13 @@
 // a row's arithmetic is the same in any company; a workgroup whose split begins past the row's keys leaves at once.
 //
 // A workgroup serves up to four query heads of one KV head, one per component of a vec4: every key and value is read once for all
-// of them. It walks its split in tiles of TILE_TOKENS with an online softmax. For the scores an invocation owns a token, so the
+// of them. It walks its split in tiles with an online softmax. For the scores an invocation owns two tokens of the tile, so the
 // running maximum is the only thing that crosses invocations (an atomic on order-preserving bits, exact in any order) and scores
-// stay in registers; for the output an invocation owns four elements of the head and every parts-th token. Two barriers per tile.
+// stay in registers; for the output it owns four elements of the head and every parts-th token. Two barriers per tile.
+// Two tokens share every load of q, and 32 invocations are one warp: more cost software adapters dearly at barriers.
 
 const BLOCK_TOKENS = 16u;
 const CACHE_F16 = 1u;
-const TILE_TOKENS = 64u;
 // Below any score and far from overflow: exp(LOWEST - maximum) is 0.
 const LOWEST = -1e30;
 
@@ -25,10 +25,11 @@ override kv_heads: u32;
 override head_dim: u32;
 override cache_format: u32; // 0 f32, 1 f16
 override scale: f32; // of the scores, usually 1 / sqrt(head_dim)
-override split_tokens: u32; // a multiple of TILE_TOKENS
+override split_tokens: u32;
 override max_splits: u32; // of the longest sequence the buffers are made for
 override group_heads: u32; // query heads per workgroup, 1 to 4
 override groups_per_kv_head: u32;
+override invocations: u32; // at least head_dim / 4
 
 struct Step {
   rows: u32,
@@ -54,11 +55,11 @@ struct Step {
 // Largest score so far of each head, as order-preserving bits; 0 is below all of them.
 var<workgroup> running_max: array<atomic<u32>, 4>;
 // Of the tile: softmax weights, one head per component, and where the token's head begins in the cache, in vec4s.
-var<workgroup> weights: array<vec4<f32>, TILE_TOKENS>;
-var<workgroup> token_columns: array<u32, TILE_TOKENS>;
-// What the parts of the workgroup summed up: [group_heads, TILE_TOKENS] and [TILE_TOKENS].
-var<workgroup> part_outputs: array<vec4<f32>, TILE_TOKENS * group_heads>;
-var<workgroup> part_sums: array<vec4<f32>, TILE_TOKENS>;
+var<workgroup> weights: array<vec4<f32>, 2u * invocations>;
+var<workgroup> token_columns: array<u32, 2u * invocations>;
+// What the invocations summed up: [group_heads, invocations] and [invocations].
+var<workgroup> part_outputs: array<vec4<f32>, invocations * group_heads>;
+var<workgroup> part_sums: array<vec4<f32>, invocations>;
 
 // Maps floats to integers of the same order.
 fn ordered_bits(value: f32) -> u32 {
@@ -96,7 +97,26 @@ fn value_column(index: u32) -> vec4<f32> {
   return vec4<f32>(bitcast<vec2<f32>>(values[2u * index]), bitcast<vec2<f32>>(values[2u * index + 1u]));
 }
 
-@compute @workgroup_size(TILE_TOKENS)
+// Where the KV head of a token begins in the cache, in vec4s.
+fn first_column(table: u32, token: u32, kv_head: u32) -> u32 {
+  let block = block_tables[table + token / BLOCK_TOKENS];
+  return ((block * BLOCK_TOKENS + token % BLOCK_TOKENS) * kv_heads + kv_head) * (head_dim / 4u);
+}
+
+fn raise_running_max(score: vec4<f32>) {
+  atomicMax(&running_max[0], ordered_bits(score.x));
+  if (group_heads > 1u) {
+    atomicMax(&running_max[1], ordered_bits(score.y));
+  }
+  if (group_heads > 2u) {
+    atomicMax(&running_max[2], ordered_bits(score.z));
+  }
+  if (group_heads > 3u) {
+    atomicMax(&running_max[3], ordered_bits(score.w));
+  }
+}
+
+@compute @workgroup_size(invocations)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let split = workgroup.x;
   let decode_row = workgroup.z;
@@ -118,7 +138,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let query = (row * (heads + 2u * kv_heads) + first_head) * columns;
   let table = row_info[row].x * step.block_table_stride;
 
-  let parts = TILE_TOKENS / columns;
+  let parts = invocations / columns;
   let part = lane / columns;
   let column = lane % columns;
 
@@ -129,43 +149,47 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var output2 = vec4<f32>();
   var output3 = vec4<f32>();
 
-  for (var tile = split_start; tile < split_end; tile += TILE_TOKENS) {
-    let token = tile + lane;
-    var score = vec4<f32>();
-    var first_column = 0u;
-    if (token < split_end) {
-      let block = block_tables[table + token / BLOCK_TOKENS];
-      first_column = ((block * BLOCK_TOKENS + token % BLOCK_TOKENS) * kv_heads + kv_head) * columns;
-      for (var c = 0u; c < columns; c += 1u) {
-        let key = key_column(first_column + c);
-        score.x += dot(key, qkv[query + c]);
-        if (group_heads > 1u) {
-          score.y += dot(key, qkv[query + columns + c]);
-        }
-        if (group_heads > 2u) {
-          score.z += dot(key, qkv[query + 2u * columns + c]);
-        }
-        if (group_heads > 3u) {
-          score.w += dot(key, qkv[query + 3u * columns + c]);
-        }
-      }
-      score *= scale;
-      atomicMax(&running_max[0], ordered_bits(score.x));
+  for (var tile_start = split_start; tile_start < split_end; tile_start += 2u * invocations) {
+    let token_a = tile_start + lane;
+    let token_b = token_a + invocations;
+    // A token past the end computes on the last one again; nobody reads its weight.
+    let columns_a = first_column(table, min(token_a, split_end - 1u), kv_head);
+    let columns_b = first_column(table, min(token_b, split_end - 1u), kv_head);
+    var score_a = vec4<f32>();
+    var score_b = vec4<f32>();
+    for (var c = 0u; c < columns; c += 1u) {
+      let key_a = key_column(columns_a + c);
+      let key_b = key_column(columns_b + c);
+      let query0 = qkv[query + c];
+      score_a.x += dot(key_a, query0);
+      score_b.x += dot(key_b, query0);
       if (group_heads > 1u) {
-        atomicMax(&running_max[1], ordered_bits(score.y));
+        let query1 = qkv[query + columns + c];
+        score_a.y += dot(key_a, query1);
+        score_b.y += dot(key_b, query1);
       }
       if (group_heads > 2u) {
-        atomicMax(&running_max[2], ordered_bits(score.z));
+        let query2 = qkv[query + 2u * columns + c];
+        score_a.z += dot(key_a, query2);
+        score_b.z += dot(key_b, query2);
       }
       if (group_heads > 3u) {
-        atomicMax(&running_max[3], ordered_bits(score.w));
+        let query3 = qkv[query + 3u * columns + c];
+        score_a.w += dot(key_a, query3);
+        score_b.w += dot(key_b, query3);
       }
     }
+    score_a *= scale;
+    score_b *= scale;
+    // The last token counted twice does not change a maximum.
+    raise_running_max(max(score_a, score_b));
     // The maximum is complete, and the tile before has been summed up, so its weights may go.
     workgroupBarrier();
     let new_highest = load_running_max();
-    weights[lane] = exp(score - new_highest);
-    token_columns[lane] = first_column;
+    weights[lane] = exp(score_a - new_highest);
+    weights[lane + invocations] = exp(score_b - new_highest);
+    token_columns[lane] = columns_a;
+    token_columns[lane + invocations] = columns_b;
     workgroupBarrier();
 
     let correction = exp(highest - new_highest);
@@ -175,7 +199,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     output1 *= correction.y;
     output2 *= correction.z;
     output3 *= correction.w;
-    let tile_count = min(TILE_TOKENS, split_end - tile);
+    let tile_count = min(2u * invocations, split_end - tile_start);
     // Where the columns do not divide the workgroup, some invocations are left over.
     let first_token = select(tile_count, part, part < parts);
     for (var t = first_token; t < tile_count; t += parts) {
@@ -198,23 +222,23 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   part_sums[lane] = sum;
   part_outputs[lane] = output0;
   if (group_heads > 1u) {
-    part_outputs[TILE_TOKENS + lane] = output1;
+    part_outputs[invocations + lane] = output1;
   }
   if (group_heads > 2u) {
-    part_outputs[2u * TILE_TOKENS + lane] = output2;
+    part_outputs[2u * invocations + lane] = output2;
   }
   if (group_heads > 3u) {
-    part_outputs[3u * TILE_TOKENS + lane] = output3;
+    part_outputs[3u * invocations + lane] = output3;
   }
   workgroupBarrier();
 
   // All parts have the same maximum, so merging them is adding, in order.
   let first_partial = (decode_row * max_splits + split) * heads + first_head;
-  for (var item = lane; item < head_count * columns; item += TILE_TOKENS) {
+  for (var item = lane; item < head_count * columns; item += invocations) {
     let head = item / columns;
     var total = vec4<f32>();
     for (var p = 0u; p < parts; p += 1u) {
-      total += part_outputs[head * TILE_TOKENS + p * columns + item % columns];
+      total += part_outputs[head * invocations + p * columns + item % columns];
     }
     partials[first_partial * columns + item] = total;
   }

@@ -8,11 +8,11 @@
 // Grid: x = heads, y = query tiles of the step. The keys are walked in tiles of tile_tokens, at most one cache block, from position 0
 // to the last query of the tile, whatever the position of the tile: a row's arithmetic does not depend on how its prompt was cut.
 //
-// Invocations: max(head_dim, 4 * tile_tokens). Queries go in fours, the components of a vec4. For the scores an invocation owns a
-// token and four queries; keys are staged in workgroup memory, since neighbours own different tokens, with a row of padding so that
-// they hit different banks. For the output it owns four elements of the head and four queries; neighbours read neighbouring values,
-// which need no staging. The running maximum crosses invocations as an atomic on order-preserving bits, exact in any order, so
-// scores stay in registers. Three barriers per tile.
+// Queries go in fours, the components of a vec4. For the scores an invocation owns two tokens, which share every load of q, and four
+// queries; keys are staged in workgroup memory, since neighbours own different tokens, with a column of padding so that they hit
+// different banks. For the output it owns four elements of the head and four queries; neighbours read neighbouring values, which
+// need no staging. The running maximum crosses invocations as an atomic on order-preserving bits, exact in any order, so scores stay
+// in registers. Three barriers per tile.
 
 const BLOCK_TOKENS = 16u;
 const CACHE_F16 = 1u;
@@ -27,7 +27,7 @@ override head_dim: u32;
 override cache_format: u32; // 0 f32, 1 f16
 override scale: f32; // of the scores, usually 1 / sqrt(head_dim)
 override tile_tokens: u32; // divides BLOCK_TOKENS
-override invocations: u32; // at least head_dim and QUADS * tile_tokens
+override invocations: u32; // at least head_dim and QUADS * tile_tokens / 2
 
 struct Step {
   rows: u32,
@@ -62,6 +62,13 @@ fn ordered_bits(value: f32) -> u32 {
 
 fn from_ordered_bits(ordered: u32) -> f32 {
   return bitcast<f32>(select(~ordered, ordered & 0x7fffffffu, ordered >= 0x80000000u));
+}
+
+fn raise_running_max(quad: u32, score: vec4<f32>) {
+  atomicMax(&running_max[4u * quad], ordered_bits(score.x));
+  atomicMax(&running_max[4u * quad + 1u], ordered_bits(score.y));
+  atomicMax(&running_max[4u * quad + 2u], ordered_bits(score.z));
+  atomicMax(&running_max[4u * quad + 3u], ordered_bits(score.w));
 }
 
 fn load_running_max(quad: u32) -> vec4<f32> {
@@ -103,9 +110,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let kv_head = head / (heads / kv_heads);
   let token_stride = kv_heads * columns;
 
-  // As owner of a token and four queries. Queries past the tile's last repeat it; they are not written.
-  let score_token = lane % tile_tokens;
-  let score_quad = lane / tile_tokens;
+  // As owner of two tokens and four queries. Queries past the tile's last repeat it; they are not written.
+  let token_a = lane % (tile_tokens / 2u);
+  let token_b = token_a + tile_tokens / 2u;
+  let score_quad = lane / (tile_tokens / 2u);
   let row_columns = (heads + 2u * kv_heads) * columns;
   let quad_rows = first_row + min(vec4<u32>(0u, 1u, 2u, 3u) + 4u * score_quad, vec4<u32>(row_count - 1u));
   let queries = quad_rows * row_columns + head * columns;
@@ -135,28 +143,38 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     workgroupBarrier();
 
-    var score = vec4<f32>();
-    var visible = vec4<bool>();
-    if (score_quad < QUADS && score_token < tile_count) {
+    var score_a = vec4<f32>();
+    var score_b = vec4<f32>();
+    let visible_a = vec4<bool>(token_a < tile_count) & (vec4<u32>(tile_start + token_a) <= query_positions);
+    let visible_b = vec4<bool>(token_b < tile_count) & (vec4<u32>(tile_start + token_b) <= query_positions);
+    if (score_quad < QUADS && token_a < tile_count) {
+      let key_a = token_a * (columns + 1u);
+      let key_b = token_b * (columns + 1u);
       for (var c = 0u; c < columns; c += 1u) {
-        let key = key_tile[score_token * (columns + 1u) + c];
-        score.x += dot(key, qkv[queries.x + c]);
-        score.y += dot(key, qkv[queries.y + c]);
-        score.z += dot(key, qkv[queries.z + c]);
-        score.w += dot(key, qkv[queries.w + c]);
+        let a = key_tile[key_a + c];
+        let b = key_tile[key_b + c];
+        let query0 = qkv[queries.x + c];
+        score_a.x += dot(a, query0);
+        score_b.x += dot(b, query0);
+        let query1 = qkv[queries.y + c];
+        score_a.y += dot(a, query1);
+        score_b.y += dot(b, query1);
+        let query2 = qkv[queries.z + c];
+        score_a.z += dot(a, query2);
+        score_b.z += dot(b, query2);
+        let query3 = qkv[queries.w + c];
+        score_a.w += dot(a, query3);
+        score_b.w += dot(b, query3);
       }
-      score *= scale;
-      visible = vec4<u32>(tile_start + score_token) <= query_positions;
-      let masked = select(vec4<f32>(LOWEST), score, visible);
-      atomicMax(&running_max[4u * score_quad], ordered_bits(masked.x));
-      atomicMax(&running_max[4u * score_quad + 1u], ordered_bits(masked.y));
-      atomicMax(&running_max[4u * score_quad + 2u], ordered_bits(masked.z));
-      atomicMax(&running_max[4u * score_quad + 3u], ordered_bits(masked.w));
+      score_a = select(vec4<f32>(LOWEST), score_a * scale, visible_a);
+      score_b = select(vec4<f32>(LOWEST), score_b * scale, visible_b);
+      raise_running_max(score_quad, max(score_a, score_b));
     }
     workgroupBarrier();
     if (score_quad < QUADS) {
-      let weight = exp(score - load_running_max(score_quad));
-      weights[score_token * QUADS + score_quad] = select(vec4<f32>(), weight, visible);
+      let new_highest = load_running_max(score_quad);
+      weights[token_a * QUADS + score_quad] = select(vec4<f32>(), exp(score_a - new_highest), visible_a);
+      weights[token_b * QUADS + score_quad] = select(vec4<f32>(), exp(score_b - new_highest), visible_b);
     }
     workgroupBarrier();
 

@@ -25,6 +25,9 @@ const source: KernelSource = {
 
 /** Query heads of one KV head that share its keys and values in a workgroup: the components of a vec4. */
 const MAX_GROUP_HEADS = 4;
+/** One warp of most GPUs; a head of more than 128 elements needs more. */
+const MIN_INVOCATIONS = 32;
+const ELEMENTS_PER_INVOCATION = 4;
 
 export interface AttentionDecodeBuffers {
   readonly step: GPUBuffer;
@@ -64,6 +67,7 @@ export async function createAttentionDecode(
     max_splits: decodeSplits(shape, shape.contextLength),
     group_heads: groupHeads,
     groups_per_kv_head: groupsPerKvHead,
+    invocations: Math.max(MIN_INVOCATIONS, shape.headDim / ELEMENTS_PER_INVOCATION),
   });
   const bound = bindKernel(compiler.device, kernel, {
     step: buffers.step,

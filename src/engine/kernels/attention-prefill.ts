@@ -31,6 +31,9 @@ const source: KernelSource = {
 /** Above this head dimension half a block of keys is staged, to stay within the 16 KiB of workgroup memory every adapter has. */
 const WHOLE_BLOCK_MAX_HEAD_DIM = 192;
 
+/** An invocation scores two of the tokens of a block against four of the queries of a tile. */
+const SCORE_INVOCATIONS = (BLOCK_TOKENS / 2) * (PREFILL_TILE_ROWS / 4);
+
 export interface AttentionPrefillBuffers {
   readonly step: GPUBuffer;
   /** f32 [rows, headCount + 2 · kvHeadCount, headDim], after `rope_append`. */
@@ -57,12 +60,11 @@ export async function createAttentionPrefill(
   const { name } = source;
   checkAttentionShape(name, shape);
   const tileTokens = shape.headDim <= WHOLE_BLOCK_MAX_HEAD_DIM ? BLOCK_TOKENS : BLOCK_TOKENS / 2;
-  const scoreInvocations = (PREFILL_TILE_ROWS / 4) * tileTokens;
   const kernel = await compiler.compile(source, {
     ...attentionOverrides(shape),
     scale: attentionScale(shape),
     tile_tokens: tileTokens,
-    invocations: Math.max(shape.headDim, scoreInvocations),
+    invocations: Math.max(shape.headDim, SCORE_INVOCATIONS),
   });
   const bound = bindKernel(compiler.device, kernel, {
     step: buffers.step,
