@@ -144,7 +144,7 @@ describe('receiving over a frame channel', () => {
     expect(broken).toEqual(['bad-frame']);
   });
 
-  it('measures the time of each frame by itself', () => {
+  it('measures the time of each frame, and of each by itself', () => {
     const { pipe, clock, broken, frames } = open();
     for (let round = 0; round < 5; round += 1) {
       for (const message of splitFrame(new Uint8Array(100_000))) {
@@ -157,5 +157,9 @@ describe('receiving over a frame channel', () => {
       frames: 5,
       timers: 0,
     });
+    const [first = new Uint8Array()] = splitFrame(new Uint8Array(100_000));
+    pipe.deliver(first);
+    clock.advance(FRAME_ASSEMBLY_TIMEOUT_MS);
+    expect(broken).toEqual(['bad-frame']);
   });
 });

@@ -232,6 +232,8 @@ describe('being dialled', () => {
     connection(0).onSignal(OFFER);
     const { attempt } = relay.log[0]?.data as { attempt: string };
     for (const signal of [ANSWER, ANSWER, OFFER]) await forge(HIGH, { kind: 'rtc', attempt, signal });
+    await forge(HIGH, { kind: 'rtc', attempt: attemptName(9), signal: OFFER });
+    expect(connection(0).isClosed).toBe(false);
     expect(connection(0).signals).toEqual([ANSWER]);
   });
 

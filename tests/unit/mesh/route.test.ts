@@ -160,6 +160,17 @@ describe('the requester', () => {
     expect(mesh.openRequests).toBe(0);
   });
 
+  it('gives out nothing after an abort, not even what had come', async () => {
+    const controller = new AbortController();
+    const mesh = new LocalMesh(1);
+    const tokens = mesh.route(PROMPT, 3, { signal: controller.signal });
+    await tokens.next();
+    await settled();
+    expect(mesh.stage(0).served.counters.tokens).toBe(3);
+    controller.abort();
+    expect((await errorOf(tokens.next())).code).toBe('aborted');
+  });
+
   it('sends nothing when aborted before it starts', async () => {
     const mesh = new LocalMesh(1);
     const signal = AbortSignal.abort();

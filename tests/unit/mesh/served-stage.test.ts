@@ -325,6 +325,28 @@ describe('a stage', () => {
     expect([served.activeRequests, machine.sequences.size, mesh.clock.pendingTimers]).toEqual([0, 0, 0]);
   });
 
+  it('counts what it is fed as a sign of life, computed or not', async () => {
+    const gate = gatedTransport();
+    const { mesh, peers, open, say, served } = around(1, { wrap: gate.wrap });
+    gate.close(peers.last);
+    await open(peers.first);
+    mesh.clock.advance(SEQUENCE_IDLE_TIMEOUT_MS - 1);
+    await say(peers.first, rowsFrame(0, 1));
+    mesh.clock.advance(SEQUENCE_IDLE_TIMEOUT_MS - 1);
+    expect(served.counters.steps).toBe(0);
+    expect(served.activeRequests).toBe(1);
+  });
+
+  it('ends a request when the ring cannot be closed any more', async () => {
+    const { mesh, peers, open, say, puppet, served } = around(2);
+    await open(peers.middle);
+    await say(peers.middle, rowsFrame(0, 3));
+    mesh.hub.remove(peers.first);
+    await settled();
+    expect(served.activeRequests).toBe(0);
+    expect(puppet(peers.requester).failures).toEqual(['peer-lost']);
+  });
+
   it.each(['first', 'last', 'requester'] as const)('ends a request when the %s vanishes', async (who) => {
     const { mesh, peers, open, say, puppet, hop, served, machine } = around(1);
     await open(peers.first);
