@@ -30,15 +30,19 @@ module.exports = {
     ),
     forbid('model-and-tokenizer', '^src/(model|tokenizer)', '^(src/(?!protocol|model|tokenizer)|signaling)'),
     forbid('engine-needs-only-models', '^src/engine', '^(src/(?!protocol|model|engine)|signaling)'),
-    forbid('client-is-below-faces', '^src/client', '^(src/(ui|cli|contributor|engine)|signaling)'),
-    forbid('contributor-is-below-faces', '^src/contributor', '^(src/(ui|cli|client)|signaling)'),
-    forbid('ui-is-a-face', '^src/ui', '^(src/cli|signaling)'),
+    forbid('client-is-below-faces', '^src/client', '^(src/(ui|cli|contributor|engine)/|signaling)'),
+    forbid('contributor-is-below-faces', '^src/contributor', '^(src/(ui|cli|client)/|signaling)'),
+    forbid('ui-is-a-face', '^src/ui', '^(src/cli/|signaling)'),
     forbid('server-sees-no-engine', '^signaling', '^src/(?!protocol|client)'),
   ],
   options: {
     tsConfig: { fileName: 'tsconfig.json' },
     tsPreCompilationDeps: true,
     doNotFollow: { path: 'node_modules' },
-    enhancedResolveOptions: { extensions: ['.ts', '.js', '.mjs'] },
+    enhancedResolveOptions: {
+      extensions: ['.ts', '.js', '.mjs'],
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default', 'types'],
+    },
   },
 };

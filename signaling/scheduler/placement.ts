@@ -16,9 +16,14 @@ import type { NodeSlice } from './water-fill.ts';
  */
 export function place(input: PlacementInput): Placement {
   const plan = new Plan(input);
-  for (const card of input.models) plan.complete(card, plan.idle());
-  for (const card of input.models) plan.complete(card, [...plan.idle(), ...plan.spareOfOthers(card)]);
-  plan.replicate();
+  // Copies made in one round can free a peer that makes another model whole in the next; each round but the last
+  // makes one more model whole.
+  for (let wholeBefore = -1; plan.wholeModels() > wholeBefore;) {
+    wholeBefore = plan.wholeModels();
+    for (const card of input.models) plan.complete(card, plan.idle());
+    for (const card of input.models) plan.complete(card, [...plan.idle(), ...plan.spareOfOthers(card)]);
+    plan.replicate();
+  }
   return plan.result();
 }
 
@@ -36,6 +41,10 @@ class Plan {
 
   idle(): SchedulerNode[] {
     return this.#input.nodes.filter((node) => !this.#held.has(node));
+  }
+
+  wholeModels(): number {
+    return this.#input.models.filter((card) => this.#isCovered(card)).length;
   }
 
   /** Holders of other models that those models can lose and stay whole. */
@@ -94,10 +103,14 @@ class Plan {
     return stages === 'auto' ? 'auto' : Math.min(stages, card.layerCount, MAX_ROUTE_HOPS);
   }
 
+  /** In order of arrival, not of decision: the outcome must not depend on who was decided first. */
   #slicesOf(card: ModelCard): NodeSlice[] {
-    return [...this.#held]
-      .filter(([, assignment]) => assignment.model === card.id)
-      .map(([node, { layerStart, layerEnd }]) => ({ node, layerStart, layerEnd }));
+    return this.#input.nodes.flatMap((node) => {
+      const assignment = this.#held.get(node);
+      if (assignment?.model !== card.id) return [];
+      const { layerStart, layerEnd } = assignment;
+      return [{ node, layerStart, layerEnd }];
+    });
   }
 
   #isCovered(card: ModelCard): boolean {

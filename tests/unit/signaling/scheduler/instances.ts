@@ -7,6 +7,7 @@ import type {
   LayerRange,
   PlacementInput,
   SchedulerNode,
+  StagePolicy,
 } from '../../../../signaling/scheduler/types.ts';
 
 export const MODEL = 'model' as ModelId;
@@ -74,6 +75,16 @@ export const cards: fc.Arbitrary<ModelCard> = fc
   })
   .map(card);
 
+/** One to three models of different names. */
+export const cardLists: fc.Arbitrary<ModelCard[]> = fc
+  .array(cards, { minLength: 1, maxLength: 3 })
+  .map((list) => list.map((model, index) => ({ ...model, id: `model-${index}` as ModelId })));
+
+export const stagePolicies: fc.Arbitrary<StagePolicy> = fc.oneof(
+  fc.constant('auto' as const),
+  fc.integer({ min: 1, max: 4 }),
+);
+
 /** Peers from too small for one layer to roomy enough for everything, slow and fast. */
 export const nodeLists: fc.Arbitrary<SchedulerNode[]> = fc
   .array(
@@ -91,7 +102,7 @@ export const placementInputs: fc.Arbitrary<PlacementInput> = fc
   .record({
     card: cards,
     nodes: nodeLists,
-    stages: fc.oneof(fc.constant('auto' as const), fc.integer({ min: 1, max: 4 })),
+    stages: stagePolicies,
     held: fc.array(fc.tuple(fc.nat(9), fc.nat(12), fc.nat(12))),
   })
   .map(({ card: model, nodes, stages, held }) => ({

@@ -12,6 +12,7 @@ import type {
 } from '../../../../signaling/scheduler/types.ts';
 import {
   card,
+  cardLists,
   cards,
   currentOf,
   LAYER_BYTES,
@@ -21,6 +22,7 @@ import {
   nodeLists,
   placementInputs,
   slice,
+  stagePolicies,
 } from './instances.ts';
 
 function placeOn(
@@ -77,6 +79,22 @@ describe('place, whatever the input', () => {
         const first = place(input);
         const second = place({ ...input, current: first.assignments });
         expect([...second.assignments]).toEqual([...first.assignments]);
+      }),
+    );
+  });
+
+  it('is settled with several models too, and keeps whole what is whole when peers come', () => {
+    fc.assert(
+      fc.property(cardLists, nodeLists, nodeLists, stagePolicies, (models, nodes, others, stages) => {
+        const before = place({ models, nodes, stages, current: new Map() });
+        expect([...place({ models, nodes, stages, current: before.assignments }).assignments]).toEqual([
+          ...before.assignments,
+        ]);
+        const newcomers = others.map(({ capability }, index) => node(100 + index, capability));
+        const all = [...nodes, ...newcomers];
+        const after = place({ models, nodes: all, stages, current: before.assignments });
+        const missingBefore = [...before.missing.keys()];
+        expect([...after.missing.keys()].filter((model) => !missingBefore.includes(model))).toEqual([]);
       }),
     );
   });
