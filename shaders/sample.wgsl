@@ -15,7 +15,6 @@
 //
 // A row without a finite largest logit, or with a NaN, gives a valid id and NaN as log-probability: the caller can tell.
 
-const WORKGROUP = 256u;
 const RADIX_BITS = 8u;
 const DIGITS = 256u;
 
@@ -29,6 +28,7 @@ const TWO_POW_32 = 4294967296.0;
 const QUIET_NAN = 0x7fc00000u;
 
 override vocab: u32;
+override invocations: u32;
 
 struct SampleInfo {
   head_row: u32,
@@ -50,7 +50,7 @@ var<workgroup> has_nan: atomic<u32>;
 var<workgroup> histogram_low: array<atomic<u32>, DIGITS>;
 var<workgroup> histogram_high: array<atomic<u32>, DIGITS>;
 var<workgroup> chosen_digit: u32;
-var<workgroup> part_sums: array<f32, WORKGROUP>;
+var<workgroup> part_sums: array<f32, invocations>;
 var<workgroup> best_score: atomic<u32>;
 // Complemented, so that the zero it starts from is above every id and the maximum is the lowest id.
 var<workgroup> best_id_complement: atomic<u32>;
@@ -134,10 +134,12 @@ fn find_threshold(
   var goal = amount;
   for (var round = 0u; round < 32u / RADIX_BITS; round += 1u) {
     let shift = 32u - RADIX_BITS * (round + 1u);
-    atomicStore(&histogram_low[lane], 0u);
-    atomicStore(&histogram_high[lane], 0u);
+    for (var digit = lane; digit < DIGITS; digit += invocations) {
+      atomicStore(&histogram_low[digit], 0u);
+      atomicStore(&histogram_high[digit], 0u);
+    }
     workgroupBarrier();
-    for (var id = lane; id < vocab; id += WORKGROUP) {
+    for (var id = lane; id < vocab; id += invocations) {
       let key = logit_key(first, id);
       if (key >= floor_key && (key & found_mask) == threshold) {
         let weight = token_weight(key, by_mass, highest, temperature);
@@ -176,13 +178,13 @@ fn find_threshold(
   return threshold;
 }
 
-@compute @workgroup_size(WORKGROUP)
+@compute @workgroup_size(invocations)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let info = sample_info[workgroup.x];
   let first = info.head_row * vocab;
 
   var lane_highest = 0u;
-  for (var id = lane; id < vocab; id += WORKGROUP) {
+  for (var id = lane; id < vocab; id += invocations) {
     lane_highest = max(lane_highest, logit_key(first, id));
     if (is_nan(logits[first + id])) {
       atomicStore(&has_nan, 1u);
@@ -209,7 +211,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   var sum = 0.0; // of exp(logit - highest)
   var lane_score = 0u;
   var lane_id = 0xffffffffu;
-  for (var id = lane; id < vocab; id += WORKGROUP) {
+  for (var id = lane; id < vocab; id += invocations) {
     let key = logit_key(first, id);
     let below_highest = from_ordered_bits(key) - highest;
     sum += exp(below_highest);
@@ -236,7 +238,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (lane == 0u) {
     let id = ~atomicLoad(&best_id_complement);
     var total = 0.0;
-    for (var part = 0u; part < WORKGROUP; part += 1u) {
+    for (var part = 0u; part < invocations; part += 1u) {
       total += part_sums[part];
     }
     let log_probability = from_ordered_bits(logit_key(first, id)) - highest - log(total);

@@ -198,7 +198,7 @@ describe('draws', () => {
   });
 
   const VOCAB = 24;
-  const DRAWS = 8192;
+  const DRAWS = 4096;
   const PARAMS = { temperature: 1.3, topK: 20, topP: 0.95 };
   /** The 99.99 % quantile of chi-square at 23 degrees of freedom, the most there can be here. */
   const CHI_SQUARE_BOUND = 57;

@@ -14,6 +14,11 @@ const source: KernelSource = {
 /** Token weights of top-p are 31-bit fixed point and counts of top-k exact in f32: room for far more than any tokenizer has. */
 const MAX_VOCAB = 1 << 20;
 
+/** As many as every adapter has; a row is one workgroup's work. */
+const INVOCATIONS = 256;
+/** Up to here a quarter of them is faster: barriers cost more than the tokens. */
+const SMALL_VOCAB = 4096;
+
 /** Bytes per sampled row in `sampleInfo`. */
 export const SAMPLE_INFO_BYTES = 32;
 /** Bytes per sampled row in `sampled`. */
@@ -54,7 +59,10 @@ export async function createSample(
 ): Promise<StepKernel> {
   const { name } = source;
   checkSize(name, 'vocabSize', shape.vocabSize, { max: MAX_VOCAB });
-  const kernel = await compiler.compile(source, { vocab: shape.vocabSize });
+  const kernel = await compiler.compile(source, {
+    vocab: shape.vocabSize,
+    invocations: shape.vocabSize <= SMALL_VOCAB ? INVOCATIONS / 4 : INVOCATIONS,
+  });
   const bound = bindKernel(compiler.device, kernel, {
     logits: buffers.logits,
     sample_info: buffers.sampleInfo,
