@@ -21,7 +21,7 @@ export type Effect =
   /** Everybody who said hello is to get `mesh()` soon. */
   | { readonly type: 'mesh-changed' }
   | { readonly type: 'close'; readonly peer: PeerId; readonly reason: string }
-  | { readonly type: 'log'; readonly level: 'info' | 'debug'; readonly line: string };
+  | { readonly type: 'log'; readonly line: string };
 
 export interface PresenceOptions {
   readonly models: readonly ModelCard[];
@@ -108,7 +108,7 @@ export class Presence {
         this.#serving(peer, message);
         break;
       case 'load-failed':
-        this.#log('info', `${peer} could not load its slice: ${message.error.message}`);
+        this.#log(`${peer} could not load its slice: ${message.error.message}`);
         this.#leave(peer);
         break;
       case 'leave':
@@ -154,7 +154,7 @@ export class Presence {
     const standing = this.#peers.get(peer);
     const joined = standing !== undefined && 'slice' in standing;
     this.#peers.set(peer, joined ? { ...standing, capability } : { kind: 'waiting', capability });
-    this.#log('info', `${peer} lends ${capability.adapter}`);
+    this.#log(`${peer} lends ${capability.adapter}`);
     this.#place();
   }
 
@@ -212,7 +212,7 @@ export class Presence {
         this.#send(peer, { type: 'assign', ...after });
       }
     }
-    for (const line of why) this.#log('info', line);
+    for (const line of why) this.#log(line);
     this.#effects.push({ type: 'mesh-changed' });
   }
 
@@ -225,7 +225,7 @@ export class Presence {
     this.#send(peer, { type: 'error', error: error.toShape() });
   }
 
-  #log(level: 'info' | 'debug', line: string): void {
-    this.#effects.push({ type: 'log', level, line });
+  #log(line: string): void {
+    this.#effects.push({ type: 'log', line });
   }
 }

@@ -127,7 +127,7 @@ export class SignalServer {
         this.#sockets.get(effect.peer)?.refuse(effect.reason);
         break;
       case 'log':
-        this.#options.log[effect.level](effect.line);
+        this.#options.log.info(effect.line);
         break;
     }
   }
