@@ -110,6 +110,19 @@ describe('dialling', () => {
     }
   });
 
+  it('has no deadline any more once it succeeded', async () => {
+    const { mesh, clock, connection, lost } = lonePeer();
+    const sent = mesh.send(HIGH, BYTE);
+    connection(0).onOpen(connection(0).pipe);
+    await sent;
+    clock.advance(2 * DIAL_TIMEOUT_MS);
+    expect({ lost, links: mesh.linkedPeers, timers: clock.pendingTimers }).toEqual({
+      lost: [],
+      links: [HIGH],
+      timers: 0,
+    });
+  });
+
   it('fails when the connection fails, naming the peer', async () => {
     const { mesh, connection } = lonePeer();
     const failing = mesh.send(HIGH, BYTE);

@@ -9,6 +9,8 @@ import { expectedTokens } from './adding-machine.ts';
 import { LocalMesh, peerId, Puppet, requestId, settled } from './local-mesh.ts';
 
 const PROMPT = [5, 900, 17, 3, 3, 250];
+/** For a machine that does many other things at the same time. */
+const PROPERTY_TIMEOUT_MS = 60_000;
 
 async function errorOf(work: Promise<unknown>): Promise<SkeinError> {
   try {
@@ -75,7 +77,7 @@ describe('a route', () => {
     expect(mesh.openRequests).toBe(0);
   });
 
-  it('holds for any prompt, length and cut', async () => {
+  it('holds for any prompt, length and cut', { timeout: PROPERTY_TIMEOUT_MS }, async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.integer({ min: 0, max: 1020 }), { minLength: 1, maxLength: 20 }),

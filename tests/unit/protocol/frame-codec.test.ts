@@ -16,6 +16,8 @@ import { anyFrame } from './frame-arbitraries.ts';
 const FIRST = '0123456789abcdef' as RequestId;
 const SECOND = 'fedcba9876543210' as RequestId;
 const FUZZED_FRAMES = 20_000;
+/** For a machine that does many other things at the same time. */
+const PROPERTY_TIMEOUT_MS = 60_000;
 
 function activations(values: number[], hiddenSize = values.length): Frame {
   const sequence = { requestId: FIRST, epoch: 7, position: 5, rows: values.length / hiddenSize };
@@ -90,7 +92,7 @@ describe('a frame', () => {
 
   it('costs little more than its values at batch 1', () => {
     const frame = activations(Array.from({ length: 1024 }, (_, index) => index / 1024));
-    expect(encodeFrame(frame, 'f16').length).toBeLessThanOrEqual(1024 * 2 + 40);
+    expect(encodeFrame(frame, 'f16').length).toBe(1024 * 2 + 28);
   });
 
   it('rounds activations to f16 when asked, and travels as f32 when one of them does not fit', () => {
@@ -122,7 +124,7 @@ describe('a frame', () => {
 });
 
 describe('decoding', () => {
-  it('yields a frame or bad-frame for any damage', () => {
+  it('yields a frame or bad-frame for any damage', { timeout: PROPERTY_TIMEOUT_MS }, () => {
     let refused = 0;
     const mutation = fc.record({
       frame: anyFrame,
