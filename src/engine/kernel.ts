@@ -29,11 +29,20 @@ const BUFFER_TYPES: Readonly<Record<BindingKind, GPUBufferBindingType>> = {
   'read-write': 'storage',
 };
 
+const compilers = new WeakMap<GPUDevice, KernelCompiler>();
+
 /** Compiles kernels for one device; the same kernel with the same overrides is compiled once. */
 export class KernelCompiler {
   readonly #compiled = new Map<string, Promise<CompiledKernel>>();
 
   constructor(readonly device: GPUDevice) {}
+
+  /** The compiler that everything on a device shares: slices of one model have the same kernels. */
+  static of(device: GPUDevice): KernelCompiler {
+    const compiler = compilers.get(device) ?? new KernelCompiler(device);
+    compilers.set(device, compiler);
+    return compiler;
+  }
 
   /** @param overrides values of the WGSL `override` constants. @throws SkeinError `internal` with the compiler's words. */
   compile(source: KernelSource, overrides: Readonly<Record<string, number>> = {}): Promise<CompiledKernel> {

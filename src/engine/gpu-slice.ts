@@ -1,0 +1,295 @@
+import { hasEmbedding, hasHead } from '../model/architecture.ts';
+import type { SliceRange } from '../model/architecture.ts';
+import type { Checkpoint } from '../model/checkpoint.ts';
+import { ropeInverseFrequencies } from '../model/rope.ts';
+import { sliceTensors } from '../model/tensor-names.ts';
+import { SkeinError } from '../protocol/errors.ts';
+import { GREEDY } from '../protocol/stage.ts';
+import { BLOCK_TOKENS } from './batch.ts';
+import type { BatchResult, RaggedBatch, SequenceResult, Slice } from './batch.ts';
+import { buildBatchTables } from './batch-tables.ts';
+import type { BatchLimits, BatchTables } from './batch-tables.ts';
+import type { EngineDevice } from './device.ts';
+import { GpuMemory } from './gpu-memory.ts';
+import { KernelCompiler } from './kernel.ts';
+import { ropeTable } from './kernels/rope-append.ts';
+import { decodeSampled, encodeSampleRows, SAMPLED_BYTES } from './kernels/sample.ts';
+import { ReadBack } from './read-back.ts';
+import { allocateHeadBuffers, allocateSliceBuffers, attentionShape, sliceCapacity } from './slice-buffers.ts';
+import type { HeadBuffers, SliceBuffers } from './slice-buffers.ts';
+import { buildEmbedding, buildHead, buildLayer, buildTail, loadEmbedding } from './slice-kernels.ts';
+import type { SliceParts } from './slice-kernels.ts';
+import { WeightLoader } from './slice-weights.ts';
+import { encodeStep, PREFILL_MIN_ROWS } from './step.ts';
+import type { StepKernel } from './step.ts';
+import type { Precision } from './weight-format.ts';
+
+export interface GpuSliceOptions {
+  readonly device: EngineDevice;
+  readonly checkpoint: Checkpoint;
+  readonly slice: SliceRange;
+  readonly precision: Precision;
+  /** Tokens the cache holds over all sequences; rounded up to whole blocks. */
+  readonly cacheTokens: number;
+  readonly maxBatchRows?: number;
+  readonly maxBatchSequences?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: { readonly loadedBytes: number; readonly totalBytes: number }) => void;
+}
+
+/** What loading leaves behind: everything a pass needs. */
+interface LoadedSlice {
+  readonly device: EngineDevice;
+  readonly limits: BatchLimits;
+  readonly memory: GpuMemory;
+  readonly buffers: SliceBuffers;
+  readonly head: HeadBuffers | null;
+  /** In order of the pass. */
+  readonly kernels: readonly StepKernel[];
+}
+
+/** Layers of a model on a GPU: weights, a pool of cache blocks, and kernels bound to their buffers once. */
+export class GpuSlice implements Slice {
+  readonly #loaded: LoadedSlice;
+  readonly #readBack: ReadBack;
+  #failure: SkeinError | null = null;
+  readonly #noteError = (event: GPUUncapturedErrorEvent): void => {
+    this.#failure ??= new SkeinError('internal', `The GPU refused a command: ${event.error.message}`);
+  };
+
+  private constructor(loaded: LoadedSlice) {
+    this.#loaded = loaded;
+    this.#readBack = new ReadBack(loaded.memory);
+    const { device, lost } = loaded.device;
+    device.addEventListener('uncapturederror', this.#noteError);
+    void lost.then((error) => {
+      this.#failure = error;
+    });
+  }
+
+  /**
+   * @throws SkeinError `model-missing`, `model-corrupt`, `model-unsupported`, `out-of-memory`, `device-lost`, `aborted`; then
+   * nothing stays allocated.
+   */
+  static async load(options: GpuSliceOptions): Promise<GpuSlice> {
+    const memory = new GpuMemory(options.device.device);
+    try {
+      const slice = new GpuSlice(await loadSlice(options, memory));
+      await slice.#warmUp();
+      return slice;
+    } catch (thrown) {
+      memory.dispose();
+      throw SkeinError.from(thrown);
+    }
+  }
+
+  get hiddenSize(): number {
+    return this.#loaded.limits.hiddenSize;
+  }
+
+  get hasEmbedding(): boolean {
+    return this.#loaded.limits.hasEmbedding;
+  }
+
+  get hasHead(): boolean {
+    return this.#loaded.limits.hasHead;
+  }
+
+  get blockCount(): number {
+    return this.#loaded.limits.blockCount;
+  }
+
+  get contextLength(): number {
+    return this.#loaded.limits.contextLength;
+  }
+
+  get maxBatchRows(): number {
+    return this.#loaded.limits.maxBatchRows;
+  }
+
+  get maxBatchSequences(): number {
+    return this.#loaded.limits.maxBatchSequences;
+  }
+
+  /** Rows that may go through the head in one pass; only batches that want logits can exceed it. */
+  get maxHeadRows(): number {
+    return this.#loaded.limits.maxHeadRows;
+  }
+
+  async forward(batch: RaggedBatch): Promise<BatchResult> {
+    const { limits, head, buffers } = this.#loaded;
+    if (this.#failure) throw this.#failure;
+    const tables = buildBatchTables(batch, limits);
+    this.#write(batch, tables);
+    const { rows, headRows, sampleRows } = tables.step;
+    if (head === null) {
+      const hiddenBytes = rows * limits.hiddenSize * Float32Array.BYTES_PER_ELEMENT;
+      const [hidden] = await this.#run(tables, [[buffers.hidden, hiddenBytes]]);
+      const sequences = batch.sequences.map((): SequenceResult => ({ kind: 'none' }));
+      return { hiddenStates: new Float32Array(hidden ?? new ArrayBuffer(0)), sequences };
+    }
+    const wantsLogits = batch.sequences.some((sequence) => sequence.head.kind === 'logits');
+    const logitsBytes = wantsLogits ? headRows * limits.vocabSize * Float32Array.BYTES_PER_ELEMENT : 0;
+    const [sampled, logits] = await this.#run(tables, [
+      [head.sampled, sampleRows * SAMPLED_BYTES],
+      [head.logits, logitsBytes],
+    ]);
+    return { hiddenStates: null, sequences: headResults(batch, limits.vocabSize, sampled, logits) };
+  }
+
+  dispose(): void {
+    this.#failure ??= new SkeinError('aborted', 'The slice was freed.');
+    this.#loaded.device.device.removeEventListener('uncapturederror', this.#noteError);
+    this.#loaded.memory.dispose();
+  }
+
+  /** Drivers translate kernels when they first run: that belongs to loading, not to somebody's first token. */
+  async #warmUp(): Promise<void> {
+    for (const rowCount of [1, Math.min(PREFILL_MIN_ROWS + 1, this.maxBatchRows)]) {
+      await this.forward({
+        sequences: [{ rowCount, cacheLength: 0, blockTable: [0], head: { kind: 'sample', params: GREEDY } }],
+        input: this.hasEmbedding
+          ? { kind: 'tokens', tokenIds: new Uint32Array(rowCount) }
+          : { kind: 'activations', values: new Float32Array(rowCount * this.hiddenSize) },
+      });
+    }
+  }
+
+  #write({ input }: RaggedBatch, tables: BatchTables): void {
+    const { device, buffers, head } = this.#loaded;
+    // WebGPU copies the data, from shared memory too.
+    const write = (buffer: GPUBuffer, data: ArrayBuffer | ArrayBufferView) => {
+      if (data.byteLength > 0) {
+        device.device.queue.writeBuffer(buffer, 0, data as GPUAllowSharedBufferSource);
+      }
+    };
+    write(buffers.step, encodeStep(tables.step));
+    write(buffers.rowInfo, tables.rowInfo);
+    write(buffers.blockTables, tables.blockTables);
+    write(buffers.decodeInfo, tables.decodeInfo);
+    write(buffers.prefillInfo, tables.prefillInfo);
+    write(buffers.headInfo, tables.headInfo);
+    if (head !== null) write(head.sampleInfo, encodeSampleRows(tables.samples));
+    if (input.kind === 'tokens') write(buffers.tokenIds, input.tokenIds);
+    else write(buffers.hidden, input.values);
+  }
+
+  /** One pass over all kernels. @returns the wanted leading bytes of each buffer. */
+  async #run(
+    { step }: BatchTables,
+    wanted: readonly (readonly [buffer: GPUBuffer, sizeBytes: number])[],
+  ): Promise<ArrayBuffer[]> {
+    const { device } = this.#loaded.device;
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (const kernel of this.#loaded.kernels) kernel.encode(pass, step);
+    pass.end();
+    const read = this.#readBack.encode(encoder, wanted);
+    device.queue.submit([encoder.finish()]);
+    try {
+      const bytes = await read();
+      if (this.#failure) throw this.#failure;
+      return bytes;
+    } catch (thrown) {
+      // A lost device rejects what waits for it, and says why only after that.
+      await Promise.resolve();
+      throw this.#failure ?? SkeinError.from(thrown);
+    }
+  }
+}
+
+async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<LoadedSlice> {
+  const { device, checkpoint, slice, precision, signal } = options;
+  const { architecture } = checkpoint;
+  const capacity = sliceCapacity(architecture, options);
+  const shape = attentionShape(architecture, precision);
+  const blockCount = Math.ceil(options.cacheTokens / BLOCK_TOKENS);
+  const limits: BatchLimits = {
+    ...capacity,
+    hiddenSize: architecture.hiddenSize,
+    vocabSize: architecture.vocabSize,
+    hasEmbedding: hasEmbedding(slice),
+    hasHead: hasHead(slice, architecture),
+    blockCount,
+    contextLength: architecture.contextLength,
+  };
+  const buffers = allocateSliceBuffers(memory, architecture, shape, capacity);
+  const head = limits.hasHead ? allocateHeadBuffers(memory, architecture, capacity) : null;
+  const table = ropeTable(ropeInverseFrequencies(architecture), architecture.contextLength);
+  const rope = memory.storage('rope_table', table.byteLength);
+  memory.device.queue.writeBuffer(rope, 0, table);
+  await memory.allocated();
+
+  const parts: SliceParts = {
+    architecture,
+    compiler: KernelCompiler.of(device.device),
+    memory,
+    weights: new WeightLoader({
+      checkpoint,
+      memory,
+      precision,
+      ...(signal && { signal }),
+      onBytes: await progressReporter(options),
+    }),
+    buffers,
+    shape,
+    rope,
+    blockCount,
+  };
+  const kernels: StepKernel[] = [];
+  const embedding = limits.hasEmbedding ? await loadEmbedding(parts) : null;
+  if (embedding !== null) kernels.push(...(await buildEmbedding(parts, embedding)));
+  for (let layer = slice.layerStart; layer < slice.layerEnd; layer++) {
+    kernels.push(...(await buildLayer(parts, layer, layer === slice.layerStart)));
+  }
+  kernels.push(...(head === null ? await buildTail(parts) : await buildHead(parts, head, embedding)));
+  await memory.allocated();
+  return { device, limits, memory, buffers, head, kernels };
+}
+
+async function progressReporter({
+  checkpoint,
+  slice,
+  signal,
+  onProgress,
+}: GpuSliceOptions): Promise<(sizeBytes: number) => void> {
+  if (onProgress === undefined) return () => undefined;
+  let totalBytes = 0;
+  for (const { name } of sliceTensors(checkpoint.architecture, slice)) {
+    totalBytes += await checkpoint.sizeBytes(name, signal);
+  }
+  let loadedBytes = 0;
+  onProgress({ loadedBytes, totalBytes });
+  return (sizeBytes) => {
+    loadedBytes += sizeBytes;
+    onProgress({ loadedBytes, totalBytes });
+  };
+}
+
+function headResults(
+  { sequences }: RaggedBatch,
+  vocabSize: number,
+  sampledBytes: ArrayBuffer = new ArrayBuffer(0),
+  logitsBytes: ArrayBuffer = new ArrayBuffer(0),
+): SequenceResult[] {
+  const tokens = decodeSampled(sampledBytes).values();
+  const logits = new Float32Array(logitsBytes);
+  let headRow = 0;
+  return sequences.map(({ head, rowCount }): SequenceResult => {
+    switch (head.kind) {
+      case 'none':
+        return { kind: 'none' };
+      case 'sample': {
+        const token = tokens.next();
+        if (token.done === true) throw new SkeinError('internal', 'The GPU sampled fewer rows than asked.');
+        headRow += 1;
+        return { kind: 'token', ...token.value };
+      }
+      case 'logits': {
+        const first = headRow;
+        headRow += rowCount;
+        return { kind: 'logits', values: logits.subarray(first * vocabSize, headRow * vocabSize) };
+      }
+    }
+  });
+}

@@ -1,0 +1,144 @@
+import { SkeinError } from '../protocol/errors.ts';
+import type { EngineDevice } from './device.ts';
+import { GpuMemory } from './gpu-memory.ts';
+import { KernelCompiler } from './kernel.ts';
+import type { LinearShape } from './kernels/linear-shape.ts';
+import { createMatmul } from './kernels/matmul.ts';
+import { createMatvec } from './kernels/matvec.ts';
+import { weightBytes } from './kernels/weights.ts';
+import { encodeStep, STEP_UNIFORM_BYTES } from './step.ts';
+import type { StepKernel, StepShape } from './step.ts';
+
+/** A rate is taken over at least this long, so that a submit's own cost does not count. */
+const MEASURE_MS = 60;
+const MAX_REPEATS = 4096;
+/** Memory is probed in buffers of this size: small enough to find what is left, large enough to be quick. */
+const PROBE_BYTES = 256 * 1024 * 1024;
+/** 16 MiB of half-width weights: more than the caches that would flatter the rate on most GPUs, and small for the slowest. */
+const VECTOR_FEATURES = { inFeatures: 2048, outFeatures: 4096 };
+const MATRIX_FEATURES = { inFeatures: 512, outFeatures: 512 };
+const MATRIX_ROWS = 64;
+const FLOPS_PER_MULTIPLY_ADD = 2;
+
+export interface DeviceMeasurement {
+  /** Bytes that could be allocated, up to the limit. */
+  readonly memoryBytes: number;
+  /** Weight bytes read per second by a matrix × vector product: what decoding runs at. */
+  readonly matvecBytesPerSecond: number;
+  /** Operations per second of a matrix × matrix product: what prompts run at. */
+  readonly matmulFlopsPerSecond: number;
+}
+
+/**
+ * Measures the device with the kernels that will run on it.
+ * @throws SkeinError `aborted`, `device-lost`, `out-of-memory` when not even the smallest test fits.
+ */
+export async function measureDevice(
+  { device }: EngineDevice,
+  options: { readonly memoryLimitBytes: number; readonly signal: AbortSignal },
+): Promise<DeviceMeasurement> {
+  const { memoryLimitBytes, signal } = options;
+  const memory = new GpuMemory(device);
+  try {
+    const vector = await buildProduct(memory, { ...VECTOR_FEATURES, rows: 1 });
+    const vectorSeconds = await secondsPerPass(device, vector, signal);
+    const matrix = await buildProduct(memory, { ...MATRIX_FEATURES, rows: MATRIX_ROWS });
+    const matrixSeconds = await secondsPerPass(device, matrix, signal);
+    const { inFeatures, outFeatures } = MATRIX_FEATURES;
+    return {
+      memoryBytes: await probeMemory(device, memoryLimitBytes, signal),
+      matvecBytesPerSecond: weightBytes(vector.shape) / vectorSeconds,
+      matmulFlopsPerSecond: (FLOPS_PER_MULTIPLY_ADD * MATRIX_ROWS * inFeatures * outFeatures) / matrixSeconds,
+    };
+  } finally {
+    memory.dispose();
+  }
+}
+
+interface Product {
+  readonly kernel: StepKernel;
+  readonly shape: LinearShape;
+  readonly step: StepShape;
+}
+
+async function buildProduct(
+  memory: GpuMemory,
+  { inFeatures, outFeatures, rows }: { inFeatures: number; outFeatures: number; rows: number },
+): Promise<Product> {
+  const shape: LinearShape = {
+    format: 'f16',
+    inFeatures,
+    outFeatures,
+    outStride: outFeatures,
+    outOffset: 0,
+    rowsOf: 'step',
+  };
+  const step: StepShape = {
+    rows,
+    blockTableStride: 0,
+    decodeRows: 0,
+    maxDecodeKeys: 0,
+    prefillTiles: 0,
+    headRows: 0,
+    sampleRows: 0,
+  };
+  const uniform = memory.uniform('measure step', STEP_UNIFORM_BYTES);
+  memory.device.queue.writeBuffer(uniform, 0, encodeStep(step));
+  const create = rows === 1 ? createMatvec : createMatmul;
+  const kernel = await create(KernelCompiler.of(memory.device), shape, {
+    weights: memory.storage('measure weights', weightBytes(shape)),
+    step: uniform,
+    input: memory.storage('measure input', rows * inFeatures * Float32Array.BYTES_PER_ELEMENT),
+    bias: null,
+    output: memory.storage('measure output', rows * outFeatures * Float32Array.BYTES_PER_ELEMENT),
+  });
+  await memory.allocated();
+  return { kernel, shape, step };
+}
+
+async function secondsPerPass(device: GPUDevice, product: Product, signal: AbortSignal): Promise<number> {
+  await run(device, product, 1);
+  for (let repeats = 1; ; repeats *= 2) {
+    if (signal.aborted) throw new SkeinError('aborted', 'The measurement was cancelled.');
+    const startedMs = performance.now();
+    await run(device, product, repeats);
+    const elapsedMs = performance.now() - startedMs;
+    if (elapsedMs >= MEASURE_MS || repeats >= MAX_REPEATS) return elapsedMs / repeats / 1000;
+  }
+}
+
+async function run(device: GPUDevice, { kernel, step }: Product, repeats: number): Promise<void> {
+  const encoder = device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  for (let repeat = 0; repeat < repeats; repeat++) kernel.encode(pass, step);
+  pass.end();
+  device.queue.submit([encoder.finish()]);
+  await device.queue.onSubmittedWorkDone();
+}
+
+async function probeMemory(device: GPUDevice, limitBytes: number, signal: AbortSignal): Promise<number> {
+  const memory = new GpuMemory(device);
+  try {
+    let probedBytes = 0;
+    while (probedBytes < limitBytes) {
+      if (signal.aborted) throw new SkeinError('aborted', 'The measurement was cancelled.');
+      const sizeBytes = Math.min(PROBE_BYTES, limitBytes - probedBytes, device.limits.maxBufferSize);
+      memory.storage('memory probe', sizeBytes);
+      if (!(await fits(memory))) break;
+      probedBytes += sizeBytes;
+    }
+    return probedBytes;
+  } finally {
+    memory.dispose();
+  }
+}
+
+async function fits(memory: GpuMemory): Promise<boolean> {
+  try {
+    await memory.allocated();
+    return true;
+  } catch (thrown) {
+    if (thrown instanceof SkeinError && thrown.code === 'out-of-memory') return false;
+    throw thrown;
+  }
+}
