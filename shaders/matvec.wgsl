@@ -8,15 +8,19 @@
 // Grid: x and y are the groups of 4 · teams output features (two-dimensional, since a vocabulary can exceed 65,535 groups), z the groups
 // of `input_rows` rows.
 
-override in_features: u32; // a multiple of 8
-override out_features: u32; // rows of `weights`
-override out_stride: u32;
-override out_offset: u32;
-override has_bias: bool;
-override of_head_rows: bool; // the rows are the step's head rows, not all its rows
 override input_rows: u32; // rows computed together: 1 or 4
 override lanes: u32; // invocations of a team, at least 4
 override teams: u32; // teams of a workgroup
+
+// Not overrides: the maps of a slice differ in size, and a pipeline each would multiply the time to compile them.
+struct Sizes {
+  in_features: u32, // a multiple of 8
+  out_features: u32, // rows of `weights`
+  out_stride: u32,
+  out_offset: u32,
+  has_bias: u32, // 0 or 1
+  of_head_rows: u32, // 1: the rows are the step's head rows, not all its rows
+}
 
 struct Step {
   rows: u32,
@@ -29,12 +33,13 @@ struct Step {
 // Binding 0 is `weights`, in weights.wgsl.
 // Sizes of this step.
 @group(0) @binding(1) var<uniform> step: Step;
+@group(0) @binding(2) var<uniform> sizes: Sizes;
 // f32 [rows, in_features].
-@group(0) @binding(2) var<storage, read> input: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> input: array<vec4<f32>>;
 // f32 [out_features]; read when `has_bias`.
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
 // f32 [rows, out_stride].
-@group(0) @binding(4) var<storage, read_write> output: array<f32>;
+@group(0) @binding(5) var<storage, read_write> output: array<f32>;
 
 // [input row, team, lane]: sums of 4 output features.
 var<workgroup> partial_sums: array<vec4<f32>, input_rows * teams * lanes>;
@@ -49,12 +54,12 @@ fn multiply(w0: Octet, w1: Octet, w2: Octet, w3: Octet, lo: vec4<f32>, hi: vec4<
 }
 
 fn store(row: u32, feature: u32, value: f32) {
-  if (feature < out_features) {
+  if (feature < sizes.out_features) {
     var result = value;
-    if (has_bias) {
+    if (sizes.has_bias != 0u) {
       result += bias[feature];
     }
-    output[row * out_stride + out_offset + feature] = result;
+    output[row * sizes.out_stride + sizes.out_offset + feature] = result;
   }
 }
 
@@ -66,16 +71,16 @@ fn main(
 ) {
   let lane = local.x;
   let team = local.y;
-  let octets = in_features / 8u;
-  let rows = select(step.rows, step.head_rows, of_head_rows);
+  let octets = sizes.in_features / 8u;
+  let rows = select(step.rows, step.head_rows, sizes.of_head_rows != 0u);
   let first_row = group.z * input_rows;
   let first_feature = 4u * ((group.y * groups.x + group.x) * teams + team);
 
   // Features and rows past the end are computed on the last one and not stored.
-  let w0 = min(first_feature, out_features - 1u) * octets;
-  let w1 = min(first_feature + 1u, out_features - 1u) * octets;
-  let w2 = min(first_feature + 2u, out_features - 1u) * octets;
-  let w3 = min(first_feature + 3u, out_features - 1u) * octets;
+  let w0 = min(first_feature, sizes.out_features - 1u) * octets;
+  let w1 = min(first_feature + 1u, sizes.out_features - 1u) * octets;
+  let w2 = min(first_feature + 2u, sizes.out_features - 1u) * octets;
+  let w3 = min(first_feature + 3u, sizes.out_features - 1u) * octets;
   let x0 = first_row * octets;
   let x1 = min(first_row + 1u, rows - 1u) * octets;
   let x2 = min(first_row + 2u, rows - 1u) * octets;

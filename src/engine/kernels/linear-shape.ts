@@ -1,5 +1,4 @@
 import type { StepShape } from '../step.ts';
-import { FORMAT_CODE } from '../weight-format.ts';
 import { checkBytes, checkSize } from './checks.ts';
 import { checkWeights } from './weights.ts';
 import type { WeightShape } from './weights.ts';
@@ -28,10 +27,14 @@ export interface LinearBuffers {
 export const LINEAR_BINDINGS = {
   weights: 'read',
   step: 'uniform',
+  sizes: 'uniform',
   input: 'read',
   bias: 'read',
   output: 'read-write',
 } as const;
+
+/** Six u32, rounded up to 16-byte alignment. */
+const SIZES_BYTES = 32;
 
 /** @throws SkeinError `bad-argument` naming the size that does not fit. */
 export function checkLinear(kernel: string, shape: LinearShape, buffers: LinearBuffers): void {
@@ -55,22 +58,31 @@ export function checkLinearStep(
   checkBytes(kernel, 'output', buffers.output, rows * shape.outStride * Float32Array.BYTES_PER_ELEMENT);
 }
 
-/** The overrides that matvec and matmul share. */
-export function linearOverrides(shape: LinearShape, hasBias: boolean): Readonly<Record<string, number>> {
-  return {
-    weight_format: FORMAT_CODE[shape.format],
-    in_features: shape.inFeatures,
-    out_features: shape.outFeatures,
-    out_stride: shape.outStride,
-    out_offset: shape.outOffset,
-    has_bias: hasBias ? 1 : 0,
-    of_head_rows: shape.rowsOf === 'head' ? 1 : 0,
-  };
-}
-
-export function linearBindings(buffers: LinearBuffers): Record<keyof typeof LINEAR_BINDINGS, GPUBuffer> {
+/**
+ * @param device makes the `sizes` uniform; it is freed with the kernel bound to it.
+ * @returns what matvec and matmul bind.
+ */
+export function linearBindings(
+  device: GPUDevice,
+  shape: LinearShape,
+  buffers: LinearBuffers,
+): Record<keyof typeof LINEAR_BINDINGS, GPUBuffer> {
+  const fields = [
+    shape.inFeatures,
+    shape.outFeatures,
+    shape.outStride,
+    shape.outOffset,
+    buffers.bias === null ? 0 : 1,
+    shape.rowsOf === 'head' ? 1 : 0,
+  ];
+  const sizes = device.createBuffer({
+    label: 'sizes',
+    size: SIZES_BYTES,
+    usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+  });
+  device.queue.writeBuffer(sizes, 0, Uint32Array.from(fields));
   // Every binding needs a buffer; without a bias this one is never read.
-  return { ...buffers, bias: buffers.bias ?? buffers.weights };
+  return { ...buffers, sizes, bias: buffers.bias ?? buffers.weights };
 }
 
 export function linearRows(shape: LinearShape, step: StepShape): number {

@@ -2,14 +2,8 @@ import code from '../../../shaders/matmul.wgsl?raw';
 import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
-import {
-  checkLinear,
-  checkLinearStep,
-  LINEAR_BINDINGS,
-  linearBindings,
-  linearOverrides,
-  linearRows,
-} from './linear-shape.ts';
+import { FORMAT_CODE } from '../weight-format.ts';
+import { checkLinear, checkLinearStep, LINEAR_BINDINGS, linearBindings, linearRows } from './linear-shape.ts';
 import type { LinearBuffers, LinearShape } from './linear-shape.ts';
 import { WEIGHTS_CODE } from './weights.ts';
 
@@ -30,8 +24,8 @@ export async function createMatmul(
 ): Promise<StepKernel> {
   const { name } = source;
   checkLinear(name, shape, buffers);
-  const kernel = await compiler.compile(source, linearOverrides(shape, buffers.bias !== null));
-  const bound = bindKernel(compiler.device, kernel, linearBindings(buffers));
+  const kernel = await compiler.compile(source, { weight_format: FORMAT_CODE[shape.format] });
+  const bound = bindKernel(compiler.device, kernel, linearBindings(compiler.device, shape, buffers));
   return {
     name,
     encode: (pass, step) => {

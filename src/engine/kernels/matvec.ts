@@ -2,14 +2,8 @@ import code from '../../../shaders/matvec.wgsl?raw';
 import { bindKernel, dispatchKernel, spreadWorkgroups } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
-import {
-  checkLinear,
-  checkLinearStep,
-  LINEAR_BINDINGS,
-  linearBindings,
-  linearOverrides,
-  linearRows,
-} from './linear-shape.ts';
+import { FORMAT_CODE } from '../weight-format.ts';
+import { checkLinear, checkLinearStep, LINEAR_BINDINGS, linearBindings, linearRows } from './linear-shape.ts';
 import type { LinearBuffers, LinearShape } from './linear-shape.ts';
 import { WEIGHTS_CODE } from './weights.ts';
 
@@ -19,11 +13,13 @@ const source: KernelSource = { name: 'matvec', code: WEIGHTS_CODE + code, bindin
 const TEAM_FEATURES = 4;
 /** Rows that share one read of the weights, when there is more than one. */
 const INPUT_ROWS = 4;
-const WORKGROUP_INVOCATIONS = 64;
-/** Octets per lane to aim at, so that the loop, not the sum over lanes, is the work. */
-const OCTETS_PER_LANE = 4;
+/** Two are enough to keep a core busy next to other workgroups; software adapters pay for every invocation that meets a barrier. */
+const TEAMS = 2;
+/** Lanes of a team where the adapter does not tell its subgroup size. */
+const DEFAULT_LANES = 32;
+/** A team has a lane to finish each of `INPUT_ROWS` rows, and no more than half of the 64 invocations of a portable workgroup. */
 const MIN_LANES = 4;
-const MAX_LANES = 64;
+const MAX_LANES = 32;
 
 /**
  * For few rows; reads the weights once per `INPUT_ROWS` rows.
@@ -36,19 +32,19 @@ export async function createMatvec(
 ): Promise<StepKernel> {
   const { name } = source;
   checkLinear(name, shape, buffers);
-  const lanes = teamLanes(shape.inFeatures);
-  const teams = WORKGROUP_INVOCATIONS / lanes;
+  const lanes = teamLanes(compiler.device, shape.inFeatures);
+  const bindings = linearBindings(compiler.device, shape, buffers);
   const bind = async (inputRows: number) => {
-    const overrides = {
-      ...linearOverrides(shape, buffers.bias !== null),
+    const kernel = await compiler.compile(source, {
+      weight_format: FORMAT_CODE[shape.format],
       input_rows: inputRows,
       lanes,
-      teams,
-    };
-    return bindKernel(compiler.device, await compiler.compile(source, overrides), linearBindings(buffers));
+      teams: TEAMS,
+    });
+    return bindKernel(compiler.device, kernel, bindings);
   };
   const [oneRow, manyRows] = await Promise.all([bind(1), bind(INPUT_ROWS)]);
-  const [x, y] = spreadWorkgroups(Math.ceil(shape.outFeatures / (teams * TEAM_FEATURES)));
+  const [x, y] = spreadWorkgroups(Math.ceil(shape.outFeatures / (TEAMS * TEAM_FEATURES)));
   return {
     name,
     encode: (pass, step) => {
@@ -61,9 +57,11 @@ export async function createMatvec(
   };
 }
 
-/** A power of two. */
-function teamLanes(inFeatures: number): number {
+/** A team is a subgroup, which runs in step on the hardware; a power of two. Narrower where rows are so short that lanes would idle. */
+function teamLanes(device: GPUDevice, inFeatures: number): number {
+  const subgroup = device.adapterInfo.subgroupMinSize || DEFAULT_LANES;
+  const octets = inFeatures / 8;
   let lanes = MIN_LANES;
-  while (lanes < MAX_LANES && lanes * OCTETS_PER_LANE * 8 < inFeatures) lanes *= 2;
+  while (lanes < MAX_LANES && lanes < subgroup && lanes < octets) lanes *= 2;
   return lanes;
 }
