@@ -53,6 +53,18 @@ export async function* bodyChunks(
   }
 }
 
+/** More of a body than this is not worth reading only to keep its connection. */
+const MAX_IDLE_READ_BYTES = 4096;
+
+/** Ends a response whose body nobody wants and that ought to be small: read to its end, its connection can be used again. */
+export async function finishBody(response: Response, attempt: Attempt): Promise<void> {
+  let sizeBytes = 0;
+  for await (const chunk of bodyChunks(response, attempt)) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > MAX_IDLE_READ_BYTES) return;
+  }
+}
+
 /** Ends a response whose body nobody wants. */
 export function discardBody(response: Response): void {
   if (response.body) hangUp(response.body);

@@ -212,6 +212,47 @@ describe('HttpSource on a bad line', () => {
     expect(ranges).toEqual(['bytes=0-25', 'bytes=10-25']);
   });
 
+  it('asks again when an answer ends before it should, which a cache can do', async () => {
+    const ranges: (string | null)[] = [];
+    const fetch = (_: unknown, init?: RequestInit): Promise<Response> => {
+      ranges.push(rangeOf(init));
+      return Promise.resolve(partial(ranges.length === 1 ? '' : LETTERS, 0));
+    };
+    expect(await new HttpSource('http://a.test', { fetch, pause }).read('letters', 0, 26)).toEqual(LETTERS);
+    expect(ranges).toEqual(['bytes=0-25', 'bytes=0-25']);
+  });
+
+  it('believes at once that a file is short when the answer says so', async () => {
+    const fetch = vi.fn(() => Promise.resolve(partial(LETTERS, 0)));
+    const source = new HttpSource('http://a.test', { fetch, pause });
+    expect((await refusalOf(() => source.read('letters', 0, 27))).code).toBe('model-corrupt');
+    expect(fetch).toHaveBeenCalledTimes(1);
+  });
+
+  it('reads answers to their end, and hangs up on those that have none', async () => {
+    const ends: string[] = [];
+    const fetch = (url: unknown): Promise<Response> => {
+      let sent = 0;
+      const body = new ReadableStream({
+        pull(controller) {
+          if (sent++ > 0 && String(url).endsWith('letters')) {
+            ends.push('read');
+            controller.close();
+          } else controller.enqueue(LETTERS);
+        },
+        cancel: () => void ends.push('hung up'),
+      });
+      return Promise.resolve(partial(body, 0));
+    };
+    const source = new HttpSource('http://a.test', { fetch, pause });
+    expect(await source.sizeBytes('letters')).toBe(26);
+    expect(await source.read('letters', 0, 26)).toEqual(LETTERS);
+    expect(ends).toEqual(['read', 'read']);
+    expect(await source.sizeBytes('endless')).toBe(26);
+    expect(await source.read('endless', 0, 26)).toEqual(LETTERS);
+    expect(ends.slice(2)).toEqual(['hung up', 'hung up']);
+  });
+
   it.each([408, 429, 500, 503])('tries again after status %d, with growing pauses', async (status) => {
     const pauses: number[] = [];
     let failures = 0;
