@@ -35,7 +35,7 @@ export interface PeerConnectionOptions {
 /** @returns a connection that begins to gather candidates at once. */
 export type Connect = (options: PeerConnectionOptions) => PeerConnection;
 
-/** @throws SkeinError `no-route` where there is no WebRTC. */
+/** The connections throw where there is no WebRTC. */
 export function simplePeerConnect(iceServers: readonly IceServer[], wrtc?: WebRtc): Connect {
   return ({ isInitiator, onSignal, onOpen, onClosed }) => {
     const peer = new SimplePeer({

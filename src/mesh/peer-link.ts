@@ -53,10 +53,17 @@ export class PeerLink {
   /** Of the current attempt, and of those before it as long as none came to be open. */
   #opening: Opening | null = null;
   #queuedBytes = 0;
+  #lastUse: number;
 
   constructor(options: PeerLinkOptions) {
     this.#options = options;
     this.#makesOffers = options.self < options.remote;
+    this.#lastUse = options.clock.now();
+  }
+
+  /** Milliseconds since a frame came or was to be sent. */
+  get idleMs(): number {
+    return this.#options.clock.now() - this.#lastUse;
   }
 
   /**
@@ -72,6 +79,7 @@ export class PeerLink {
         `is sent more than its link takes: ${this.#queuedBytes} bytes wait. Wait for sends before the next.`,
       );
     }
+    this.#lastUse = this.#options.clock.now();
     this.#queuedBytes += frame.length;
     try {
       // One promise before and after it opens, so that no send overtakes another.
@@ -192,7 +200,10 @@ export class PeerLink {
     const channel = new FrameChannel({
       pipe,
       clock,
-      onFrame,
+      onFrame: (frame) => {
+        this.#lastUse = clock.now();
+        onFrame(frame);
+      },
       onBroken: (error) => this.end(blame(remote, error)),
     });
     attempt.channel = channel;

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { SkeinError } from '../protocol/errors.ts';
 import { newRequestId, PEER_ID_PATTERN } from '../protocol/ids.ts';
 import type { PeerId } from '../protocol/ids.ts';
-import { MAX_INCOMING_LINKS, MAX_OUTGOING_LINKS } from '../protocol/limits.ts';
+import { LINK_IDLE_MS, MAX_INCOMING_LINKS, MAX_OUTGOING_LINKS } from '../protocol/limits.ts';
 import type { ClientMessage, ServerMessage } from '../protocol/signaling.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 import { systemClock } from './clock.ts';
@@ -80,7 +80,7 @@ export class PeerMesh implements FrameTransport {
     if (to === this.self) return this.#loopBack(frame);
     const entry = this.#links.get(to);
     if (entry) return entry.link.send(frame);
-    if (this.#count(false) >= MAX_OUTGOING_LINKS) {
+    if (!this.#hasRoom(false)) {
       return Promise.reject(
         peerError('busy', to, `cannot be dialled: this peer has ${MAX_OUTGOING_LINKS} links already.`),
       );
@@ -124,8 +124,7 @@ export class PeerMesh implements FrameTransport {
       return;
     }
     if (!asksForLink(signal, from < this.self)) return;
-    if (this.#count(true) >= MAX_INCOMING_LINKS)
-      this.#sendSignal(from, { kind: 'refuse', attempt: signal.attempt });
+    if (!this.#hasRoom(true)) this.#sendSignal(from, { kind: 'refuse', attempt: signal.attempt });
     else this.#add(from, true).receive(signal);
   }
 
@@ -158,8 +157,15 @@ export class PeerMesh implements FrameTransport {
     this.#signaling.send({ type: 'signal', to, data: signal });
   }
 
-  #count(isIncoming: boolean): number {
-    return [...this.#links.values()].filter((entry) => entry.isIncoming === isIncoming).length;
+  /** Whether one more link may be, and room made for it at the cost of the one that was idle for longest, if long enough. */
+  #hasRoom(isIncoming: boolean): boolean {
+    const alike = [...this.#links].filter(([, entry]) => entry.isIncoming === isIncoming);
+    if (alike.length < (isIncoming ? MAX_INCOMING_LINKS : MAX_OUTGOING_LINKS)) return true;
+    const [idlest] = alike.sort(([, a], [, b]) => b.link.idleMs - a.link.idleMs);
+    if (!idlest || idlest[1].link.idleMs < LINK_IDLE_MS) return false;
+    const [peer, { link }] = idlest;
+    link.end(peerError('peer-lost', peer, 'was not heard of for long and had to make room.'));
+    return true;
   }
 }
 

@@ -59,9 +59,14 @@ export const SEND_STALL_TIMEOUT_MS = 30_000;
 /** Frames that wait for one link, dialling included. Two of the largest. */
 export const MAX_LINK_QUEUE_BYTES = 2 * MAX_FRAME_BYTES;
 /** Links that other peers asked for. Browsers allow about 500 peer connections in a tab; each costs sockets and memory. */
-export const MAX_INCOMING_LINKS = 64;
+export const MAX_INCOMING_LINKS = 128;
 /** Links that this peer asked for. */
 export const MAX_OUTGOING_LINKS = 128;
+/**
+ * A link that carried nothing for this long makes room when another is wanted and there are too many. Long, because the
+ * requester of a slow answer says nothing to the first hop between the prompt and the end.
+ */
+export const LINK_IDLE_MS = 600_000;
 /** Descriptions and candidates of one dial; an honest one has a few for each network interface and ICE server. */
 export const MAX_SIGNALS_PER_DIAL = 256;
 /** A session description; a data channel alone needs less than 2 KiB. */

@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { splitFrame } from '../../../src/mesh/framing.ts';
 import type { Connect, PeerConnection, PeerConnectionOptions } from '../../../src/mesh/peer-connection.ts';
 import { PeerMesh } from '../../../src/mesh/peer-mesh.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
 import {
   DIAL_TIMEOUT_MS,
+  LINK_IDLE_MS,
   MAX_INCOMING_LINKS,
   MAX_LINK_QUEUE_BYTES,
   MAX_OUTGOING_LINKS,
@@ -296,6 +298,26 @@ describe('being dialled', () => {
       to: HIGH,
       data: { kind: 'refuse', attempt: attemptName(0x77) },
     });
+  });
+
+  it('makes room at the cost of the link that was idle for longest, but for no less than the limit', async () => {
+    const { mesh, clock, connections, connection, forge, lost } = lonePeer();
+    for (let index = 1; index <= MAX_INCOMING_LINKS; index += 1) {
+      await forge(peerId(0x1000 + index), { kind: 'ask', attempt: attemptName(index) });
+      connection(index - 1).onOpen(connection(index - 1).pipe);
+    }
+    clock.advance(1);
+    const [frame = new Uint8Array()] = splitFrame(BYTE);
+    connection(0).pipe.deliver(frame);
+    await mesh.send(peerId(0x1002), BYTE);
+    clock.advance(LINK_IDLE_MS - 2);
+    await forge(HIGH, { kind: 'ask', attempt: attemptName(0x77) });
+    expect(connections).toHaveLength(MAX_INCOMING_LINKS);
+    clock.advance(1);
+    await forge(HIGH, { kind: 'ask', attempt: attemptName(0x78) });
+    expect(lost).toEqual([peerId(0x1003)]);
+    expect(mesh.linkedPeers).toContain(HIGH);
+    expect(mesh.linkedPeers).toHaveLength(MAX_INCOMING_LINKS);
   });
 
   it('ends a dial that drowns in signals', async () => {
