@@ -22,8 +22,8 @@ const source: KernelSource = {
   },
 };
 
-/** Invocations per workgroup to aim at: two warps of the widest common kind, a warp and a half head at least. */
-const WORKGROUP_INVOCATIONS = 64;
+/** Invocations per workgroup to aim at: one warp of most GPUs. Software adapters pay dearly for a barrier over more. */
+const WORKGROUP_INVOCATIONS = 32;
 /** Elements of a head that one invocation keeps in registers. */
 const ELEMENTS_PER_INVOCATION = 4;
 
