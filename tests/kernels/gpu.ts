@@ -67,12 +67,13 @@ export class TestGpu {
 
   /** Runs the kernels in order in one pass. Rejects with the GPU's words when it objects to anything. */
   async run(kernels: readonly StepKernel[], step: StepShape): Promise<void> {
-    this.device.pushErrorScope('validation');
-    this.device.pushErrorScope('out-of-memory');
     const encoder = this.device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     for (const kernel of kernels) kernel.encode(pass, step);
     pass.end();
+    // What a kernel encoded wrongly is reported when the encoder finishes.
+    this.device.pushErrorScope('validation');
+    this.device.pushErrorScope('out-of-memory');
     this.device.queue.submit([encoder.finish()]);
     for (const error of [await this.device.popErrorScope(), await this.device.popErrorScope()]) {
       if (error !== null) throw new Error(`GPU: ${error.message}`);
