@@ -22,6 +22,7 @@ import type { SliceParts } from './slice-kernels.ts';
 import { WeightLoader } from './slice-weights.ts';
 import { encodeStep, PREFILL_MIN_ROWS } from './step.ts';
 import type { StepKernel } from './step.ts';
+import { checkSupported } from './supported.ts';
 import type { Precision } from './weight-format.ts';
 
 export interface GpuSliceOptions {
@@ -201,6 +202,7 @@ export class GpuSlice implements Slice {
 async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<LoadedSlice> {
   const { device, checkpoint, slice, precision, signal } = options;
   const { architecture } = checkpoint;
+  checkSupported(architecture);
   const capacity = sliceCapacity(architecture, options);
   const shape = attentionShape(architecture, precision);
   const blockCount = Math.ceil(options.cacheTokens / BLOCK_TOKENS);

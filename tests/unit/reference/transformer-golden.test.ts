@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { FolderSource } from '../../../src/model/folder-source.ts';
 import { openCheckpoint } from '../../../src/model/open-checkpoint.ts';
 import { loadReferenceWeights } from '../../reference/load-weights.ts';
+import { relativeError } from '../../reference/relative-error.ts';
 import { referenceForward } from '../../reference/transformer.ts';
 import type { Golden } from '../../golden/golden-file.ts';
 import type { ReferenceResult, ReferenceWeights } from '../../reference/transformer.ts';
@@ -71,7 +72,3 @@ function indexOfLargest(values: Float64Array): number {
 }
 
 /** ‖actual − expected‖₂ / ‖expected‖₂ */
-function relativeError(actual: Float64Array, expected: readonly number[]): number {
-  const norm = (values: readonly number[]): number => Math.hypot(...values);
-  return norm(expected.map((value, index) => (actual[index] ?? NaN) - value)) / norm(expected);
-}

@@ -1,0 +1,237 @@
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { BLOCK_TOKENS } from '../../src/engine/batch.ts';
+import type { EngineDevice } from '../../src/engine/device.ts';
+import { GpuSlice } from '../../src/engine/gpu-slice.ts';
+import type { GpuSliceOptions } from '../../src/engine/gpu-slice.ts';
+import type { Architecture, SliceRange } from '../../src/model/architecture.ts';
+import type { Checkpoint, TensorFormat } from '../../src/model/checkpoint.ts';
+import { FolderSource } from '../../src/model/folder-source.ts';
+import { openCheckpoint } from '../../src/model/open-checkpoint.ts';
+import { TINY_LLAMA, TINY_QWEN2, TINY_QWEN3 } from '../fixtures/architectures.ts';
+import { refusalOf } from '../fixtures/errors.ts';
+import { writeRandomModel } from '../fixtures/random-model.ts';
+import type { ModelFolder } from '../fixtures/random-model.ts';
+import { loadReferenceWeights } from '../reference/load-weights.ts';
+import { relativeError } from '../reference/relative-error.ts';
+import { referenceForward } from '../reference/transformer.ts';
+import { openTestGpu } from './gpu.ts';
+import type { TestGpu } from './gpu.ts';
+
+/** f32 sums over at most a few hundred terms; measured below 1e-6. */
+const F32_TOLERANCE = 1e-4;
+/** Weights and cache rounded to 11 bits. */
+const F16_TOLERANCE = 2e-2;
+
+/** Sizes the kernels take, odd where they may be: heads shared 3 : 1 and 5 : 1, vocabularies and widths off every tile. */
+const FAMILIES: readonly (readonly [string, Architecture, TensorFormat])[] = [
+  ['llama', { ...TINY_LLAMA, headDim: 8, hiddenSize: 48, intermediateSize: 104 }, 'f32'],
+  ['llama', { ...TINY_LLAMA, headDim: 16, hiddenSize: 72, intermediateSize: 136 }, 'f16'],
+  ['qwen2', { ...TINY_QWEN2, headDim: 8, hiddenSize: 40, intermediateSize: 72 }, 'bf16'],
+  ['qwen3', { ...TINY_QWEN3, headDim: 24, hiddenSize: 40, intermediateSize: 72 }, 'bf16'],
+];
+const IDS = Array.from({ length: 37 }, (_, index) => (index * 7 + 3) % 29);
+
+let gpu: TestGpu;
+let model: ModelFolder | null = null;
+const slices: GpuSlice[] = [];
+beforeAll(async () => {
+  gpu = await openTestGpu();
+});
+afterEach(async () => {
+  for (const slice of slices.splice(0)) slice.dispose();
+  await model?.remove();
+  model = null;
+});
+
+async function openModel(architecture: Architecture, format: TensorFormat): Promise<Checkpoint> {
+  model = await writeRandomModel({ architecture, format });
+  return openCheckpoint(new FolderSource(model.folder));
+}
+
+async function load(
+  checkpoint: Checkpoint,
+  slice: SliceRange,
+  options: Partial<GpuSliceOptions> = {},
+): Promise<GpuSlice> {
+  const loaded = await GpuSlice.load({
+    device: gpu.engine,
+    checkpoint,
+    slice,
+    precision: 'f32',
+    cacheTokens: 256,
+    ...options,
+  });
+  slices.push(loaded);
+  return loaded;
+}
+
+/** Hidden states after each slice, and logits, of IDS fed in chunks through a chain. Blocks are not in order. */
+async function runChain(chain: readonly GpuSlice[], chunkRows: number, blockTable = [5, 2, 9, 0]) {
+  const hidden: Float32Array[] = chain.map(() => new Float32Array(0));
+  let logits = new Float32Array(0);
+  for (let start = 0; start < IDS.length; start += chunkRows) {
+    const chunk = IDS.slice(start, start + chunkRows);
+    const sequences = [
+      { rowCount: chunk.length, cacheLength: start, blockTable, head: { kind: 'logits' as const } },
+    ];
+    let values: Float32Array | null = null;
+    for (const [index, slice] of chain.entries()) {
+      const result = await slice.forward({
+        sequences,
+        input: values
+          ? { kind: 'activations', values }
+          : { kind: 'tokens', tokenIds: Uint32Array.from(chunk) },
+      });
+      values = result.hiddenStates;
+      if (values) hidden[index] = Float32Array.of(...(hidden[index] ?? []), ...values);
+      const [head] = result.sequences;
+      if (head?.kind === 'logits') logits = Float32Array.of(...logits, ...head.values);
+    }
+  }
+  return { hidden, logits };
+}
+
+describe.each(FAMILIES)('a random %s model', (_, architecture, format) => {
+  const oneLayerEach = Array.from({ length: architecture.layerCount }, (__, layer) => ({
+    layerStart: layer,
+    layerEnd: layer + 1,
+  }));
+
+  it.each(['f32', 'f16'] as const)(
+    `stored as ${format} gives the reference's hidden states and logits, layer by layer, at %s`,
+    async (precision) => {
+      const checkpoint = await openModel(architecture, format);
+      const expected = referenceForward(await loadReferenceWeights(checkpoint), IDS);
+      const chain: GpuSlice[] = [];
+      for (const range of oneLayerEach) chain.push(await load(checkpoint, range, { precision }));
+      const actual = await runChain(chain, IDS.length);
+      const tolerance = precision === 'f32' ? F32_TOLERANCE : F16_TOLERANCE;
+      for (let layer = 0; layer < architecture.layerCount - 1; layer++) {
+        const error = relativeError(actual.hidden[layer] ?? [], expected.hiddenByLayer[layer + 1] ?? []);
+        expect(error, `after layer ${layer}`).toBeLessThan(tolerance);
+      }
+      expect(relativeError(actual.logits, expected.logits), 'logits').toBeLessThan(tolerance);
+    },
+  );
+
+  it.each([1, 5, 16])('gives the same logits whole as cut, prompt in chunks of %i', async (chunkRows) => {
+    const checkpoint = await openModel(architecture, format);
+    const expected = referenceForward(await loadReferenceWeights(checkpoint), IDS);
+    const whole = await load(checkpoint, { layerStart: 0, layerEnd: architecture.layerCount });
+    const { logits } = await runChain([whole], chunkRows);
+    expect(relativeError(logits, expected.logits)).toBeLessThan(F32_TOLERANCE);
+  });
+});
+
+describe('GpuSlice', () => {
+  const [, architecture] = FAMILIES[3] ?? FAMILIES[0] ?? ['', TINY_LLAMA];
+  const wholeModel = { layerStart: 0, layerEnd: architecture.layerCount };
+
+  it('splits matrices over the binding limit and computes the same', async () => {
+    const wide = { ...architecture, vocabSize: 1009 };
+    const checkpoint = await openModel(wide, 'f32');
+    const expected = referenceForward(await loadReferenceWeights(checkpoint), IDS);
+    // Room for a third of the vocabulary's matrix, and for every other buffer of a small pass.
+    const limitBytes = Math.floor((wide.vocabSize * wide.hiddenSize * Float32Array.BYTES_PER_ELEMENT) / 3);
+    const whole = await load(checkpoint, wholeModel, {
+      device: withBindingLimit(gpu.engine, limitBytes),
+      maxBatchRows: 8,
+      cacheTokens: 48,
+    });
+    const { logits } = await runChain([whole], 8, [1, 0, 2]);
+    expect(relativeError(logits, expected.logits)).toBeLessThan(F32_TOLERANCE);
+  });
+
+  it('reports progress up to the bytes of its tensors', async () => {
+    const checkpoint = await openModel(architecture, 'bf16');
+    const seen: { loadedBytes: number; totalBytes: number }[] = [];
+    await load(checkpoint, wholeModel, { onProgress: (progress) => seen.push(progress) });
+    const last = seen.at(-1);
+    expect(last?.loadedBytes).toBe(last?.totalBytes);
+    expect(seen.map(({ loadedBytes }) => loadedBytes)).toEqual(
+      seen.map(({ loadedBytes }) => loadedBytes).sort((a, b) => a - b),
+    );
+    expect(seen.length).toBeGreaterThan(architecture.layerCount);
+  });
+
+  it('stops loading when it is cancelled', async () => {
+    const checkpoint = await openModel(architecture, 'bf16');
+    const abort = new AbortController();
+    const loading = load(checkpoint, wholeModel, {
+      signal: abort.signal,
+      onProgress: ({ loadedBytes }) => {
+        if (loadedBytes > 0) abort.abort();
+      },
+    });
+    await expect(loading).rejects.toMatchObject({ code: 'aborted' });
+  });
+
+  it('says how much memory was missing when the cache does not fit', async () => {
+    const checkpoint = await openModel(architecture, 'bf16');
+    const error = await refusalOf(() => load(checkpoint, wholeModel, { cacheTokens: 2 ** 40 }));
+    expect(error).toMatchObject({ code: 'out-of-memory' });
+    expect(error.message).toMatch(/\d+ bytes/);
+  });
+
+  it('names the config field whose size no kernel takes', async () => {
+    const checkpoint = await openModel({ ...architecture, hiddenSize: 36 }, 'bf16');
+    const error = await refusalOf(() => load(checkpoint, wholeModel));
+    expect(error).toMatchObject({ code: 'model-unsupported', data: { field: 'hidden_size' } });
+  });
+
+  it('refuses a pass after it was freed, and one on a lost device', async () => {
+    const checkpoint = await openModel(architecture, 'bf16');
+    const batch = {
+      sequences: [{ rowCount: 1, cacheLength: 0, blockTable: [0], head: { kind: 'none' as const } }],
+      input: { kind: 'tokens' as const, tokenIds: Uint32Array.of(1) },
+    };
+    const freed = await load(checkpoint, wholeModel);
+    freed.dispose();
+    await expect(freed.forward(batch)).rejects.toMatchObject({ code: 'aborted' });
+
+    const other = await openTestGpu();
+    const orphan = await load(checkpoint, wholeModel, { device: other.engine });
+    other.device.destroy();
+    await other.engine.lost;
+    await expect(orphan.forward(batch)).rejects.toMatchObject({ code: 'device-lost' });
+  });
+
+  it('keeps sequences apart in one pass, prompts and single tokens mixed', async () => {
+    const checkpoint = await openModel(architecture, 'f32');
+    const reference = await loadReferenceWeights(checkpoint);
+    const slice = await load(checkpoint, wholeModel);
+    const prompts = [IDS.slice(0, 20), IDS.slice(5, 6), IDS.slice(9, 26), IDS.slice(3, 11)];
+    const tables = [[7, 1], [4], [11, 3], [6]];
+    expect(BLOCK_TOKENS).toBe(16);
+    const result = await slice.forward({
+      sequences: prompts.map((ids, index) => ({
+        rowCount: ids.length,
+        cacheLength: 0,
+        blockTable: tables[index] ?? [],
+        head: { kind: 'logits' },
+      })),
+      input: { kind: 'tokens', tokenIds: Uint32Array.from(prompts.flat()) },
+    });
+    prompts.forEach((ids, index) => {
+      const head = result.sequences[index];
+      const logits = head?.kind === 'logits' ? head.values : [];
+      expect(relativeError(logits, referenceForward(reference, ids).logits)).toBeLessThan(F32_TOLERANCE);
+    });
+  });
+});
+
+/** The same device, which claims to bind at most `limitBytes`. */
+function withBindingLimit(engine: EngineDevice, limitBytes: number): EngineDevice {
+  const limits = new Proxy(engine.device.limits, {
+    get: (target, name) =>
+      name === 'maxStorageBufferBindingSize' ? limitBytes : (Reflect.get(target, name) as unknown),
+  });
+  const device = new Proxy(engine.device, {
+    get: (target, name) => {
+      if (name === 'limits') return limits;
+      const value: unknown = Reflect.get(target, name);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+  return { ...engine, device };
+}
