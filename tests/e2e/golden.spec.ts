@@ -9,6 +9,9 @@ import type { Golden } from '../golden/golden-file.ts';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const golden = JSON.parse(await readFile(`${root}/public/models/skein-tiny/golden.json`, 'utf8')) as Golden;
 
+// Eight stages of a software GPU, one token after the other.
+test.describe.configure({ timeout: 600_000 });
+
 let server: ViteDevServer;
 test.beforeAll(async () => {
   server = await createServer({ configFile: false, root, server: { port: 0 }, logLevel: 'error' });
