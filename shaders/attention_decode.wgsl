@@ -200,9 +200,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     output2 *= correction.z;
     output3 *= correction.w;
     let tile_count = min(2u * invocations, split_end - tile_start);
-    // Where the columns do not divide the workgroup, some invocations are left over.
-    let first_token = select(tile_count, part, part < parts);
-    for (var t = first_token; t < tile_count; t += parts) {
+    // Where the columns do not divide the workgroup, some invocations are left over: nobody reads what they sum up.
+    for (var t = part; t < tile_count; t += parts) {
       let weight = weights[t];
       let value = value_column(token_columns[t] + column);
       sum += weight;

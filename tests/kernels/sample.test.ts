@@ -307,6 +307,17 @@ describe('hostile logits and parameters', () => {
     }
   });
 
+  test('NaN of either sign is never the largest', async () => {
+    const logits = withValues({ 3: 50, 7: NaN, 8: NaN });
+    const SIGN_BYTE = 4 * 8 + 3;
+    new Uint8Array(logits.buffer)[SIGN_BYTE] = 0xff;
+    const drawn = await sample(
+      [logits],
+      PARAMS.map((params) => ({ headRow: 0, position: 0, params })),
+    );
+    expect(drawn.map(({ tokenId }) => tokenId)).toEqual(PARAMS.map(() => 3));
+  });
+
   test('a token masked with minus infinity is never drawn and costs nothing', async () => {
     const logits = new Float32Array(VOCAB).fill(-Infinity);
     logits[20] = 0;
