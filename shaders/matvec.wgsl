@@ -4,12 +4,12 @@
 // A team of `lanes` invocations computes 4 output features of `input_rows` rows. Its lanes sweep the 4 weight rows side by side in
 // octets, so that one cycle touches one contiguous stripe of each, and the activations are loaded once for all 4. Partial sums meet in
 // workgroup memory behind the only barrier, and one lane per input row adds them up in a fixed order: the bits of a row depend neither
-// on the other rows nor on scheduling.
+// on the other rows nor on scheduling. With one lane per team, as on CPUs, there is nothing to add up.
 // Grid: x and y are the groups of 4 · teams output features (two-dimensional, since a vocabulary can exceed 65,535 groups), z the groups
 // of `input_rows` rows.
 
 override input_rows: u32; // rows computed together: 1 or 4
-override lanes: u32; // invocations of a team, at least 4
+override lanes: u32; // invocations of a team
 override teams: u32; // teams of a workgroup
 
 // Not overrides: the maps of a slice differ in size, and a pipeline each would multiply the time to compile them.
@@ -112,16 +112,17 @@ fn main(
   }
   workgroupBarrier();
 
-  let row = first_row + lane;
-  if (lane >= input_rows || row >= rows) {
-    return;
+  for (var index = lane; index < input_rows; index += lanes) {
+    let row = first_row + index;
+    if (row < rows) {
+      var sum = vec4<f32>();
+      for (var other = 0u; other < lanes; other += 1u) {
+        sum += partial_sums[index * slots + team * lanes + other];
+      }
+      store(row, first_feature, sum.x);
+      store(row, first_feature + 1u, sum.y);
+      store(row, first_feature + 2u, sum.z);
+      store(row, first_feature + 3u, sum.w);
+    }
   }
-  var sum = vec4<f32>();
-  for (var other = 0u; other < lanes; other += 1u) {
-    sum += partial_sums[lane * slots + team * lanes + other];
-  }
-  store(row, first_feature, sum.x);
-  store(row, first_feature + 1u, sum.y);
-  store(row, first_feature + 2u, sum.z);
-  store(row, first_feature + 3u, sum.w);
 }

@@ -1,4 +1,6 @@
 import { SkeinError } from '../protocol/errors.ts';
+import { tuningOf } from './tuning.ts';
+import type { Tuning } from './tuning.ts';
 
 export type BindingKind = 'uniform' | 'read' | 'read-write';
 
@@ -35,7 +37,11 @@ const compilers = new WeakMap<GPUDevice, KernelCompiler>();
 export class KernelCompiler {
   readonly #compiled = new Map<string, Promise<CompiledKernel>>();
 
-  constructor(readonly device: GPUDevice) {}
+  /** @param tuning how kernels are laid out; tests choose one that the adapter would not. */
+  constructor(
+    readonly device: GPUDevice,
+    readonly tuning: Tuning = tuningOf(device),
+  ) {}
 
   /** The compiler that everything on a device shares: slices of one model have the same kernels. */
   static of(device: GPUDevice): KernelCompiler {

@@ -1,10 +1,12 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import { KernelCompiler } from '../../src/engine/kernel.ts';
 import { createLinear } from '../../src/engine/kernels/linear.ts';
 import type { LinearShape } from '../../src/engine/kernels/linear-shape.ts';
 import { createMatmul } from '../../src/engine/kernels/matmul.ts';
 import { createMatvec } from '../../src/engine/kernels/matvec.ts';
 import type { TensorFormat } from '../../src/model/checkpoint.ts';
 import type { StepShape } from '../../src/engine/step.ts';
+import type { Tuning } from '../../src/engine/tuning.ts';
 import { randomNormal } from '../fixtures/random-model.ts';
 import { refusalOf } from '../fixtures/errors.ts';
 import { decodeElements, encodeElements } from '../reference/number-formats.ts';
@@ -12,13 +14,31 @@ import { project } from '../reference/transformer.ts';
 import { openTestGpu, ONE_ROW } from './gpu.ts';
 import type { TestGpu } from './gpu.ts';
 
-const KERNELS = { matvec: createMatvec, matmul: createMatmul, linear: createLinear };
+/** The adapters under test are software; hardware lays its teams out in another way, and must be right here too. */
+const HARDWARE: Tuning = { subgroupSize: 32, isSoftware: false };
+const SOFTWARE: Tuning = { subgroupSize: 4, isSoftware: true };
+
+const KERNELS = {
+  'matvec of a GPU': { create: createMatvec, tuning: HARDWARE },
+  'matvec of a CPU': { create: createMatvec, tuning: SOFTWARE },
+  matmul: { create: createMatmul, tuning: HARDWARE },
+  'linear of a GPU': { create: createLinear, tuning: HARDWARE },
+  'linear of a CPU': { create: createLinear, tuning: SOFTWARE },
+};
 type KernelName = keyof typeof KERNELS;
 
 let gpu: TestGpu;
+const compilers = new Map<Tuning, KernelCompiler>();
 beforeAll(async () => {
   gpu = await openTestGpu();
 });
+
+/** One compiler per layout for the whole file: compiling is what takes time here. */
+function compilerFor(tuning: Tuning): KernelCompiler {
+  const compiler = compilers.get(tuning) ?? new KernelCompiler(gpu.device, tuning);
+  compilers.set(tuning, compiler);
+  return compiler;
+}
 
 interface Case {
   readonly rows: number;
@@ -63,7 +83,8 @@ async function runOnGpu(
   } = {},
 ): Promise<Float32Array> {
   const output = gpu.poisoned(testCase.rows * shape.outStride);
-  const kernel = await KERNELS[kernelName](gpu.compiler, shape, {
+  const { create, tuning } = KERNELS[kernelName];
+  const kernel = await create(compilerFor(tuning), shape, {
     weights: gpu.upload(inputs.weights),
     step: gpu.step(step),
     input: gpu.upload(inputs.input),
@@ -118,7 +139,7 @@ const SIZES: readonly Omit<Case, 'format'>[] = [
   { rows: 257, inFeatures: 104, outFeatures: 63, bias: true },
 ];
 
-describe.each(['matvec', 'matmul'] as const)('%s', (kernelName) => {
+describe.each(['matvec of a GPU', 'matvec of a CPU', 'matmul'] as const)('%s', (kernelName) => {
   describe.each(['f32', 'f16', 'bf16'] as const)('weights %s', (format) => {
     test.each(SIZES)('$rows × $inFeatures → $outFeatures, bias $bias', async (size) => {
       const testCase = { ...size, format };
@@ -190,21 +211,29 @@ describe.each(['matvec', 'matmul'] as const)('%s', (kernelName) => {
   });
 });
 
-test.each([1, 8, 9, 40])('linear computes every row of %i', async (rows) => {
-  const testCase: Case = { rows, inFeatures: 64, outFeatures: 72, format: 'bf16', bias: true };
-  const inputs = randomInputs(testCase);
-  const { expected, tolerances } = reference(testCase, inputs);
-  expectWithin(await runOnGpu('linear', testCase, inputs), expected, tolerances);
+describe.each(['linear of a GPU', 'linear of a CPU'] as const)('%s', (kernelName) => {
+  test.each([1, 8, 9, 40])('computes every row of %i', async (rows) => {
+    const testCase: Case = { rows, inFeatures: 64, outFeatures: 72, format: 'bf16', bias: true };
+    const inputs = randomInputs(testCase);
+    const { expected, tolerances } = reference(testCase, inputs);
+    expectWithin(await runOnGpu(kernelName, testCase, inputs), expected, tolerances);
+  });
 });
 
 test('matvec reaches the features behind 65,535 workgroups', async () => {
-  // 8 features per workgroup.
-  const testCase: Case = { rows: 1, inFeatures: 8, outFeatures: 65_535 * 8 + 5, format: 'f16', bias: false };
+  // A row of 8 elements is one octet, so a team is one lane and a workgroup computes 8 features.
+  const testCase: Case = {
+    rows: 1,
+    inFeatures: 8,
+    outFeatures: 65_535 * 8 + 5,
+    format: 'f16',
+    bias: false,
+  };
   const inputs = randomInputs(testCase);
   const { expected, tolerances } = reference(testCase, inputs);
   const tail = -1000;
   expectWithin(
-    (await runOnGpu('matvec', testCase, inputs)).subarray(tail),
+    (await runOnGpu('matvec of a GPU', testCase, inputs)).subarray(tail),
     expected.subarray(tail),
     tolerances.subarray(tail),
   );

@@ -5,7 +5,7 @@ import type { LinearBuffers, LinearShape } from './linear-shape.ts';
 import { createMatmul } from './matmul.ts';
 import { createMatvec } from './matvec.ts';
 
-/** Up to here the matvec kernel wins: a matmul tile would be mostly padding. */
+/** Up to here the matvec kernel wins on a GPU: a matmul tile would be mostly padding. */
 const MATVEC_MAX_ROWS = 8;
 
 /**
@@ -17,10 +17,10 @@ export async function createLinear(
   shape: LinearShape,
   buffers: LinearBuffers,
 ): Promise<StepKernel> {
-  const [matvec, matmul] = await Promise.all([
-    createMatvec(compiler, shape, buffers),
-    createMatmul(compiler, shape, buffers),
-  ]);
+  const matvec = await createMatvec(compiler, shape, buffers);
+  // On a CPU it wins at any number of rows, by a factor of two: tiles bring barriers, and the caches hold the weights anyway.
+  if (compiler.tuning.isSoftware) return matvec;
+  const matmul = await createMatmul(compiler, shape, buffers);
   return {
     name: 'linear',
     encode: (pass, step) => {

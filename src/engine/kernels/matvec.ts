@@ -2,6 +2,7 @@ import code from '../../../shaders/matvec.wgsl?raw';
 import { bindKernel, dispatchKernel, spreadWorkgroups } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
+import type { Tuning } from '../tuning.ts';
 import { FORMAT_CODE } from '../weight-format.ts';
 import { checkLinear, checkLinearStep, LINEAR_BINDINGS, linearBindings, linearRows } from './linear-shape.ts';
 import type { LinearBuffers, LinearShape } from './linear-shape.ts';
@@ -13,13 +14,12 @@ const source: KernelSource = { name: 'matvec', code: WEIGHTS_CODE + code, bindin
 const TEAM_FEATURES = 4;
 /** Rows that share one read of the weights, when there is more than one. */
 const INPUT_ROWS = 4;
-/** Two are enough to keep a core busy next to other workgroups; software adapters pay for every invocation that meets a barrier. */
+/** Teams of a workgroup: enough to keep a core busy next to other workgroups. */
 const TEAMS = 2;
-/** Lanes of a team where the adapter does not tell its subgroup size. */
-const DEFAULT_LANES = 32;
-/** A team has a lane to finish each of `INPUT_ROWS` rows, and no more than half of the 64 invocations of a portable workgroup. */
-const MIN_LANES = 4;
+/** A workgroup of a portable size holds two such teams. */
 const MAX_LANES = 32;
+/** On a CPU a team is one invocation, and as many run as a wide vector register holds: twice as fast as any other layout, measured. */
+const SOFTWARE_TEAMS = 8;
 
 /**
  * For few rows; reads the weights once per `INPUT_ROWS` rows.
@@ -32,19 +32,19 @@ export async function createMatvec(
 ): Promise<StepKernel> {
   const { name } = source;
   checkLinear(name, shape, buffers);
-  const lanes = teamLanes(compiler.device, shape.inFeatures);
+  const { lanes, teams } = teamLayout(compiler.tuning, shape.inFeatures);
   const bindings = linearBindings(compiler.device, shape, buffers);
   const bind = async (inputRows: number) => {
     const kernel = await compiler.compile(source, {
       weight_format: FORMAT_CODE[shape.format],
       input_rows: inputRows,
       lanes,
-      teams: TEAMS,
+      teams,
     });
     return bindKernel(compiler.device, kernel, bindings);
   };
   const [oneRow, manyRows] = await Promise.all([bind(1), bind(INPUT_ROWS)]);
-  const [x, y] = spreadWorkgroups(Math.ceil(shape.outFeatures / (TEAMS * TEAM_FEATURES)));
+  const [x, y] = spreadWorkgroups(Math.ceil(shape.outFeatures / (teams * TEAM_FEATURES)));
   return {
     name,
     encode: (pass, step) => {
@@ -57,11 +57,14 @@ export async function createMatvec(
   };
 }
 
-/** A team is a subgroup, which runs in step on the hardware; a power of two. Narrower where rows are so short that lanes would idle. */
-function teamLanes(device: GPUDevice, inFeatures: number): number {
-  const subgroup = device.adapterInfo.subgroupMinSize || DEFAULT_LANES;
+/** On a GPU a team is a subgroup, narrower only where rows are so short that lanes would idle. */
+function teamLayout(
+  { subgroupSize, isSoftware }: Tuning,
+  inFeatures: number,
+): { lanes: number; teams: number } {
+  if (isSoftware) return { lanes: 1, teams: SOFTWARE_TEAMS };
   const octets = inFeatures / 8;
-  let lanes = MIN_LANES;
-  while (lanes < MAX_LANES && lanes < subgroup && lanes < octets) lanes *= 2;
-  return lanes;
+  let lanes = 1;
+  while (lanes < MAX_LANES && lanes < subgroupSize && lanes < octets) lanes *= 2;
+  return { lanes, teams: TEAMS };
 }

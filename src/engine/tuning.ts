@@ -1,0 +1,19 @@
+/** What decides how kernels are laid out on an adapter. */
+export interface Tuning {
+  /** Invocations that run in step: a warp. */
+  readonly subgroupSize: number;
+  /** A CPU plays the GPU. Barriers and workgroup memory then cost more than arithmetic, and caches do what tiles are for. */
+  readonly isSoftware: boolean;
+}
+
+/** What most GPUs have, for browsers that do not tell. */
+const DEFAULT_SUBGROUP_SIZE = 32;
+
+/** A guess from what the adapter tells of itself, which in some browsers is nothing. */
+export function tuningOf({ adapterInfo }: { readonly adapterInfo?: Partial<GPUAdapterInfo> }): Tuning {
+  const subgroupSize = adapterInfo?.subgroupMinSize ?? 0;
+  return {
+    subgroupSize: subgroupSize > 0 ? subgroupSize : DEFAULT_SUBGROUP_SIZE,
+    isSoftware: adapterInfo?.isFallbackAdapter ?? false,
+  };
+}
