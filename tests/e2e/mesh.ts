@@ -14,6 +14,9 @@ const PROJECT = resolve(import.meta.dirname, '../..');
 const EMBEDDED_MODEL = resolve(PROJECT, 'public/models/skein-tiny');
 const PAGES = resolve(PROJECT, 'dist');
 
+/** Measuring and compiling take a software GPU long, and the tabs of a test share one. */
+const PHASE_TIMEOUT_MS = 150_000;
+
 /** A real server with the embedded model and the built pages. @param port 0 takes a free one. */
 export async function startMesh(stages: StagePolicy, port = 0): Promise<RunningServer> {
   const served = await openServedModels([EMBEDDED_MODEL]);
@@ -40,12 +43,16 @@ export function goldenAnswer(question: string): string {
 export async function startTab(context: BrowserContext, url: string): Promise<Page> {
   const page = await context.newPage();
   await page.goto(`${url}/contribute`);
+  // The tabs of a software GPU share the machine's own memory.
+  await page.getByLabel('Use at most').selectOption('0.5 GiB');
   await page.getByRole('button', { name: 'Start', exact: true }).click();
   return page;
 }
 
 export async function expectPhase(page: Page, phase: string): Promise<void> {
-  await expect(page.getByTestId('contributor')).toHaveAttribute('data-phase', phase);
+  await expect(page.getByTestId('contributor')).toHaveAttribute('data-phase', phase, {
+    timeout: PHASE_TIMEOUT_MS,
+  });
 }
 
 /** So many contributor tabs, all of them serving. */
