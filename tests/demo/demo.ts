@@ -1,19 +1,12 @@
 import { chromium } from '@playwright/test';
 import type { Browser, Page } from '@playwright/test';
-import { resolve } from 'node:path';
-import { createLog } from '../../signaling/log.ts';
-import { startServer } from '../../signaling/server.ts';
-import { openServedModels } from '../../src/cli/served-models.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
 import type { Hop } from '../../src/protocol/route.ts';
 import type { Answer } from '../../src/ui/chat/conversation.ts';
 import type { ChatTurn } from '../../src/ui/chat-turn/chat-turn.ts';
 import type { ContributorStatus } from '../../src/ui/contributor-status/contributor-status.ts';
+import { startMesh } from '../rig/local-server.ts';
 import { CHROMIUM_FLAGS } from '../rig/rig.ts';
-
-const PROJECT = resolve(import.meta.dirname, '../..');
-const EMBEDDED_MODEL = resolve(PROJECT, 'public/models/skein-tiny');
-const PAGES = resolve(PROJECT, 'dist');
 
 /** A tab that measures, loads and compiles on a software GPU, with others beside it. */
 const SERVING_TIMEOUT_MS = 120_000;
@@ -48,16 +41,7 @@ export interface DemoReport {
 
 /** A whole mesh on this machine: a server on a free port, contributor tabs and a chat tab in one headless browser. */
 export async function runDemo(options: DemoOptions): Promise<DemoReport> {
-  const [model] = await openServedModels([EMBEDDED_MODEL], new AbortController().signal);
-  if (model?.root == null) throw new SkeinError('model-missing', `There is no model in ${EMBEDDED_MODEL}.`);
-  const server = await startServer({
-    host: '127.0.0.1',
-    port: 0,
-    models: [model.card],
-    roots: [model.root, { urlPath: '/', folder: PAGES }],
-    stages: options.tabs,
-    log: createLog('warn', (line) => console.error(line)),
-  });
+  const server = await startMesh(options.tabs);
   const browser = await chromium.launch({
     executablePath: options.chromiumPath,
     args: [...CHROMIUM_FLAGS],

@@ -1,14 +1,6 @@
 import { expect, test } from '@playwright/test';
-import {
-  ask,
-  expectAnswer,
-  expectPhase,
-  goldenAnswer,
-  openChat,
-  routeOf,
-  serveFrom,
-  startMesh,
-} from './mesh.ts';
+import { startMesh } from '../rig/local-server.ts';
+import { ask, expectAnswer, expectPhase, goldenAnswer, openChat, routeOf, serveFrom } from './mesh.ts';
 
 test('an answer goes on when the tab that computes it is closed', async ({ context }) => {
   const server = await startMesh(1);

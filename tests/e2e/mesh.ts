@@ -2,33 +2,12 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { expect } from '@playwright/test';
 import type { BrowserContext, Locator, Page } from '@playwright/test';
-import { createLog } from '../../signaling/log.ts';
-import type { StagePolicy } from '../../signaling/scheduler/types.ts';
-import { startServer } from '../../signaling/server.ts';
-import type { RunningServer } from '../../signaling/server.ts';
-import { openServedModels } from '../../src/cli/served-models.ts';
 import type { Hop } from '../../src/protocol/route.ts';
 import type { Golden } from '../golden/golden-file.ts';
-
-const PROJECT = resolve(import.meta.dirname, '../..');
-const EMBEDDED_MODEL = resolve(PROJECT, 'public/models/skein-tiny');
-const PAGES = resolve(PROJECT, 'dist');
+import { EMBEDDED_MODEL } from '../rig/local-server.ts';
 
 /** Measuring and compiling take a software GPU long, and the tabs of a test share one. */
 const PHASE_TIMEOUT_MS = 150_000;
-
-/** A real server with the embedded model and the built pages. @param port 0 takes a free one. */
-export async function startMesh(stages: StagePolicy, port = 0): Promise<RunningServer> {
-  const served = await openServedModels([EMBEDDED_MODEL]);
-  return startServer({
-    host: '127.0.0.1',
-    port,
-    models: served.map(({ card }) => card),
-    roots: [...served.flatMap(({ root }) => root ?? []), { urlPath: '/', folder: PAGES }],
-    stages,
-    log: createLog('warn', (line) => console.error(line)),
-  });
-}
 
 const golden = JSON.parse(await readFile(resolve(EMBEDDED_MODEL, 'golden.json'), 'utf8')) as Golden;
 

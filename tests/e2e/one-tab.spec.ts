@@ -1,5 +1,6 @@
 import { expect, test } from '@playwright/test';
-import { ask, expectAnswer, expectPhase, goldenAnswer, openChat, routeOf, startMesh } from './mesh.ts';
+import { startMesh } from '../rig/local-server.ts';
+import { ask, expectAnswer, expectPhase, goldenAnswer, openChat, routeOf } from './mesh.ts';
 
 test('one tab alone: nothing runs before consent, then it answers itself', async ({ context }) => {
   const server = await startMesh('auto');

@@ -2,7 +2,8 @@ import { AxeBuilder } from '@axe-core/playwright';
 import { expect, test } from '@playwright/test';
 import type { Page } from '@playwright/test';
 import type { RunningServer } from '../../signaling/server.ts';
-import { ask, expectAnswer, expectPhase, goldenAnswer, openChat, startMesh } from './mesh.ts';
+import { startMesh } from '../rig/local-server.ts';
+import { ask, expectAnswer, expectPhase, goldenAnswer, openChat } from './mesh.ts';
 
 /** What people have in their hands and on their desks, by day and by night. */
 const SCREENS = [

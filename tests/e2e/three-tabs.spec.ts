@@ -1,16 +1,8 @@
 import { expect, test } from '@playwright/test';
 import type { BrowserContext, Page } from '@playwright/test';
 import type { RunningServer } from '../../signaling/server.ts';
-import {
-  ask,
-  expectAnswer,
-  expectPhase,
-  goldenAnswer,
-  openChat,
-  routeOf,
-  serveFrom,
-  startMesh,
-} from './mesh.ts';
+import { startMesh } from '../rig/local-server.ts';
+import { ask, expectAnswer, expectPhase, goldenAnswer, openChat, routeOf, serveFrom } from './mesh.ts';
 
 test.describe.configure({ mode: 'serial' });
 
