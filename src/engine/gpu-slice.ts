@@ -34,6 +34,8 @@ export interface GpuSliceOptions {
   readonly cacheTokens: number;
   readonly maxBatchRows?: number;
   readonly maxBatchSequences?: number;
+  /** The device's own by default; tests bring one that lays kernels out as for another adapter. */
+  readonly compiler?: KernelCompiler;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: { readonly loadedBytes: number; readonly totalBytes: number }) => void;
 }
@@ -224,7 +226,7 @@ async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<L
 
   const parts: SliceParts = {
     architecture,
-    compiler: KernelCompiler.of(device.device),
+    compiler: options.compiler ?? KernelCompiler.of(device.device),
     memory,
     weights: new WeightLoader({
       checkpoint,

@@ -3,6 +3,8 @@ import { BLOCK_TOKENS } from '../../src/engine/batch.ts';
 import type { EngineDevice } from '../../src/engine/device.ts';
 import { GpuSlice } from '../../src/engine/gpu-slice.ts';
 import type { GpuSliceOptions } from '../../src/engine/gpu-slice.ts';
+import { KernelCompiler } from '../../src/engine/kernel.ts';
+import type { Tuning } from '../../src/engine/tuning.ts';
 import type { Architecture, SliceRange } from '../../src/model/architecture.ts';
 import type { Checkpoint, TensorFormat } from '../../src/model/checkpoint.ts';
 import { FolderSource } from '../../src/model/folder-source.ts';
@@ -29,6 +31,8 @@ const FAMILIES: readonly (readonly [string, Architecture, TensorFormat])[] = [
   ['qwen2', { ...TINY_QWEN2, headDim: 8, hiddenSize: 40, intermediateSize: 72 }, 'bf16'],
   ['qwen3', { ...TINY_QWEN3, headDim: 24, hiddenSize: 40, intermediateSize: 72 }, 'bf16'],
 ];
+/** The adapters under test are software; what hardware runs must be right here too. */
+const HARDWARE: Tuning = { subgroupSize: 32, isSoftware: false };
 const IDS = Array.from({ length: 37 }, (_, index) => (index * 7 + 3) % 29);
 
 let gpu: TestGpu;
@@ -113,6 +117,21 @@ describe.each(FAMILIES)('a random %s model', (_, architecture, format) => {
       expect(relativeError(actual.logits, expected.logits), 'logits').toBeLessThan(tolerance);
     },
   );
+
+  it('gives the same logits laid out as on a GPU with warps', async () => {
+    const checkpoint = await openModel(architecture, format);
+    const expected = referenceForward(await loadReferenceWeights(checkpoint), IDS);
+    expect(KernelCompiler.of(gpu.device).tuning).not.toEqual(HARDWARE);
+    const whole = await load(
+      checkpoint,
+      { layerStart: 0, layerEnd: architecture.layerCount },
+      { compiler: new KernelCompiler(gpu.device, HARDWARE) },
+    );
+    for (const chunkRows of [3, IDS.length]) {
+      const { logits } = await runChain([whole], chunkRows);
+      expect(relativeError(logits, expected.logits), `chunks of ${chunkRows}`).toBeLessThan(F32_TOLERANCE);
+    }
+  });
 
   it.each([1, 5, 16])('gives the same logits whole as cut, prompt in chunks of %i', async (chunkRows) => {
     const checkpoint = await openModel(architecture, format);
