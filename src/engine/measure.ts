@@ -3,8 +3,7 @@ import type { EngineDevice } from './device.ts';
 import { GpuMemory } from './gpu-memory.ts';
 import { KernelCompiler } from './kernel.ts';
 import type { LinearShape } from './kernels/linear-shape.ts';
-import { createMatmul } from './kernels/matmul.ts';
-import { createMatvec } from './kernels/matvec.ts';
+import { createLinear } from './kernels/linear.ts';
 import { weightBytes } from './kernels/weights.ts';
 import { encodeStep, STEP_UNIFORM_BYTES } from './step.ts';
 import type { StepKernel, StepShape } from './step.ts';
@@ -12,8 +11,9 @@ import type { StepKernel, StepShape } from './step.ts';
 /** A rate is taken over at least this long, so that a submit's own cost does not count. */
 const MEASURE_MS = 60;
 const MAX_REPEATS = 4096;
-/** Memory is probed in buffers of this size: small enough to find what is left, large enough to be quick. */
-const PROBE_BYTES = 256 * 1024 * 1024;
+/** Memory is probed in buffers of this size, for speed, and in halves of it down to the smallest where one no longer fits. */
+const MAX_PROBE_BYTES = 256 * 1024 * 1024;
+const MIN_PROBE_BYTES = 16 * 1024 * 1024;
 /** 16 MiB of half-width weights: more than the caches that would flatter the rate on most GPUs, and small for the slowest. */
 const VECTOR_FEATURES = { inFeatures: 2048, outFeatures: 4096 };
 const MATRIX_FEATURES = { inFeatures: 512, outFeatures: 512 };
@@ -84,8 +84,7 @@ async function buildProduct(
   };
   const uniform = memory.uniform('measure step', STEP_UNIFORM_BYTES);
   memory.device.queue.writeBuffer(uniform, 0, encodeStep(step));
-  const create = rows === 1 ? createMatvec : createMatmul;
-  const kernel = await create(KernelCompiler.of(memory.device), shape, {
+  const kernel = await createLinear(KernelCompiler.of(memory.device), shape, {
     weights: memory.storage('measure weights', weightBytes(shape)),
     step: uniform,
     input: memory.storage('measure input', rows * inFeatures * Float32Array.BYTES_PER_ELEMENT),
@@ -116,16 +115,23 @@ async function run(device: GPUDevice, { kernel, step }: Product, repeats: number
   await device.queue.onSubmittedWorkDone();
 }
 
+/** Allocates until the limit or the GPU says stop, and frees it all. */
 async function probeMemory(device: GPUDevice, limitBytes: number, signal: AbortSignal): Promise<number> {
   const memory = new GpuMemory(device);
   try {
     let probedBytes = 0;
-    while (probedBytes < limitBytes) {
+    let stepBytes = Math.min(MAX_PROBE_BYTES, device.limits.maxBufferSize);
+    while (probedBytes < limitBytes && stepBytes >= MIN_PROBE_BYTES) {
       if (signal.aborted) throw new SkeinError('aborted', 'The measurement was cancelled.');
-      const sizeBytes = Math.min(PROBE_BYTES, limitBytes - probedBytes, device.limits.maxBufferSize);
-      memory.storage('memory probe', sizeBytes);
-      if (!(await fits(memory))) break;
-      probedBytes += sizeBytes;
+      const sizeBytes = Math.min(stepBytes, limitBytes - probedBytes);
+      if (await fits(memory, sizeBytes)) probedBytes += sizeBytes;
+      else stepBytes /= 2;
+    }
+    if (probedBytes === 0) {
+      throw new SkeinError(
+        'out-of-memory',
+        `This GPU has no room for ${Math.min(MIN_PROBE_BYTES, limitBytes)} bytes. Close other programs that use it.`,
+      );
     }
     return probedBytes;
   } finally {
@@ -133,8 +139,9 @@ async function probeMemory(device: GPUDevice, limitBytes: number, signal: AbortS
   }
 }
 
-async function fits(memory: GpuMemory): Promise<boolean> {
+async function fits(memory: GpuMemory, sizeBytes: number): Promise<boolean> {
   try {
+    memory.storage('memory probe', sizeBytes);
     await memory.allocated();
     return true;
   } catch (thrown) {
