@@ -54,7 +54,7 @@ for (const { name, viewport, colorScheme } of SCREENS) {
     await chat.getByLabel('Longest answer').fill('2048');
     const refused = await ask(chat, 'Count to 12.');
     await expect(refused.getByTestId('error')).toHaveAttribute('data-code', 'bad-argument');
-    await expect(refused.getByRole('button', { name: 'Retry' })).toBeVisible();
+    await expect(refused.getByRole('button', { name: 'Retry' })).toBeInViewport();
     await inspect(chat, `chat-answers-${name}`);
     await context.close();
   });

@@ -30,16 +30,14 @@ export const chatPageStyles = css`
   }
 
   .log {
-    display: flex;
-    flex-direction: column;
-    gap: var(--space-8);
-    padding: var(--space-6) 0;
     overflow-y: auto;
     overscroll-behavior: contain;
   }
 
-  .log > * {
-    flex: none;
+  .content {
+    display: grid;
+    gap: var(--space-8);
+    padding: var(--space-6) 0;
   }
 
   .welcome {

@@ -22,13 +22,12 @@ import '../site-header/site-header.ts';
 import '../status-line/status-line.ts';
 import { ChatController } from './chat-controller.ts';
 import { chatPageStyles } from './chat-page.styles.ts';
+import { FollowEnd } from './follow-end.ts';
 import { generatorFor } from './generator.ts';
 import { clampSettings, DEFAULT_SETTINGS } from './sampling.ts';
 import { StreamAnnouncer } from './stream-announcer.ts';
 
 const EXAMPLES = ['What is Skein?', 'What happens when a tab closes?', 'Count to 12.'] as const;
-/** Within this distance of the end, the page follows the answer as it grows. */
-const FOLLOW_DISTANCE_PX = 120;
 
 /** The chat page: owns the connection, the conversation and, if the person wants it, a contributor. */
 @customElement('skein-chat-page')
@@ -44,7 +43,7 @@ export class ChatPage extends LitElement {
   });
   readonly #announcer = new StreamAnnouncer();
   readonly #supportProblem = findSupportProblem(currentEnvironment());
-  #isFollowing = true;
+  #followEnd: FollowEnd | null = null;
 
   @state() private settings = DEFAULT_SETTINGS;
   @state() private chosenModel: ModelId | null = null;
@@ -88,13 +87,16 @@ export class ChatPage extends LitElement {
         ${this.#renderStatus()}
         <main>
           <div class="log" role="log" aria-live="off" aria-label="Conversation" tabindex="0">
-            ${turns.length === 0 ? this.#renderWelcome() : html`<h1 class="visually-hidden">Chat</h1>`}
-            ${repeat(
-              turns,
-              ({ id }) => id,
-              (turn) => html`<skein-chat-turn .turn=${turn} @retry=${() => this.#retry()}></skein-chat-turn>`,
-            )}
-            ${this.#renderContributor()} ${this.#renderCoverage()}
+            <div class="content">
+              ${turns.length === 0 ? this.#renderWelcome() : html`<h1 class="visually-hidden">Chat</h1>`}
+              ${repeat(
+                turns,
+                ({ id }) => id,
+                (turn) =>
+                  html`<skein-chat-turn .turn=${turn} @retry=${() => this.#retry()}></skein-chat-turn>`,
+              )}
+              ${this.#renderContributor()} ${this.#renderCoverage()}
+            </div>
           </div>
           <div class="visually-hidden" aria-live="polite">${this.announcement}</div>
           ${this.#renderComposer()}
@@ -103,19 +105,10 @@ export class ChatPage extends LitElement {
     `;
   }
 
-  protected override willUpdate(): void {
-    const log = this.#log;
-    this.#isFollowing =
-      log === null || log.scrollHeight - log.scrollTop - log.clientHeight < FOLLOW_DISTANCE_PX;
-  }
-
-  protected override updated(): void {
-    if (this.#isFollowing && this.#chat.turns.length > 0)
-      this.#log?.scrollTo({ top: this.#log.scrollHeight });
-  }
-
-  get #log(): HTMLElement | null {
-    return this.renderRoot.querySelector('.log');
+  protected override firstUpdated(): void {
+    const log = this.renderRoot.querySelector<HTMLElement>('.log');
+    const content = this.renderRoot.querySelector<HTMLElement>('.content');
+    if (log !== null && content !== null) this.#followEnd = new FollowEnd(log, content);
   }
 
   get #card(): ModelCard | null {
@@ -239,7 +232,9 @@ export class ChatPage extends LitElement {
 
   #send(text: string): void {
     const card = this.#card;
-    if (card !== null) this.#chat.send(text, card.id, clampSettings(this.settings, card.contextLength));
+    if (card === null) return;
+    this.#chat.send(text, card.id, clampSettings(this.settings, card.contextLength));
+    this.#followEnd?.follow();
   }
 
   #retry(): void {

@@ -32,8 +32,8 @@ export class CoverageNotice extends LitElement {
           Skein has no computers of its own: the model runs in open browser tabs, each holding some of its
           ${card.layerCount} layers. Answers come as soon as every layer has a tab.
         </p>
-        <skein-layer-map .layerCount=${card.layerCount} .others=${holders}></skein-layer-map>
         ${this.lending ? nothing : this.#renderOffer(card)}
+        <skein-layer-map .layerCount=${card.layerCount} .others=${holders}></skein-layer-map>
       </section>
     `;
   }

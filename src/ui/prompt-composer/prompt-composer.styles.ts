@@ -30,6 +30,11 @@ export const promptComposerStyles = css`
     field-sizing: content;
   }
 
+  /* The ring is around the form. */
+  textarea:focus-visible {
+    outline: none;
+  }
+
   textarea::placeholder {
     color: var(--color-muted);
     opacity: 1;
