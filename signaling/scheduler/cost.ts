@@ -1,11 +1,6 @@
+import { CACHE_RESERVE_TOKENS } from '../../src/protocol/limits.ts';
 import type { Capability, ModelCard } from '../../src/protocol/signaling.ts';
 import type { LayerRange } from './types.ts';
-
-/**
- * Tokens of key-value cache that every layer must have room for beside its weights: a few conversations at once.
- * Less, and a full stage answers `busy`; more, and small peers hold fewer layers.
- */
-export const CACHE_RESERVE_TOKENS = 2048;
 
 /** Weights are mostly 16 bits wide and each takes a multiplication and an addition per token. */
 const FLOPS_PER_WEIGHT_BYTE = 1;

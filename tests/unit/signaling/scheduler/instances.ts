@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import type { ModelId, PeerId } from '../../../../src/protocol/ids.ts';
 import type { Capability, ModelCard } from '../../../../src/protocol/signaling.ts';
-import { CACHE_RESERVE_TOKENS } from '../../../../signaling/scheduler/cost.ts';
+import { CACHE_RESERVE_TOKENS } from '../../../../src/protocol/limits.ts';
 import type {
   Assignment,
   LayerRange,
