@@ -4,7 +4,6 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { register } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -19,6 +18,7 @@ const BUILD_INPUTS = ['src', 'shaders', 'public', 'vite.config.ts', 'package-loc
 
 const COMMANDS = {
   start: [installPackages, buildPages, runTypeScript('./main.ts', 'serve')],
+  skein: [installPackages, runTypeScript('./main.ts')],
   demo: [installPackages, buildPages, runTypeScript('../../tests/demo/main.ts')],
   test: [installPackages, runTests],
 };
@@ -56,7 +56,7 @@ function runTypeScript(program, ...leadingArguments) {
   return async (options) => {
     const { register: registerTypeScript } = await import('tsx/esm/api');
     registerTypeScript();
-    register('./wgsl-hooks.mjs', import.meta.url);
+    await import('./wgsl-loader.mjs');
     if (process.env.npm_lifecycle_event !== undefined) endWithParent();
     process.argv = [process.execPath, program, ...leadingArguments, ...options];
     await import(program);
