@@ -59,13 +59,12 @@ type Browser = 'firefox' | 'safari' | 'chromium-android' | 'chromium-linux' | 'c
 
 /** By name and not by feature: a missing feature is what has to be explained. */
 function browserOf(userAgent: string): Browser {
-  // Every browser on iOS is WebKit underneath.
-  if (/iPhone|iPad|iPod/.test(userAgent)) return 'safari';
   if (userAgent.includes('Firefox/')) return 'firefox';
   if (/Chrome\/|Chromium\//.test(userAgent)) {
     if (userAgent.includes('Android')) return 'chromium-android';
     return /Linux|X11/.test(userAgent) && !userAgent.includes('CrOS') ? 'chromium-linux' : 'chromium';
   }
+  // Chrome and Firefox on iOS, which are WebKit underneath, say so too and call themselves something else.
   return userAgent.includes('Safari/') ? 'safari' : 'unknown';
 }
 

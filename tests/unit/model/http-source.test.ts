@@ -234,11 +234,15 @@ describe('HttpSource on a bad line', () => {
     const fetch = (url: unknown): Promise<Response> => {
       let sent = 0;
       const body = new ReadableStream({
-        pull(controller) {
-          if (sent++ > 0 && String(url).endsWith('letters')) {
-            ends.push('read');
-            controller.close();
-          } else controller.enqueue(LETTERS);
+        async pull(controller) {
+          if (sent++ === 0 || !String(url).endsWith('letters')) {
+            controller.enqueue(LETTERS);
+            return;
+          }
+          // The end of an answer comes after its bytes, as it does on a line.
+          await new Promise((resolve) => setImmediate(resolve));
+          controller.close();
+          ends.push('read');
         },
         cancel: () => void ends.push('hung up'),
       });

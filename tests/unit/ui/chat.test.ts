@@ -139,7 +139,9 @@ describe('ChatController', () => {
 
   it('sends the history, without turns that failed or got no answer', async () => {
     await (await send('one')).finish('first');
-    await (await send('two')).fail(new SkeinError('peer-lost', 'gone'));
+    const failing = await send('two');
+    await failing.token('wrong');
+    await failing.fail(new SkeinError('peer-lost', 'gone'));
     await send('three');
     chat.stop();
     await settled();
@@ -217,6 +219,14 @@ describe('ChatController', () => {
     expect(chat.turns).toEqual([]);
     await (await send('two')).finish('fine');
     expect(chat.turns).toMatchObject([{ prompt: 'two', answer: { text: 'fine' } }]);
+  });
+
+  it('takes no end of an earlier answer for that of the present one', async () => {
+    await send('one');
+    chat.startOver();
+    await send('two');
+    expect(chat.isAnswering).toBe(true);
+    expect(chat.turns).toMatchObject([{ prompt: 'two', answer: { status: { phase: 'preparing' } } }]);
   });
 
   it('is ready for the next question when it tells of the end', async () => {
