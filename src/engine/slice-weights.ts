@@ -62,6 +62,9 @@ export class WeightLoader {
       firstRow += spec.shape[0] ?? 0;
     }
     if (matrix === null) throw new SkeinError('internal', 'A matrix was made of no tensors.');
+    // What is written waits in staging memory until a submit: without one after every matrix that would be the whole slice again.
+    memory.device.queue.submit([]);
+    await memory.device.queue.onSubmittedWorkDone();
     await memory.allocated();
     return matrix;
   }
