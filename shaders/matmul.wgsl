@@ -29,6 +29,7 @@ struct Step {
 // Binding 0 is `weights`, in weights.wgsl.
 // Sizes of this step.
 @group(0) @binding(1) var<uniform> step: Step;
+// Sizes of this map.
 @group(0) @binding(2) var<uniform> sizes: Sizes;
 // f32 [rows, in_features].
 @group(0) @binding(3) var<storage, read> input: array<vec4<f32>>;
@@ -71,7 +72,7 @@ fn load_input_tile(loader: u32, first_row: u32, rows: u32, first_k: u32) {
   input_tile[(k + 3u) * ROW_STRIDE + four] = x[3];
 }
 
-// 4 features × 8 k per loader.
+// 4 features × 8 k per loader. Features past the end repeat the last one; they are not stored.
 fn load_weight_tile(loader: u32, first_feature: u32, first_k: u32) {
   let octets = sizes.in_features / 8u;
   let four = loader / (TILE_K / 8u);

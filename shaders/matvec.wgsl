@@ -33,6 +33,7 @@ struct Step {
 // Binding 0 is `weights`, in weights.wgsl.
 // Sizes of this step.
 @group(0) @binding(1) var<uniform> step: Step;
+// Sizes of this map.
 @group(0) @binding(2) var<uniform> sizes: Sizes;
 // f32 [rows, in_features].
 @group(0) @binding(3) var<storage, read> input: array<vec4<f32>>;

@@ -38,14 +38,14 @@ export async function buildEmbedding(
   { compiler, buffers }: SliceParts,
   embedding: Matrix,
 ): Promise<StepKernel[]> {
-  const { step, tokenIds, hidden } = buffers;
+  const { tokenIds, hidden } = buffers;
   const { format, inFeatures } = embedding;
   return Promise.all(
     embedding.parts.map(({ buffer, firstRow, rowCount }) =>
       createEmbedding(
         compiler,
         { format, inFeatures, outFeatures: rowCount, firstToken: firstRow },
-        { weights: buffer, step, tokenIds, hidden },
+        { weights: buffer, tokenIds, hidden },
       ),
     ),
   );

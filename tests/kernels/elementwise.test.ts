@@ -144,7 +144,7 @@ describe.each(['f32', 'f16', 'bf16'] as const)('embedding stored as %s', (format
     const rowBytes = table.byteLength / vocab;
     const cut = 50;
     const hidden = gpu.poisoned(rows * size);
-    const common = { tokenIds: gpu.upload(tokenIds), step: gpu.step({ ...ONE_ROW, rows }), hidden };
+    const common = { tokenIds: gpu.upload(tokenIds), hidden };
     const part = (firstToken: number, endToken: number) =>
       createEmbedding(
         gpu.compiler,
@@ -164,7 +164,6 @@ describe.each(['f32', 'f16', 'bf16'] as const)('embedding stored as %s', (format
       {
         weights: gpu.upload(table),
         tokenIds: gpu.upload(Uint32Array.of(999, 1000 + vocab, 1000)),
-        step: gpu.step({ ...ONE_ROW, rows: 3 }),
         hidden,
       },
     );
@@ -179,11 +178,10 @@ describe.each(['f32', 'f16', 'bf16'] as const)('embedding stored as %s', (format
 
 test('every kernel refuses sizes and steps that do not fit, by name', async () => {
   const small = gpu.upload(new Float32Array(8));
-  const step = gpu.step(ONE_ROW);
   const twoRows = { ...ONE_ROW, rows: 2 };
   const norm = { weight: small, hidden: small, delta: null, headInfo: null, normed: small };
   const table = { format: 'f32', inFeatures: 8, outFeatures: 1, firstToken: 0 } as const;
-  const embedding = { weights: small, step, tokenIds: small, hidden: gpu.poisoned(8) };
+  const embedding = { weights: small, tokenIds: small, hidden: gpu.poisoned(8) };
   const refused = async (action: () => unknown) => (await refusalOf(action)).data['name'];
 
   expect(

@@ -10,9 +10,10 @@ import type { WeightShape } from './weights.ts';
 const source: KernelSource = {
   name: 'embedding',
   code: WEIGHTS_CODE + code,
-  bindings: { weights: 'read', step: 'uniform', token_ids: 'read', hidden: 'read-write' },
+  bindings: { weights: 'read', token_ids: 'read', hidden: 'read-write' },
 };
 
+const OCTET = 8;
 const WORKGROUP_OCTETS = 64;
 
 /** Tokens [firstToken, firstToken + outFeatures) of the vocabulary; `inFeatures` is the hidden size. */
@@ -22,7 +23,6 @@ export interface EmbeddingShape extends WeightShape {
 
 export interface EmbeddingBuffers {
   readonly weights: GPUBuffer;
-  readonly step: GPUBuffer;
   /** u32 [rows]. */
   readonly tokenIds: GPUBuffer;
   /** f32 [rows, inFeatures]. */
@@ -49,11 +49,10 @@ export async function createEmbedding(
   });
   const bound = bindKernel(compiler.device, kernel, {
     weights: buffers.weights,
-    step: buffers.step,
     token_ids: buffers.tokenIds,
     hidden: buffers.hidden,
   });
-  const workgroupsPerRow = Math.ceil(shape.inFeatures / 8 / WORKGROUP_OCTETS);
+  const workgroupsPerRow = Math.ceil(shape.inFeatures / OCTET / WORKGROUP_OCTETS);
   return {
     name,
     encode: (pass, step) => {

@@ -10,6 +10,8 @@ import { WEIGHTS_CODE } from './weights.ts';
 
 const source: KernelSource = { name: 'matvec', code: WEIGHTS_CODE + code, bindings: LINEAR_BINDINGS };
 
+/** Weights of one load, as in weights.wgsl. */
+const OCTET = 8;
 /** Output features a team computes: the components of a vec4. */
 const TEAM_FEATURES = 4;
 /** Rows that share one read of the weights, when there is more than one. */
@@ -63,7 +65,7 @@ function teamLayout(
   inFeatures: number,
 ): { lanes: number; teams: number } {
   if (isSoftware) return { lanes: 1, teams: SOFTWARE_TEAMS };
-  const octets = inFeatures / 8;
+  const octets = inFeatures / OCTET;
   let lanes = 1;
   while (lanes < MAX_LANES && lanes < subgroupSize && lanes < octets) lanes *= 2;
   return { lanes, teams: TEAMS };
