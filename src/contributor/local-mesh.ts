@@ -1,6 +1,7 @@
 import { Executor } from '../engine/executor.ts';
 import type { EngineDevice } from '../engine/device.ts';
 import { GpuSlice } from '../engine/gpu-slice.ts';
+import type { KernelCompiler } from '../engine/kernel.ts';
 import type { Precision } from '../engine/weight-format.ts';
 import { LocalHub } from '../mesh/local-hub.ts';
 import { ServedStage } from '../mesh/served-stage.ts';
@@ -24,6 +25,8 @@ export interface LocalMeshOptions {
   /** Tokens the cache of each stage holds, over all requests. */
   readonly cacheTokens: number;
   readonly prefillChunkRows?: number;
+  /** See GpuSliceOptions. */
+  readonly compiler?: KernelCompiler;
   readonly signal?: AbortSignal;
   /** Bytes over all stages. */
   readonly onProgress?: (progress: { loadedBytes: number; totalBytes: number }) => void;
@@ -56,6 +59,7 @@ export class LocalMesh {
           slice: range,
           precision: options.precision,
           cacheTokens: options.cacheTokens,
+          ...(options.compiler && { compiler: options.compiler }),
           ...(options.signal && { signal: options.signal }),
           onProgress: ({ loadedBytes, totalBytes }) =>
             options.onProgress?.({

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { KernelCompiler } from '../../src/engine/kernel.ts';
 import type { LocalMesh } from '../../src/contributor/local-mesh.ts';
 import { answerTokens } from '../golden/answer.ts';
 import { asPrompt, GOLDEN_CUTS, GOLDEN_MAX_TOKENS } from '../golden/golden-file.ts';
@@ -24,6 +25,17 @@ describe.each(GOLDEN_CUTS.map((cuts) => ({ cuts })))('greedy tokens, layers cut 
       expect(tokens, user).toEqual(greedy_ids);
     }
   });
+});
+
+it('equal the other implementation when kernels are laid out as on a GPU with warps', async () => {
+  const compiler = new KernelCompiler(tiny.gpu.device, { subgroupSize: 32, isSoftware: false });
+  expect(KernelCompiler.of(tiny.gpu.device).tuning).not.toEqual(compiler.tuning);
+  const mesh = await tiny.mesh({ cuts: [4], compiler });
+  for (const { user, prompt_ids, greedy_ids } of tiny.golden.cases) {
+    const tokens = await answerTokens(mesh, tiny.tokenizer, asPrompt(prompt_ids), GOLDEN_MAX_TOKENS);
+    expect(tokens, user).toEqual(greedy_ids);
+  }
+  mesh.dispose();
 });
 
 describe('company', () => {

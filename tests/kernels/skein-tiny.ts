@@ -20,7 +20,9 @@ export interface SkeinTiny {
   readonly checkpoint: Checkpoint;
   readonly tokenizer: Tokenizer;
   mesh(
-    options: Partial<Pick<LocalMeshOptions, 'cuts' | 'precision' | 'wireFormat' | 'prefillChunkRows'>>,
+    options: Partial<
+      Pick<LocalMeshOptions, 'cuts' | 'precision' | 'wireFormat' | 'prefillChunkRows' | 'compiler'>
+    >,
   ): Promise<LocalMesh>;
 }
 
