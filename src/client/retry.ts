@@ -53,7 +53,12 @@ export function nextAttempt(
   return { state: { epoch: state.epoch + 1, exclude, failures }, delayMs };
 }
 
-/** The peer an error names, when it is a hop of the route: nobody can make us exclude a bystander. */
+/**
+ * The peer an error names, when it is a hop of the route: nobody can make us exclude a bystander. Silence names nobody, and
+ * the same route would be silent again: then it is every hop.
+ */
 function culprits(error: SkeinError, route: Route): PeerId[] {
-  return route.hops.map(({ peer }) => peer).filter((peer) => peer === error.data['peer']);
+  const hops = route.hops.map(({ peer }) => peer);
+  const isUnnamedSilence = error.code === 'timeout' && error.data['peer'] === undefined;
+  return isUnnamedSilence ? hops : hops.filter((peer) => peer === error.data['peer']);
 }

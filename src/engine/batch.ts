@@ -45,6 +45,7 @@ export interface BatchResult {
 /** Layers `[layerStart, layerEnd)` of a model on some device, with their key-value cache. */
 export interface Slice {
   readonly hiddenSize: number;
+  readonly vocabSize: number;
   readonly hasEmbedding: boolean;
   readonly hasHead: boolean;
   /** Blocks in the cache pool; a block holds `BLOCK_TOKENS` tokens of every layer of the slice. */

@@ -33,6 +33,12 @@ interface PlannedSequence extends PlannedRows {
   readonly position: number;
 }
 
+/** What a pass gave, with the sequence it was computed for: a request may be closed and opened anew meanwhile. */
+interface SequenceOutput {
+  readonly sequence: Sequence;
+  readonly output: StageOutput;
+}
+
 /**
  * Turns what arrives for many requests into batches for one slice: take → plan → forward → emit, one batch at a time.
  * The cache for a whole sequence is reserved when it opens, so a request that started never runs out of it.
@@ -109,7 +115,16 @@ export class Executor implements StageExecutor {
     if (input.kind !== wanted) {
       throw new SkeinError('bad-frame', `This stage takes ${wanted}, and ${input.kind} came.`);
     }
-    if (input.kind === 'activations' && input.values.length !== input.rows * this.#slice.hiddenSize) {
+    if (input.kind === 'tokens') {
+      // Held here, where it fails one request; in a batch it would fail everyone's.
+      const unknown = input.tokenIds.find((tokenId) => tokenId >= this.#slice.vocabSize);
+      if (unknown !== undefined) {
+        throw new SkeinError(
+          'bad-frame',
+          `Token ${unknown} came and the vocabulary has ${this.#slice.vocabSize}.`,
+        );
+      }
+    } else if (input.values.length !== input.rows * this.#slice.hiddenSize) {
       throw new SkeinError(
         'bad-frame',
         `${input.values.length} values are not ${input.rows} rows of ${this.#slice.hiddenSize}.`,
@@ -125,7 +140,9 @@ export class Executor implements StageExecutor {
         if (planned.length === 0) return;
         const outputs = await this.#step(planned);
         await this.#emitting;
-        this.#emitting = this.onStep(outputs);
+        // Closed, or closed and opened anew, while the GPU computed or the step before was on its way.
+        const wanted = outputs.filter(({ sequence }) => this.#isOpen(sequence));
+        this.#emitting = this.onStep(wanted.map(({ output }) => output));
       }
     } finally {
       this.#running = false;
@@ -152,7 +169,11 @@ export class Executor implements StageExecutor {
     });
   }
 
-  async #step(planned: readonly PlannedSequence[]): Promise<StageOutput[]> {
+  #isOpen(sequence: Sequence): boolean {
+    return this.#sequences.get(sequence.request.route.requestId) === sequence;
+  }
+
+  async #step(planned: readonly PlannedSequence[]): Promise<SequenceOutput[]> {
     const startedAt = this.#now();
     try {
       const result = await this.#slice.forward(assembleBatch(planned));
@@ -162,30 +183,38 @@ export class Executor implements StageExecutor {
     } catch (thrown) {
       const error = SkeinError.from(thrown);
       if (error.code === 'device-lost') this.#broken = error;
-      const failed = this.#broken ? [...this.#sequences.keys()] : planned.map(({ requestId }) => requestId);
-      return failed.map((requestId) => ({ kind: 'failed', requestId, error }));
+      const failed = this.#broken ? [...this.#sequences.values()] : planned.map(({ sequence }) => sequence);
+      return failed.map((sequence) => ({
+        sequence,
+        output: { kind: 'failed', requestId: sequence.request.route.requestId, error },
+      }));
     } finally {
       this.#busyMs += this.#now() - startedAt;
     }
   }
 
-  #outputs(planned: readonly PlannedSequence[], result: BatchResult): StageOutput[] {
-    const outputs: StageOutput[] = [];
+  #outputs(planned: readonly PlannedSequence[], result: BatchResult): SequenceOutput[] {
+    const outputs: SequenceOutput[] = [];
     let row = 0;
     planned.forEach(({ requestId, rowCount, sequence, position }, index) => {
       const firstRow = row;
       row += rowCount;
-      // Closed, or closed and opened anew, while the GPU was computing.
-      if (this.#sequences.get(requestId) !== sequence) return;
       const head = result.sequences[index];
       if (head?.kind === 'token') {
         const { tokenId, logProbability } = head;
-        outputs.push({ kind: 'token', requestId, position: position + rowCount, tokenId, logProbability });
+        const sampledAt = position + rowCount;
+        outputs.push({
+          sequence,
+          output: { kind: 'token', requestId, position: sampledAt, tokenId, logProbability },
+        });
       }
       if (result.hiddenStates !== null) {
         const { hiddenSize } = this.#slice;
         const values = result.hiddenStates.subarray(firstRow * hiddenSize, row * hiddenSize);
-        outputs.push({ kind: 'activations', requestId, position, rows: rowCount, values });
+        outputs.push({
+          sequence,
+          output: { kind: 'activations', requestId, position, rows: rowCount, values },
+        });
       }
     });
     return outputs;

@@ -90,6 +90,10 @@ export class GpuSlice implements Slice {
     return this.#loaded.limits.hiddenSize;
   }
 
+  get vocabSize(): number {
+    return this.#loaded.limits.vocabSize;
+  }
+
   get hasEmbedding(): boolean {
     return this.#loaded.limits.hasEmbedding;
   }

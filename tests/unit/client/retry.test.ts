@@ -29,6 +29,10 @@ describe('nextAttempt', () => {
     });
   });
 
+  it('excludes every hop of a route that fell silent: the same route would be silent again', () => {
+    expect(nextAttempt(fresh, failure('timeout'), route)?.state.exclude).toEqual([hop]);
+  });
+
   it('does not exclude a peer that is no hop of the route', () => {
     expect(nextAttempt(fresh, failure('timeout', bystander), route)?.state.exclude).toEqual([]);
   });

@@ -8,6 +8,7 @@ import type { BatchResult, RaggedBatch, Slice } from '../../../src/engine/batch.
  */
 export class RecordingSlice implements Slice {
   readonly hiddenSize = 4;
+  readonly vocabSize = 50_000;
   readonly hasEmbedding = true;
   readonly hasHead = true;
   readonly contextLength = 512;
