@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { generate } from '../client/generate.ts';
+import { encodePrompt, generate } from '../client/generate.ts';
 import type { GenerateResult, Prompt } from '../client/generate.ts';
 import { LocalMesh } from '../contributor/local-mesh.ts';
 import { requestEngineDevice } from '../engine/device.ts';
@@ -69,7 +69,7 @@ Examples:
 }
 
 async function runGenerate(options: GenerateOptions): Promise<void> {
-  const prompt = choosePrompt(options);
+  const chosen = choosePrompt(options);
   const { signal, release } = abortOnInterrupt();
   const progress = new ProgressLine(process.stderr);
   const source = fileSourceFor(options.model);
@@ -77,8 +77,8 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
     openCheckpoint(source, signal),
     Tokenizer.load(source, signal),
   ]);
+  const promptIds = encodePrompt(chosen, tokenizer);
   const device = await requestEngineDevice(await createNodeGpu(options.adapter));
-  const promptTokens = prompt.kind === 'ids' ? prompt.ids.length : checkpoint.architecture.contextLength;
   const mesh = await LocalMesh.start({
     device,
     model: basename(options.model) as ModelId,
@@ -86,14 +86,14 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
     cuts: options.cuts,
     precision: options.precision,
     wireFormat: options.wire,
-    cacheTokens: Math.min(checkpoint.architecture.contextLength, promptTokens + options.maxTokens),
+    cacheTokens: promptIds.length + options.maxTokens,
     ...(options.prefillChunk !== undefined && { prefillChunkRows: options.prefillChunk }),
     signal,
     onProgress: ({ loadedBytes, totalBytes }) => progress.show('Loading', loadedBytes, totalBytes),
   });
   progress.clear();
   try {
-    const result = await stream(prompt, options, mesh, tokenizer, signal);
+    const result = await stream({ kind: 'ids', ids: promptIds }, options, mesh, tokenizer, signal);
     if (options.json) {
       const { tokenIds, text, finishReason, timeToFirstTokenMs, tokensPerSecond } = result;
       const { adapterName: adapter } = device;

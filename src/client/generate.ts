@@ -22,6 +22,8 @@ export interface GenerateRequest {
   readonly prompt: Prompt;
   /** Tokens of the answer, at most. */
   readonly maxTokens: number;
+  /** Tokens of prompt and answer together that stages hold, where known: the answer is cut to what is left. */
+  readonly contextTokens?: number;
   readonly sampling: SamplingParams;
   /** The answer ends before the first of these. */
   readonly stopStrings?: readonly string[];
@@ -83,7 +85,7 @@ export async function* generate(
   const { tokenizer, now } = deps;
   checkRequest(request);
   const promptIds = encodePrompt(request.prompt, tokenizer);
-  if (promptIds.length === 0) throw new SkeinError('bad-argument', 'The prompt is empty. Write something.');
+  const maxTokens = answerRoom(request, promptIds.length);
   const stopTokenIds = tokenizer.stopTokenIds;
   const answer = new AnswerText(tokenizer, request.stopStrings ?? []);
   const tokenIds: number[] = [];
@@ -107,7 +109,7 @@ export async function* generate(
             route,
             requester: deps.transport.self,
             promptTokens: soFar.length,
-            maxTokens: request.maxTokens - tokenIds.length,
+            maxTokens: maxTokens - tokenIds.length,
             stopTokenIds: [...stopTokenIds],
             sampling: request.sampling,
           },
@@ -121,7 +123,7 @@ export async function* generate(
           const isStopToken = stopTokenIds.includes(tokenId);
           const text = isStopToken ? '' : answer.push(tokenId);
           if (isStopToken || answer.stopped) finishReason = 'stop';
-          else if (tokenIds.length === request.maxTokens) finishReason = 'length';
+          else if (tokenIds.length === maxTokens) finishReason = 'length';
           yield { type: 'token', tokenId, logProbability, text: finishReason ? text + answer.flush() : text };
           if (finishReason !== null) break;
         }
@@ -166,7 +168,20 @@ function checkRequest({ sampling, maxTokens }: GenerateRequest): void {
   }
 }
 
-function encodePrompt(prompt: Prompt, tokenizer: Tokenizer): readonly number[] {
+/** Tokens the answer may have. */
+function answerRoom({ maxTokens, contextTokens = Infinity }: GenerateRequest, promptTokens: number): number {
+  if (promptTokens === 0) throw new SkeinError('bad-argument', 'The prompt is empty. Write something.');
+  const room = Math.min(maxTokens, contextTokens - promptTokens);
+  if (room >= 1) return room;
+  throw new SkeinError(
+    'bad-argument',
+    `The conversation has ${promptTokens} tokens, and this mesh holds ${contextTokens} with the answer. Start over, or shorten it.`,
+    { data: { promptTokens, contextTokens } },
+  );
+}
+
+/** The ids a prompt becomes, through the chat template for a conversation. */
+export function encodePrompt(prompt: Prompt, tokenizer: Tokenizer): readonly number[] {
   switch (prompt.kind) {
     case 'chat':
       return tokenizer.encode(tokenizer.renderChat(prompt.messages));

@@ -10,6 +10,7 @@ import type { BatchResult, RaggedBatch, SequenceResult, Slice } from './batch.ts
 import { buildBatchTables } from './batch-tables.ts';
 import type { BatchLimits, BatchTables } from './batch-tables.ts';
 import type { EngineDevice } from './device.ts';
+import { DeviceFaults } from './device-faults.ts';
 import { GpuMemory } from './gpu-memory.ts';
 import { KernelCompiler } from './kernel.ts';
 import { ropeTable } from './kernels/rope-append.ts';
@@ -55,19 +56,13 @@ interface LoadedSlice {
 export class GpuSlice implements Slice {
   readonly #loaded: LoadedSlice;
   readonly #readBack: ReadBack;
-  #failure: SkeinError | null = null;
-  readonly #noteError = (event: GPUUncapturedErrorEvent): void => {
-    this.#failure ??= new SkeinError('internal', `The GPU refused a command: ${event.error.message}`);
-  };
+  readonly #faults: DeviceFaults;
+  #isDisposed = false;
 
-  private constructor(loaded: LoadedSlice) {
+  private constructor(loaded: LoadedSlice, faults: DeviceFaults) {
     this.#loaded = loaded;
     this.#readBack = new ReadBack(loaded.memory);
-    const { device, lost } = loaded.device;
-    device.addEventListener('uncapturederror', this.#noteError);
-    void lost.then((error) => {
-      this.#failure = error;
-    });
+    this.#faults = faults;
   }
 
   /**
@@ -76,12 +71,14 @@ export class GpuSlice implements Slice {
    */
   static async load(options: GpuSliceOptions): Promise<GpuSlice> {
     const memory = new GpuMemory(options.device.device);
+    const faults = new DeviceFaults(options.device);
     try {
-      const slice = new GpuSlice(await loadSlice(options, memory));
+      const slice = new GpuSlice(await loadSlice(options, memory), faults);
       await slice.#warmUp();
       return slice;
     } catch (thrown) {
       memory.dispose();
+      faults.dispose();
       throw SkeinError.from(thrown);
     }
   }
@@ -125,7 +122,8 @@ export class GpuSlice implements Slice {
 
   async forward(batch: RaggedBatch): Promise<BatchResult> {
     const { limits, head, buffers } = this.#loaded;
-    if (this.#failure) throw this.#failure;
+    if (this.#isDisposed) throw freedError();
+    this.#faults.check();
     const tables = buildBatchTables(batch, limits);
     this.#write(batch, tables);
     const { rows, headRows, sampleRows } = tables.step;
@@ -145,8 +143,8 @@ export class GpuSlice implements Slice {
   }
 
   dispose(): void {
-    this.#failure ??= new SkeinError('aborted', 'The slice was freed.');
-    this.#loaded.device.device.removeEventListener('uncapturederror', this.#noteError);
+    this.#isDisposed = true;
+    this.#faults.dispose();
     this.#loaded.memory.dispose();
   }
 
@@ -195,23 +193,28 @@ export class GpuSlice implements Slice {
     device.queue.submit([encoder.finish()]);
     try {
       const bytes = await read();
-      if (this.#failure) throw this.#failure;
+      this.#faults.check();
       return bytes;
     } catch (thrown) {
       // A lost device rejects what waits for it, and says why only after that.
       await Promise.resolve();
-      throw this.#failure ?? SkeinError.from(thrown);
+      throw this.#faults.fault ?? (this.#isDisposed ? freedError() : SkeinError.from(thrown));
     }
   }
+}
+
+function freedError(): SkeinError {
+  return new SkeinError('aborted', 'The slice was freed.');
 }
 
 async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<LoadedSlice> {
   const { device, checkpoint, slice, precision, signal } = options;
   const { architecture } = checkpoint;
   checkSupported(architecture);
-  const capacity = sliceCapacity(architecture, options);
-  const shape = attentionShape(architecture, precision);
   const blockCount = Math.ceil(options.cacheTokens / BLOCK_TOKENS);
+  const positions = Math.min(architecture.contextLength, blockCount * BLOCK_TOKENS);
+  const shape = attentionShape(architecture, precision, positions);
+  const capacity = sliceCapacity(architecture, shape, options);
   const limits: BatchLimits = {
     ...capacity,
     hiddenSize: architecture.hiddenSize,
@@ -219,11 +222,11 @@ async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<L
     hasEmbedding: hasEmbedding(slice),
     hasHead: hasHead(slice, architecture),
     blockCount,
-    contextLength: architecture.contextLength,
+    contextLength: positions,
   };
   const buffers = allocateSliceBuffers(memory, architecture, shape, capacity);
   const head = limits.hasHead ? allocateHeadBuffers(memory, architecture, capacity) : null;
-  const table = ropeTable(ropeInverseFrequencies(architecture), architecture.contextLength);
+  const table = ropeTable(ropeInverseFrequencies(architecture), positions);
   const rope = memory.storage('rope_table', table.byteLength);
   memory.device.queue.writeBuffer(rope, 0, table);
   await memory.allocated();

@@ -1,4 +1,5 @@
 import type { Architecture } from '../model/architecture.ts';
+import { CACHE_RESERVE_TOKENS } from '../protocol/limits.ts';
 import { BLOCK_TOKENS } from './batch.ts';
 import type { GpuMemory } from './gpu-memory.ts';
 import { decodeSplitTokens, partialsBytes } from './kernels/attention-splits.ts';
@@ -22,24 +23,31 @@ export interface SliceCapacity {
   readonly maxHeadRows: number;
 }
 
-export function attentionShape(architecture: Architecture, precision: Precision): DecodeShape {
+/** @param positions how long a sequence may get here: never more than the cache holds, however long the model's context is. */
+export function attentionShape(
+  architecture: Architecture,
+  precision: Precision,
+  positions: number,
+): DecodeShape {
   const { headCount, kvHeadCount, headDim, contextLength } = architecture;
   return {
     headCount,
     kvHeadCount,
     headDim,
     cacheFormat: precision,
-    contextLength,
-    splitTokens: decodeSplitTokens(contextLength),
+    contextLength: positions,
+    // Of the model and the usual cache, not of this one: stages of any cache size then give the same bits.
+    splitTokens: decodeSplitTokens(Math.min(contextLength, CACHE_RESERVE_TOKENS)),
   };
 }
 
 /** What fits the caps above; more can be asked for, within them. */
 export function sliceCapacity(
   architecture: Architecture,
+  shape: DecodeShape,
   wanted: { readonly maxBatchRows?: number; readonly maxBatchSequences?: number },
 ): SliceCapacity {
-  const oneSequence = partialsBytes(attentionShape(architecture, 'f32'), PREFILL_MIN_ROWS - 1).partials;
+  const oneSequence = partialsBytes(shape, PREFILL_MIN_ROWS - 1).partials;
   const maxBatchRows = wanted.maxBatchRows ?? MAX_BATCH_ROWS;
   const maxBatchSequences = Math.max(
     1,
@@ -96,7 +104,7 @@ export function allocateSliceBuffers(
   shape: DecodeShape,
   { maxBatchRows: rows, maxBatchSequences }: SliceCapacity,
 ): SliceBuffers {
-  const { headCount, kvHeadCount, headDim, hiddenSize, intermediateSize, contextLength } = architecture;
+  const { headCount, kvHeadCount, headDim, hiddenSize, intermediateSize } = architecture;
   const words = (label: string, count: number) => memory.storage(label, count * WORD_BYTES);
   const decodeRows = Math.min(rows, maxBatchSequences * (PREFILL_MIN_ROWS - 1));
   const partials = partialsBytes(shape, decodeRows);
@@ -104,7 +112,7 @@ export function allocateSliceBuffers(
     step: memory.uniform('step', STEP_UNIFORM_BYTES),
     tokenIds: words('token_ids', rows),
     rowInfo: words('row_info', 2 * rows),
-    blockTables: words('block_tables', maxBatchSequences * Math.ceil(contextLength / BLOCK_TOKENS)),
+    blockTables: words('block_tables', maxBatchSequences * Math.ceil(shape.contextLength / BLOCK_TOKENS)),
     decodeInfo: words('decode_info', 2 * rows),
     // A tile has at least one row.
     prefillInfo: words('prefill_info', 4 * rows),

@@ -96,11 +96,12 @@ export class PeerMesh implements FrameTransport {
     return this.#lost.add(listener);
   }
 
-  /** Closes every link; nobody is told any more. Idempotent. */
+  /** Closes every link, and says so to whoever waits for one. Idempotent. */
   dispose(): void {
     this.#isDisposed = true;
     for (const stop of this.#stopListening) stop();
     this.#frames.clear();
+    for (const peer of this.#links.keys()) this.#lost.tell(peer);
     this.#lost.clear();
     for (const { link } of [...this.#links.values()]) link.end(disposedError());
   }

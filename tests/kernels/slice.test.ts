@@ -215,6 +215,26 @@ describe('GpuSlice', () => {
     await expect(orphan.forward(batch)).rejects.toMatchObject({ code: 'device-lost' });
   });
 
+  it('believes nothing after the GPU refused a command', async () => {
+    const checkpoint = await openModel(architecture, 'bf16');
+    const other = await openTestGpu();
+    const slice = await load(checkpoint, wholeModel, { device: other.engine });
+    const refused = new Promise((resolve) => other.device.addEventListener('uncapturederror', resolve));
+    other.device.createBuffer({ size: 16, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE });
+    await refused;
+    const pass = slice.forward({
+      sequences: [{ rowCount: 1, cacheLength: 0, blockTable: [0], head: { kind: 'none' } }],
+      input: { kind: 'tokens', tokenIds: Uint32Array.of(1) },
+    });
+    await expect(pass).rejects.toMatchObject({ code: 'device-lost' });
+  });
+
+  it('holds no more positions than its cache, however long the model could go on', async () => {
+    const checkpoint = await openModel({ ...architecture, contextLength: 1 << 20 }, 'bf16');
+    const slice = await load(checkpoint, wholeModel, { cacheTokens: 50 });
+    expect(slice.contextLength).toBe(64);
+  });
+
   it('keeps sequences apart in one pass, prompts and single tokens mixed', async () => {
     const checkpoint = await openModel(architecture, 'f32');
     const reference = await loadReferenceWeights(checkpoint);

@@ -1,6 +1,8 @@
 import { generate } from '../../client/generate.ts';
+import { untilAborted } from '../../model/abort.ts';
 import { HttpSource } from '../../model/http-source.ts';
 import { SkeinError } from '../../protocol/errors.ts';
+import { CACHE_RESERVE_TOKENS } from '../../protocol/limits.ts';
 import type { ModelCard } from '../../protocol/signaling.ts';
 import { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { pause } from '../connection/pause.ts';
@@ -23,10 +25,10 @@ export function generatorFor({ self, models, signaling, transport }: PageSession
         );
       }
       yield* generate(
-        request,
+        { ...request, contextTokens: Math.min(card.contextLength, CACHE_RESERVE_TOKENS) },
         {
           transport,
-          tokenizer: await tokenizerFor(card),
+          tokenizer: await untilAborted(tokenizerFor(card), signal),
           requestRoute: (query, routeSignal) => signaling.requestRoute(query, routeSignal),
           endRoute: (requestId) => signaling.send({ type: 'route-end', requestId }),
           now: () => performance.now(),

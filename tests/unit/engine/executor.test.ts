@@ -166,6 +166,48 @@ describe('Executor', () => {
     ).toThrow(badFrame);
   });
 
+  it('refuses a token outside the vocabulary, and nobody else notices', async () => {
+    const executor = new Executor(new RecordingSlice(16));
+    executor.open(openRequest(requestId(1), 2, 2));
+    expect(() =>
+      executor.push(requestId(1), 0, { kind: 'tokens', tokenIds: Uint32Array.of(1, 50_000) }),
+    ).toThrow(expect.objectContaining({ code: 'bad-frame' }));
+    const answers = await runRing(executor, new Map([[requestId(2), [1, 2]]]), 3);
+    expect(answers.get(requestId(2))).toEqual(expectedAnswer([1, 2], 3));
+  });
+
+  it('gives a request opened anew nothing of what was computed for the old one', async () => {
+    const executor = new Executor(new RecordingSlice(16));
+    const positions: number[] = [];
+    let letGo: () => void = () => undefined;
+    const firstStepSent = new Promise<void>((resolve) => (letGo = resolve));
+    let steps = 0;
+    const secondAnswered = new Promise<void>((resolve) => {
+      executor.onStep = (outputs) => {
+        steps += 1;
+        positions.push(...outputs.flatMap((output) => (output.kind === 'token' ? [output.position] : [])));
+        if (steps === 1) {
+          // While the first step is on its way, the second is computed, and its request closed and opened anew.
+          executor.push(requestId(1), 3, { kind: 'tokens', tokenIds: Uint32Array.of(4) });
+          setTimeout(() => {
+            executor.close(requestId(1));
+            executor.open(openRequest(requestId(1), 1, 3));
+            executor.push(requestId(1), 0, { kind: 'tokens', tokenIds: Uint32Array.of(9) });
+            letGo();
+          });
+          return firstStepSent;
+        }
+        if (positions.includes(1)) resolve();
+        return Promise.resolve();
+      };
+      executor.open(openRequest(requestId(1), 3, 3));
+      executor.push(requestId(1), 0, { kind: 'tokens', tokenIds: Uint32Array.of(1, 2, 3) });
+    });
+    await secondAnswered;
+    expect(executor.stats.steps).toBe(3);
+    expect(positions).toEqual([3, 1]);
+  });
+
   it('fails the requests of a broken pass and goes on with others', async () => {
     const slice = new RecordingSlice(16);
     const executor = new Executor(slice);

@@ -391,7 +391,7 @@ describe('a peer', () => {
     expect(heard).toEqual([[SELF, [1, 2]]]);
   });
 
-  it('that leaves closes its links, fails its sends, and is not told of it', async () => {
+  it('that leaves closes its links, fails its sends, and tells its own listeners once', async () => {
     const { mesh, lost, connection, clock } = lonePeer();
     const outcome = outcomeOf(mesh.send(HIGH, BYTE));
     mesh.dispose();
@@ -406,7 +406,7 @@ describe('a peer', () => {
     }).toEqual({
       state: 'aborted',
       closed: true,
-      lost: [],
+      lost: [HIGH],
       timers: 0,
     });
   });

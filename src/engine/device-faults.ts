@@ -1,0 +1,39 @@
+import { SkeinError } from '../protocol/errors.ts';
+import type { EngineDevice } from './device.ts';
+
+/**
+ * Listens for what no call reports: commands the GPU refused after they were queued, and the loss of the device. Either way the
+ * numbers in its buffers cannot be trusted any more, so both count as a lost device.
+ */
+export class DeviceFaults {
+  readonly #device: GPUDevice;
+  #fault: SkeinError | null = null;
+  readonly #note = (event: GPUUncapturedErrorEvent): void => {
+    this.#fault ??= new SkeinError(
+      'device-lost',
+      `The GPU refused a command, and the slice must be loaded again: ${event.error.message}`,
+    );
+  };
+
+  constructor({ device, lost }: EngineDevice) {
+    this.#device = device;
+    device.addEventListener('uncapturederror', this.#note);
+    void lost.then((error) => {
+      this.#fault = error;
+    });
+  }
+
+  /** The first fault, or null. */
+  get fault(): SkeinError | null {
+    return this.#fault;
+  }
+
+  /** @throws the fault, if there is one. */
+  check(): void {
+    if (this.#fault) throw this.#fault;
+  }
+
+  dispose(): void {
+    this.#device.removeEventListener('uncapturederror', this.#note);
+  }
+}
