@@ -102,7 +102,7 @@ export class LocalMesh {
 }
 
 /** @throws SkeinError `bad-argument` for cuts that are out of order or leave a stage without layers. */
-export function cutLayers(layerCount: number, cuts: readonly number[]): SliceRange[] {
+function cutLayers(layerCount: number, cuts: readonly number[]): SliceRange[] {
   const bounds = [0, ...cuts, layerCount];
   return bounds.slice(1).map((layerEnd, index) => {
     const layerStart = bounds[index] ?? 0;

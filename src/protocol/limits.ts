@@ -6,8 +6,6 @@ export const MAX_MESSAGE_BYTES = 64 * 1024;
 export const MAX_FRAME_BYTES = 16 * 1024 * 1024 + 64 * 1024;
 /** A frame whose parts do not all arrive within this time is dropped. */
 export const FRAME_ASSEMBLY_TIMEOUT_MS = 10_000;
-/** Frames of one peer that may be in reassembly at the same time; parts of one frame travel in order, so one is enough. */
-export const MAX_FRAMES_IN_ASSEMBLY = 1;
 /** Above this many queued bytes a sender waits; Chrome closes a channel at 16 MiB. */
 export const SEND_HIGH_WATER_BYTES = 1024 * 1024;
 /** A waiting sender goes on below this many queued bytes. */
