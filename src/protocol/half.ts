@@ -38,6 +38,11 @@ export function floatsFromHalves(halves: Uint16Array): Float32Array<ArrayBuffer>
   return values;
 }
 
+/** @param half the 16 bits. */
+export function halfToFloat(half: number): number {
+  return halfTable()[half] ?? NaN;
+}
+
 function halfFromF32Bits(bits: number): number {
   const sign = (bits & SIGN_MASK_F32) >>> 16;
   const magnitude = bits & ~SIGN_MASK_F32;
