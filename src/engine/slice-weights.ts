@@ -1,5 +1,5 @@
 import { BYTES_PER_ELEMENT } from '../model/checkpoint.ts';
-import type { Checkpoint, Tensor, TensorFormat } from '../model/checkpoint.ts';
+import type { Checkpoint, DenseTensor, TensorFormat } from '../model/checkpoint.ts';
 import type { TensorSpec } from '../model/tensor-names.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { floatsFromHalves, writeHalves } from '../protocol/half.ts';
@@ -83,14 +83,20 @@ export class WeightLoader {
     return buffer;
   }
 
-  async #read({ name, shape }: TensorSpec): Promise<Tensor> {
+  async #read({ name, shape }: TensorSpec): Promise<DenseTensor> {
     const { checkpoint, signal, onBytes } = this.#options;
     const tensor = await checkpoint.read(name, shape, signal);
+    if (tensor.kind === 'quantized') {
+      throw new SkeinError(
+        'model-unsupported',
+        `${name} is quantised (${tensor.format.codes}); the engine reads floats.`,
+      );
+    }
     onBytes(tensor.bytes.byteLength);
     return tensor;
   }
 
-  #narrow(tensor: Tensor): Tensor {
+  #narrow(tensor: DenseTensor): DenseTensor {
     if (this.#options.precision === 'f32' || tensor.format !== 'f32') return tensor;
     const values = widen(tensor);
     const halves = new Uint16Array(values.length);
@@ -121,7 +127,7 @@ function writeRows(device: GPUDevice, matrix: Matrix, firstRow: number, bytes: U
   }
 }
 
-function widen({ format, bytes }: Tensor): Float32Array<ArrayBuffer> {
+function widen({ format, bytes }: DenseTensor): Float32Array<ArrayBuffer> {
   // A tensor may begin anywhere in the buffer it was read into.
   const aligned = bytes.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice();
   const { buffer, byteOffset } = aligned;

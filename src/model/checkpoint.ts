@@ -1,16 +1,21 @@
 import type { Architecture } from './architecture.ts';
+import type { QuantizedMatrix } from './quantized.ts';
 
 export type TensorFormat = 'f32' | 'f16' | 'bf16';
 
 export const BYTES_PER_ELEMENT: Readonly<Record<TensorFormat, number>> = { f32: 4, f16: 2, bf16: 2 };
 
-/** A weight as stored: row-major, little-endian. Ownership of `bytes` passes to the receiver. */
-export interface Tensor {
+/** A weight of floats: row-major, little-endian. Ownership of `bytes` passes to the receiver. */
+export interface DenseTensor {
+  readonly kind: 'dense';
   readonly name: string;
   readonly format: TensorFormat;
   readonly shape: readonly number[];
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
+
+/** What a checkpoint holds under one name. Only matrices are ever quantised; norms and biases are floats. */
+export type Tensor = DenseTensor | QuantizedMatrix;
 
 /**
  * A model folder whose config was read and checked. File headers are read and checked when the first tensor of the file is
@@ -20,7 +25,7 @@ export interface Checkpoint {
   readonly architecture: Architecture;
   has(name: string): boolean;
   /**
-   * Bytes of the tensor as stored. Reads the header of the file that holds it, the first time.
+   * Bytes of the tensor as stored, with scales and whatever else belongs to it. Reads the header of the file that holds it, the first time.
    * @throws SkeinError `model-missing` when the checkpoint lacks it.
    */
   sizeBytes(name: string, signal?: AbortSignal): Promise<number>;

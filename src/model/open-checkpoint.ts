@@ -32,7 +32,7 @@ export async function openCheckpoint(source: FileSource, signal?: AbortSignal): 
       const located = await files.locate(name, signal);
       const format = checkTensor(located, name, shape, describeFile(source, located.path));
       const bytes = await source.read(located.path, located.start, located.end, signal);
-      return { name, format, shape, bytes };
+      return { kind: 'dense', name, format, shape, bytes };
     },
   };
 }

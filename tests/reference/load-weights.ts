@@ -1,3 +1,4 @@
+import { dequantize } from '../../src/model/quantized.ts';
 import { decodeElements } from './number-formats.ts';
 import type { Checkpoint } from '../../src/model/checkpoint.ts';
 import type { Projection, ReferenceLayer, ReferenceWeights } from './transformer.ts';
@@ -11,6 +12,7 @@ export async function loadReferenceWeights(checkpoint: Checkpoint): Promise<Refe
 
   const read = async (name: string, ...shape: number[]): Promise<Float64Array> => {
     const tensor = await checkpoint.read(name, shape);
+    if (tensor.kind === 'quantized') return Float64Array.from(dequantize(tensor));
     return decodeElements(tensor.format, tensor.bytes);
   };
   const projection = async (name: string, out: number, into: number, bias: boolean): Promise<Projection> => ({

@@ -7,11 +7,12 @@ import { openCheckpoint } from '../../../src/model/open-checkpoint.ts';
 import { readSafetensorsHeader } from '../../../src/model/safetensors.ts';
 import { sliceTensors } from '../../../src/model/tensor-names.ts';
 import { TINY_LLAMA } from '../../fixtures/architectures.ts';
+import { dense } from '../../fixtures/dense.ts';
 import { refusalOf } from '../../fixtures/errors.ts';
 import { ModelServer } from '../../fixtures/model-server.ts';
 import { shardName, writeRandomModel } from '../../fixtures/random-model.ts';
 import type { FileSource } from '../../../src/model/file-source.ts';
-import type { Tensor } from '../../../src/model/checkpoint.ts';
+import type { DenseTensor } from '../../../src/model/checkpoint.ts';
 import type { ModelFolder } from '../../fixtures/random-model.ts';
 import type { ModelServerOptions } from '../../fixtures/model-server.ts';
 
@@ -34,10 +35,10 @@ async function serve(
   return server;
 }
 
-async function readSlice(source: FileSource): Promise<Tensor[]> {
+async function readSlice(source: FileSource): Promise<DenseTensor[]> {
   const checkpoint = await openCheckpoint(source);
   const specs = sliceTensors(checkpoint.architecture, SLICE);
-  return Promise.all(specs.map(({ name, shape }) => checkpoint.read(name, shape)));
+  return Promise.all(specs.map(async ({ name, shape }) => dense(await checkpoint.read(name, shape))));
 }
 
 describe('a model over HTTP', () => {

@@ -7,11 +7,12 @@ import { sliceTensors } from '../../../src/model/tensor-names.ts';
 import { MAX_MODEL_JSON_BYTES } from '../../../src/protocol/limits.ts';
 import { TINY_LLAMA, TINY_QWEN2, TINY_QWEN3 } from '../../fixtures/architectures.ts';
 import { configJson } from '../../fixtures/config-json.ts';
+import { dense } from '../../fixtures/dense.ts';
 import { refusalOf } from '../../fixtures/errors.ts';
 import { MemorySource } from '../../fixtures/memory-source.ts';
 import { randomTensors, writeRandomModel } from '../../fixtures/random-model.ts';
 import { safetensorsBytes, safetensorsFile } from '../../fixtures/safetensors-file.ts';
-import type { Tensor } from '../../../src/model/checkpoint.ts';
+import type { DenseTensor } from '../../../src/model/checkpoint.ts';
 import type { ModelFolder } from '../../fixtures/random-model.ts';
 
 const ARCHITECTURE = { ...TINY_QWEN3, layerCount: 2 };
@@ -22,10 +23,10 @@ const NORM = 'model.norm.weight';
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
 
-const change = (name: string, changes: Partial<Tensor>): Tensor[] =>
+const change = (name: string, changes: Partial<DenseTensor>): DenseTensor[] =>
   TENSORS.map((tensor) => (tensor.name === name ? { ...tensor, ...changes } : tensor));
 
-const single = (tensors: readonly Tensor[]) =>
+const single = (tensors: readonly DenseTensor[]) =>
   new MemorySource({ 'config.json': CONFIG, [SINGLE]: safetensorsFile(tensors) });
 
 /** The norm in one shard, everything else in the other. */
@@ -95,7 +96,7 @@ describe('openCheckpoint', () => {
     const checkpoint = await openCheckpoint(source);
     expect((await refusalOf(() => checkpoint.read(NORM, [36]))).code).toBe('model-missing');
     source.write('late.safetensors', safetensorsFile(TENSORS.filter(({ name }) => name === NORM)));
-    expect((await checkpoint.read(NORM, [36])).bytes).toHaveLength(72);
+    expect(dense(await checkpoint.read(NORM, [36])).bytes).toHaveLength(72);
   });
 });
 
