@@ -27,7 +27,12 @@ export interface GenerateRequest {
   readonly sampling: SamplingParams;
   /** The answer ends before the first of these. */
   readonly stopStrings?: readonly string[];
+  /** For the whole answer, waiting included. Default: DEFAULT_TIME_LIMIT_MS. */
+  readonly timeLimitMs?: number;
 }
+
+/** Long enough for a long answer on a slow mesh; short enough that a forgotten one frees its caches within the hour. */
+export const DEFAULT_TIME_LIMIT_MS = 30 * 60 * 1000;
 
 /** What a generation needs of the world. No GPU and no WebRTC: those are behind the transport. */
 export interface GenerateDeps {
@@ -109,6 +114,8 @@ export async function* generate(
             route,
             requester: deps.transport.self,
             promptTokens: soFar.length,
+            blockHashes: [],
+            timeLimitMs: request.timeLimitMs ?? DEFAULT_TIME_LIMIT_MS,
             maxTokens: maxTokens - tokenIds.length,
             stopTokenIds: [...stopTokenIds],
             sampling: request.sampling,

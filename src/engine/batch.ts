@@ -64,5 +64,4 @@ export interface Slice {
   dispose(): void;
 }
 
-/** Tokens per cache block. */
-export const BLOCK_TOKENS = 16;
+export { BLOCK_TOKENS } from '../protocol/stage.ts';

@@ -76,7 +76,7 @@ export class Executor implements StageExecutor {
     };
   }
 
-  open(request: OpenRequest): void {
+  open(request: OpenRequest): { readonly cachedTokens: number } {
     if (this.#broken) throw this.#broken;
     const { requestId } = request.route;
     if (this.#sequences.has(requestId)) {
@@ -93,6 +93,7 @@ export class Executor implements StageExecutor {
     }
     const blocks = this.#pool.allocate(Math.ceil(tokens / BLOCK_TOKENS));
     this.#sequences.set(requestId, new Sequence(request, blocks));
+    return { cachedTokens: 0 };
   }
 
   push(requestId: RequestId, position: number, input: StageInput): void {

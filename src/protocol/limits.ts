@@ -17,8 +17,13 @@ export const MAX_FRAME_SEQUENCES = 256;
 export const MAX_FRAME_ROWS = 4096;
 /** Width of an activation row. The largest open models have 16,384. */
 export const MAX_HIDDEN_SIZE = 32_768;
-/** JSON inside an `open` or `failed` frame. */
-export const MAX_FRAME_JSON_BYTES = 16 * 1024;
+/**
+ * Block hashes of one request: 131,072 tokens, the context of the largest open models. A longer prompt names its first
+ * blocks only.
+ */
+export const MAX_BLOCK_HASHES = 8192;
+/** JSON inside an `open` or `failed` frame: block hashes take 35 bytes each, 280 KiB at most, the longest route 12 KiB. */
+export const MAX_FRAME_JSON_BYTES = 512 * 1024;
 /** Hops of a route; more stages than this never pay. */
 export const MAX_ROUTE_HOPS = 128;
 /** Prompt and answer of one request, in tokens. */
@@ -36,6 +41,8 @@ export const SIGNALING_CONNECT_TIMEOUT_MS = 10_000;
 export const DIAL_TIMEOUT_MS = 15_000;
 /** A request without any sign from its route for this long has lost it. Generous: a slow tab's first prefill step counts. */
 export const STEP_TIMEOUT_MS = 60_000;
+/** A request may ask for no more time than a day; its caches and links are somebody's. */
+export const MAX_TIME_LIMIT_MS = 24 * 60 * 60 * 1000;
 /** A stage frees a sequence that nobody has fed for this long. */
 export const SEQUENCE_IDLE_TIMEOUT_MS = 120_000;
 

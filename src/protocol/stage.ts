@@ -1,8 +1,11 @@
 import * as v from 'valibot';
-import { MAX_SEQUENCE_TOKENS, MAX_STOP_TOKENS } from './limits.ts';
+import { MAX_BLOCK_HASHES, MAX_SEQUENCE_TOKENS, MAX_STOP_TOKENS, MAX_TIME_LIMIT_MS } from './limits.ts';
 import { peerIdSchema, routeSchema } from './route.ts';
 import type { SkeinError } from './errors.ts';
 import type { RequestId } from './ids.ts';
+
+/** Tokens of a cache block, and of a block hash: requester and stages cut a prompt alike. */
+export const BLOCK_TOKENS = 16;
 
 /** How the last stage picks a token. `temperature` 0 is greedy; `topK` 0 and `topP` 1 keep every token. */
 export const samplingSchema = v.object({
@@ -17,19 +20,34 @@ export type SamplingParams = v.InferOutput<typeof samplingSchema>;
 export const GREEDY: SamplingParams = { temperature: 0, topK: 0, topP: 1, seed: 0 };
 
 const tokenId = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff));
+/** 128 bits as 32 lower-case hex characters. */
+const blockHash = v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/));
 const tokenCount = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS));
 
 /** Everything about a request that does not change per step. Travels once, down the route. */
-export const openRequestSchema = v.object({
-  route: routeSchema,
-  requester: peerIdSchema,
-  promptTokens: tokenCount,
-  /** The ring stops after this many sampled tokens. */
-  maxTokens: tokenCount,
-  /** The ring stops after sampling one of these. */
-  stopTokenIds: v.pipe(v.array(tokenId), v.maxLength(MAX_STOP_TOKENS)),
-  sampling: samplingSchema,
-});
+export const openRequestSchema = v.pipe(
+  v.object({
+    route: routeSchema,
+    requester: peerIdSchema,
+    promptTokens: tokenCount,
+    /**
+     * The hash chain over the prompt's full blocks, from its first block on: what stages look up in their prefix caches.
+     * May end before the prompt does; empty looks up nothing.
+     */
+    blockHashes: v.pipe(v.array(blockHash), v.maxLength(MAX_BLOCK_HASHES)),
+    /** Time for the whole request, on each stage's own clock from `open` on. */
+    timeLimitMs: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_TIME_LIMIT_MS)),
+    /** The ring stops after this many sampled tokens. */
+    maxTokens: tokenCount,
+    /** The ring stops after sampling one of these. */
+    stopTokenIds: v.pipe(v.array(tokenId), v.maxLength(MAX_STOP_TOKENS)),
+    sampling: samplingSchema,
+  }),
+  v.check(
+    ({ blockHashes, promptTokens }) => blockHashes.length * BLOCK_TOKENS <= promptTokens,
+    'there may be one block hash per full block of the prompt',
+  ),
+);
 export type OpenRequest = v.InferOutput<typeof openRequestSchema>;
 
 /** What a stage feeds to its slice: token ids on the first stage, activations on every other. */
@@ -66,13 +84,22 @@ export type StageOutput =
 export interface StageExecutor {
   /** Set by the one user of the executor before the first `push`. Must not reject. */
   onStep: (outputs: readonly StageOutput[]) => Promise<void>;
-  /** Reserves the cache for the whole sequence. @throws SkeinError `busy` when the cache has no room for it. */
-  open(request: OpenRequest): void;
   /**
-   * Appends rows at `position`, which must be where the sequence ends.
+   * Takes the request in. `cachedTokens` of the prompt, from its start, are in the prefix cache and stay there for this
+   * request: a multiple of BLOCK_TOKENS, below `promptTokens`, because the last token is computed in any case.
+   * @throws SkeinError `busy` when there is no room for it.
+   */
+  open(request: OpenRequest): { readonly cachedTokens: number };
+  /**
+   * Appends rows at `position`, which must be where the sequence ends. The first rows may begin at any multiple of
+   * BLOCK_TOKENS up to the `cachedTokens` of `open`; what is cached beyond is given up.
    * @throws SkeinError `bad-frame` for an unknown sequence, a gap, rows past the reservation or the wrong kind of input.
    */
   push(requestId: RequestId, position: number, input: StageInput): void;
-  /** Frees the sequence. Unknown ids are ignored: closing twice is safe. */
-  close(requestId: RequestId): void;
+  /**
+   * Frees the sequence. Unknown ids are ignored: closing twice is safe.
+   * @param blockHashes the chain over the full blocks of prompt and answer, whose computed ones may stay cached. Its
+   * beginning is what `open` said.
+   */
+  close(requestId: RequestId, blockHashes?: readonly string[]): void;
 }

@@ -213,6 +213,8 @@ describe('a route over real peer connections', () => {
         route: { requestId: requestId(1), epoch: 0, model: MODEL, hops },
         requester: requester.self,
         promptTokens: prompt.length,
+        blockHashes: [],
+        timeLimitMs: 60_000,
         maxTokens: 20,
         stopTokenIds: [],
         sampling: GREEDY,

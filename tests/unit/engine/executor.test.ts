@@ -19,6 +19,8 @@ function openRequest(id: RequestId, promptTokens: number, maxTokens: number): Op
     route: { requestId: id, epoch: 0, model: 'm' as ModelId, hops },
     requester: peer,
     promptTokens,
+    blockHashes: [],
+    timeLimitMs: 3_600_000,
     maxTokens,
     stopTokenIds: [],
     sampling: GREEDY,

@@ -60,13 +60,14 @@ export class AddingMachine implements StageExecutor {
 
   constructor(private readonly options: AddingMachineOptions) {}
 
-  open(request: OpenRequest): void {
+  open(request: OpenRequest): { readonly cachedTokens: number } {
     const { maxRequests = Infinity, layerStart, layerEnd } = this.options;
     if (this.sequences.size >= maxRequests) throw new SkeinError('busy', 'The machine is full.');
     const { requestId } = request.route;
     if (this.sequences.has(requestId)) throw new SkeinError('bad-frame', `${requestId} is open already.`);
     const histories = new Array<number>(layerEnd - layerStart).fill(0);
     this.sequences.set(requestId, { request, histories, rows: [], computed: 0 });
+    return { cachedTokens: 0 };
   }
 
   push(requestId: RequestId, position: number, input: StageInput): void {

@@ -86,6 +86,8 @@ export class LocalMesh {
       },
       requester: changes.requester ?? this.requester,
       promptTokens,
+      blockHashes: [],
+      timeLimitMs: 3_600_000,
       maxTokens,
       stopTokenIds: [...(changes.stopTokenIds ?? [])],
       sampling: GREEDY,

@@ -2,7 +2,9 @@ import fc from 'fast-check';
 import { ERROR_CODES } from '../../../src/protocol/errors.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
 import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
+import { MAX_TIME_LIMIT_MS } from '../../../src/protocol/limits.ts';
 import type { Hop } from '../../../src/protocol/route.ts';
+import { BLOCK_TOKENS } from '../../../src/protocol/stage.ts';
 
 const hex = (digits: number) =>
   fc
@@ -72,6 +74,7 @@ const anyOpen: fc.Arbitrary<Frame> = fc
     promptTokens: fc.integer({ min: 1, max: 1000 }),
     maxTokens: fc.integer({ min: 1, max: 1000 }),
     stopTokenIds: fc.array(anyU32, { maxLength: 5 }),
+    timeLimitMs: fc.integer({ min: 1, max: MAX_TIME_LIMIT_MS }),
     sampling: fc.record({
       temperature: fc.double({ min: 0, max: 100, noNaN: true }).map(Math.abs),
       topK: anyU32,
@@ -79,7 +82,11 @@ const anyOpen: fc.Arbitrary<Frame> = fc
       seed: anyU32,
     }),
   })
-  .map((request) => ({ type: 'open', request }));
+  .chain((request) =>
+    fc
+      .array(hex(32), { maxLength: Math.min(8, Math.floor(request.promptTokens / BLOCK_TOKENS)) })
+      .map((blockHashes) => ({ type: 'open', request: { ...request, blockHashes } })),
+  );
 
 const anyClose: fc.Arbitrary<Frame> = fc
   .record({ requestId: anyRequestId, epoch: anyEpoch })

@@ -5,10 +5,13 @@ import { decodeFrame, encodeFrame } from '../../../src/protocol/frame-codec.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
 import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
 import {
+  MAX_BLOCK_HASHES,
   MAX_FRAME_BYTES,
+  MAX_FRAME_JSON_BYTES,
   MAX_FRAME_ROWS,
   MAX_ROUTE_HOPS,
   MAX_STOP_TOKENS,
+  MAX_TIME_LIMIT_MS,
 } from '../../../src/protocol/limits.ts';
 import { GREEDY } from '../../../src/protocol/stage.ts';
 import { anyFrame } from './frame-arbitraries.ts';
@@ -114,6 +117,8 @@ describe('a frame', () => {
         route: { requestId: FIRST, epoch: 0xffff, model: 'é'.repeat(200) as ModelId, hops },
         requester: 'f'.repeat(32) as PeerId,
         promptTokens: 1_000_000,
+        blockHashes: new Array<string>(MAX_BLOCK_HASHES).fill('f'.repeat(32)),
+        timeLimitMs: MAX_TIME_LIMIT_MS,
         maxTokens: 1_000_000,
         stopTokenIds: new Array<number>(MAX_STOP_TOKENS).fill(0xffff_ffff),
         sampling: { ...GREEDY, seed: 0xffff_ffff },
@@ -192,7 +197,13 @@ describe('decoding', () => {
     'JSON that is not UTF-8': tampered(failed, (_view, bytes) => bytes.fill(0xff, 16)),
     'JSON that is not JSON': tampered(failed, (_view, bytes) => bytes.fill(0x7b, 16)),
     'JSON of something else': Uint8Array.from([1, 1, 0, 0, ...new TextEncoder().encode('{"route":null}')]),
-    'JSON over the cap': Uint8Array.from([1, 1, 0, 0, ...new Uint8Array(16 * 1024 + 1).fill(0x20)]),
+    'JSON over the cap': Uint8Array.from([
+      1,
+      1,
+      0,
+      0,
+      ...new Uint8Array(MAX_FRAME_JSON_BYTES + 1).fill(0x20),
+    ]),
     'a frame over the cap': new Uint8Array(MAX_FRAME_BYTES + 1).fill(1),
   };
   it.each(Object.entries(hostile))('refuses %s', (_name, bytes) => {
