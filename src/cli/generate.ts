@@ -10,6 +10,7 @@ import type { Precision } from '../engine/weight-format.ts';
 import { openCheckpoint } from '../model/open-checkpoint.ts';
 import { fileSourceFor } from '../model/open-source.ts';
 import { SkeinError } from '../protocol/errors.ts';
+import { sampling } from '../protocol/sampling.ts';
 import type { ActivationFormat } from '../protocol/frames.ts';
 import type { ModelId } from '../protocol/ids.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -117,7 +118,7 @@ async function stream(
 ): Promise<GenerateResult> {
   const { temperature, topK, topP, seed, maxTokens } = options;
   const events = generate(
-    { model: mesh.model, prompt, maxTokens, sampling: { temperature, topK, topP, seed } },
+    { model: mesh.model, prompt, maxTokens, sampling: sampling({ temperature, topK, topP, seed }) },
     {
       transport: mesh.transport,
       tokenizer,

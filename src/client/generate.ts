@@ -3,8 +3,8 @@ import { SkeinError } from '../protocol/errors.ts';
 import { newRequestId } from '../protocol/ids.ts';
 import type { ModelId, PeerId, RequestId } from '../protocol/ids.ts';
 import type { Route } from '../protocol/route.ts';
-import { samplingSchema } from '../protocol/stage.ts';
-import type { SamplingParams } from '../protocol/stage.ts';
+import { NO_HISTORY, samplingSchema } from '../protocol/sampling.ts';
+import type { SamplingParams } from '../protocol/sampling.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 import { startRoute } from '../mesh/route-session.ts';
 import type { ChatMessage, Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -119,6 +119,7 @@ export async function* generate(
             maxTokens: maxTokens - tokenIds.length,
             stopTokenIds: [...stopTokenIds],
             sampling: request.sampling,
+            history: NO_HISTORY,
           },
           promptTokenIds: Uint32Array.from(soFar),
           signal,

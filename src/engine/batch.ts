@@ -1,4 +1,4 @@
-import type { SamplingParams } from '../protocol/stage.ts';
+import type { SamplingParams, TokenLogProbability } from '../protocol/sampling.ts';
 
 /** What the head does with the rows of one sequence. Ignored by slices without a head. */
 export type HeadRequest =
@@ -30,8 +30,14 @@ export interface RaggedBatch {
 
 export type SequenceResult =
   | { readonly kind: 'none' }
-  /** Log-probability under the unmodified softmax of the logits. */
-  | { readonly kind: 'token'; readonly tokenId: number; readonly logProbability: number }
+  /** Log-probabilities under the unmodified softmax of the logits. */
+  | {
+      readonly kind: 'token';
+      readonly tokenId: number;
+      readonly logProbability: number;
+      /** Most probable first, the lower id first among equals. */
+      readonly topLogProbabilities: readonly TokenLogProbability[];
+    }
   /** f32 [rowCount, vocab]. */
   | { readonly kind: 'logits'; readonly values: Float32Array };
 

@@ -202,11 +202,18 @@ export class Executor implements StageExecutor {
       row += rowCount;
       const head = result.sequences[index];
       if (head?.kind === 'token') {
-        const { tokenId, logProbability } = head;
+        const { tokenId, logProbability, topLogProbabilities } = head;
         const sampledAt = position + rowCount;
         outputs.push({
           sequence,
-          output: { kind: 'token', requestId, position: sampledAt, tokenId, logProbability },
+          output: {
+            kind: 'token',
+            requestId,
+            position: sampledAt,
+            tokenId,
+            logProbability,
+            topLogProbabilities,
+          },
         });
       }
       if (result.hiddenStates !== null) {

@@ -4,7 +4,7 @@ import type { Checkpoint } from '../model/checkpoint.ts';
 import { ropeInverseFrequencies } from '../model/rope.ts';
 import { sliceTensors } from '../model/tensor-names.ts';
 import { SkeinError } from '../protocol/errors.ts';
-import { GREEDY } from '../protocol/stage.ts';
+import { GREEDY } from '../protocol/sampling.ts';
 import { BLOCK_TOKENS } from './batch.ts';
 import type { BatchResult, RaggedBatch, SequenceResult, Slice } from './batch.ts';
 import { buildBatchTables } from './batch-tables.ts';
@@ -294,7 +294,7 @@ function headResults(
         const token = tokens.next();
         if (token.done === true) throw new SkeinError('internal', 'The GPU sampled fewer rows than asked.');
         headRow += 1;
-        return { kind: 'token', ...token.value };
+        return { kind: 'token', ...token.value, topLogProbabilities: [] };
       }
       case 'logits': {
         const first = headRow;

@@ -22,8 +22,17 @@ export const MAX_HIDDEN_SIZE = 32_768;
  * blocks only.
  */
 export const MAX_BLOCK_HASHES = 8192;
-/** JSON inside an `open` or `failed` frame: block hashes take 35 bytes each, 280 KiB at most, the longest route 12 KiB. */
-export const MAX_FRAME_JSON_BYTES = 512 * 1024;
+/** Logit biases of one request. */
+export const MAX_LOGIT_BIASES = 1024;
+/** Most probable tokens reported with one token; what OpenAI's API has. */
+export const MAX_TOP_LOG_PROBABILITIES = 20;
+/** Distinct tokens of a prompt, and of an answer, that penalties count across routes: more than a long conversation has. */
+export const MAX_HISTORY_TOKENS = 8192;
+/**
+ * JSON inside an `open` or `failed` frame: block hashes take 35 bytes each, 280 KiB at most, the tokens that penalties count
+ * 240 KiB, logit biases 32 KiB, the longest route 12 KiB.
+ */
+export const MAX_FRAME_JSON_BYTES = 640 * 1024;
 /** Hops of a route; more stages than this never pay. */
 export const MAX_ROUTE_HOPS = 128;
 /** Prompt and answer of one request, in tokens. */

@@ -1,27 +1,20 @@
 import * as v from 'valibot';
 import { MAX_BLOCK_HASHES, MAX_SEQUENCE_TOKENS, MAX_STOP_TOKENS, MAX_TIME_LIMIT_MS } from './limits.ts';
 import { peerIdSchema, routeSchema } from './route.ts';
+import { samplingSchema, tokenHistorySchema } from './sampling.ts';
+import type { TokenLogProbability } from './sampling.ts';
 import type { SkeinError } from './errors.ts';
 import type { RequestId } from './ids.ts';
 
 /** Tokens of a cache block, and of a block hash: requester and stages cut a prompt alike. */
 export const BLOCK_TOKENS = 16;
 
-/** How the last stage picks a token. `temperature` 0 is greedy; `topK` 0 and `topP` 1 keep every token. */
-export const samplingSchema = v.object({
-  temperature: v.pipe(v.number(), v.finite(), v.minValue(0), v.maxValue(100)),
-  topK: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff)),
-  topP: v.pipe(v.number(), v.gtValue(0), v.maxValue(1)),
-  /** Same seed, same prompt, same answer. u32. */
-  seed: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff)),
-});
-export type SamplingParams = v.InferOutput<typeof samplingSchema>;
-
-export const GREEDY: SamplingParams = { temperature: 0, topK: 0, topP: 1, seed: 0 };
-
 const tokenId = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff));
-/** 128 bits as 32 lower-case hex characters. */
-const blockHash = v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/));
+/** Of a prefix of blocks, in order: 128 bits each, as 32 lower-case hex characters. @see BlockHashChain */
+export const blockHashesSchema = v.pipe(
+  v.array(v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/))),
+  v.maxLength(MAX_BLOCK_HASHES),
+);
 const tokenCount = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS));
 
 /** Everything about a request that does not change per step. Travels once, down the route. */
@@ -34,7 +27,7 @@ export const openRequestSchema = v.pipe(
      * The hash chain over the prompt's full blocks, from its first block on: what stages look up in their prefix caches.
      * May end before the prompt does; empty looks up nothing.
      */
-    blockHashes: v.pipe(v.array(blockHash), v.maxLength(MAX_BLOCK_HASHES)),
+    blockHashes: blockHashesSchema,
     /** Time for the whole request, on each stage's own clock from `open` on. */
     timeLimitMs: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_TIME_LIMIT_MS)),
     /** The ring stops after this many sampled tokens. */
@@ -42,6 +35,8 @@ export const openRequestSchema = v.pipe(
     /** The ring stops after sampling one of these. */
     stopTokenIds: v.pipe(v.array(tokenId), v.maxLength(MAX_STOP_TOKENS)),
     sampling: samplingSchema,
+    /** What penalties count besides the tokens that this route samples. */
+    history: tokenHistorySchema,
   }),
   v.check(
     ({ blockHashes, promptTokens }) => blockHashes.length * BLOCK_TOKENS <= promptTokens,
@@ -49,6 +44,14 @@ export const openRequestSchema = v.pipe(
   ),
 );
 export type OpenRequest = v.InferOutput<typeof openRequestSchema>;
+
+/** The most of a prompt that caches may hold: its named blocks, but for the last token, which is computed in any case. */
+export function cacheableTokens({
+  blockHashes,
+  promptTokens,
+}: Pick<OpenRequest, 'blockHashes' | 'promptTokens'>): number {
+  return Math.min(blockHashes.length, Math.floor((promptTokens - 1) / BLOCK_TOKENS)) * BLOCK_TOKENS;
+}
 
 /** What a stage feeds to its slice: token ids on the first stage, activations on every other. */
 export type StageInput =
@@ -73,6 +76,8 @@ export type StageOutput =
       readonly position: number;
       readonly tokenId: number;
       readonly logProbability: number;
+      /** As many as were asked for, but for tokens of no probability; most probable first, the lower id first among equals. */
+      readonly topLogProbabilities: readonly TokenLogProbability[];
     }
   | { readonly kind: 'failed'; readonly requestId: RequestId; readonly error: SkeinError };
 

@@ -1,8 +1,8 @@
 import { generate } from '../../src/client/generate.ts';
 import type { Prompt } from '../../src/client/generate.ts';
 import type { LocalMesh } from '../../src/contributor/local-mesh.ts';
-import { GREEDY } from '../../src/protocol/stage.ts';
-import type { SamplingParams } from '../../src/protocol/stage.ts';
+import { GREEDY } from '../../src/protocol/sampling.ts';
+import type { SamplingParams } from '../../src/protocol/sampling.ts';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
 
 /** Every token a local mesh answers with. Throws when the generation fails, or ends without a result. */

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KernelCompiler } from '../../src/engine/kernel.ts';
 import type { LocalMesh } from '../../src/contributor/local-mesh.ts';
+import { sampling } from '../../src/protocol/sampling.ts';
 import { answerTokens } from '../golden/answer.ts';
 import { asPrompt, GOLDEN_CUTS, GOLDEN_MAX_TOKENS } from '../golden/golden-file.ts';
 import { openSkeinTiny } from './skein-tiny.ts';
@@ -72,10 +73,10 @@ describe('company', () => {
 
   it('does not change what a seed draws', async () => {
     const mesh = await tiny.mesh({ cuts: [2, 5] });
-    const sampling = { temperature: 1.5, topK: 0, topP: 0.98, seed: 7 };
+    const params = sampling({ temperature: 1.5, topP: 0.98 });
     const prompts = tiny.golden.cases.slice(0, 4).map(({ prompt_ids }) => asPrompt(prompt_ids));
     const answer = (index: number, seed: number) =>
-      answerTokens(mesh, tiny.tokenizer, prompts[index] ?? asPrompt([]), 16, { ...sampling, seed });
+      answerTokens(mesh, tiny.tokenizer, prompts[index] ?? asPrompt([]), 16, { ...params, seed });
     const alone = await answer(0, 7);
     const [again, ...others] = await Promise.all([answer(0, 7), answer(0, 8), answer(1, 7), answer(2, 7)]);
     mesh.dispose();

@@ -7,8 +7,7 @@ import {
   SAMPLED_BYTES,
 } from '../../src/engine/kernels/sample.ts';
 import type { SampledToken, SampleRow } from '../../src/engine/kernels/sample.ts';
-import { GREEDY } from '../../src/protocol/stage.ts';
-import type { SamplingParams } from '../../src/protocol/stage.ts';
+import { GREEDY } from '../../src/protocol/sampling.ts';
 import { randomNormal } from '../fixtures/random-model.ts';
 import { gumbelScores, keptTokens, logProbabilities, sampledProbabilities } from '../reference/sampling.ts';
 import { ONE_ROW, openTestGpu } from './gpu.ts';
@@ -47,7 +46,7 @@ function randomLogits(vocabSize: number, seed: number, spread = 1): Float32Array
 }
 
 /** The same draw under many seeds. */
-function manySeeds(count: number, params: Omit<SamplingParams, 'seed'>, position = 0): SampleRow[] {
+function manySeeds(count: number, params: Omit<SampleRow['params'], 'seed'>, position = 0): SampleRow[] {
   return Array.from({ length: count }, (_, seed) => ({ headRow: 0, position, params: { ...params, seed } }));
 }
 
@@ -283,7 +282,7 @@ describe('hostile logits and parameters', () => {
     for (const [id, value] of Object.entries(values)) logits[Number(id)] = value;
     return logits;
   };
-  const PARAMS: SamplingParams[] = [
+  const PARAMS: SampleRow['params'][] = [
     GREEDY,
     { temperature: 1, topK: 0, topP: 1, seed: 1 },
     { temperature: 1, topK: 5, topP: 0.9, seed: 2 },

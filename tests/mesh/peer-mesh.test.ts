@@ -5,7 +5,7 @@ import { ServedStage } from '../../src/mesh/served-stage.ts';
 import { startRoute } from '../../src/mesh/route-session.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
 import { MAX_FRAME_BYTES, MAX_LINK_QUEUE_BYTES } from '../../src/protocol/limits.ts';
-import { GREEDY } from '../../src/protocol/stage.ts';
+import { GREEDY, NO_HISTORY } from '../../src/protocol/sampling.ts';
 import { AddingMachine, expectedTokens } from '../unit/mesh/adding-machine.ts';
 import { MODEL, peerId, requestId } from '../unit/mesh/local-mesh.ts';
 import { InMemoryRelay } from './signal-relay.ts';
@@ -218,6 +218,7 @@ describe('a route over real peer connections', () => {
         maxTokens: 20,
         stopTokenIds: [],
         sampling: GREEDY,
+    history: NO_HISTORY,
       },
       promptTokenIds: Uint32Array.from(prompt),
       signal: new AbortController().signal,

@@ -1,4 +1,6 @@
-import type { SamplingParams } from '../../src/protocol/stage.ts';
+import type { SamplingParams } from '../../src/protocol/sampling.ts';
+
+type Draw = Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'seed'>;
 
 /** log softmax at temperature 1, in float64. */
 export function logProbabilities(logits: ArrayLike<number>): number[] {
@@ -12,7 +14,7 @@ export function logProbabilities(logits: ArrayLike<number>): number[] {
  * The tokens that sampling may return, in order of id: top-k keeps what is at least the k-th largest logit, top-p keeps of the rest
  * the most probable tokens until their mass reaches p of it. Equal logits stay or go together.
  */
-export function keptTokens(logits: ArrayLike<number>, params: SamplingParams): number[] {
+export function keptTokens(logits: ArrayLike<number>, params: Draw): number[] {
   const temperature = Math.fround(params.temperature);
   const descending = Array.from(logits, (logit, id) => ({ logit, id })).sort((a, b) => b.logit - a.logit);
   const highest = descending[0]?.logit ?? NaN;
@@ -33,7 +35,7 @@ export function keptTokens(logits: ArrayLike<number>, params: SamplingParams): n
 }
 
 /** Probability of every token when the kept ones share it; [vocab], 0 for the others. */
-export function sampledProbabilities(logits: ArrayLike<number>, params: SamplingParams): number[] {
+export function sampledProbabilities(logits: ArrayLike<number>, params: Draw): number[] {
   const kept = new Set(keptTokens(logits, params));
   const scaled = Array.from(logits, (logit, id) =>
     kept.has(id) ? logit / Math.fround(params.temperature) : -Infinity,
@@ -42,7 +44,7 @@ export function sampledProbabilities(logits: ArrayLike<number>, params: Sampling
 }
 
 /** The score whose largest wins the draw, [vocab]: Gumbel noise from a hash of (seed, position, id) on top of the scaled logits. */
-export function gumbelScores(logits: ArrayLike<number>, params: SamplingParams, position: number): number[] {
+export function gumbelScores(logits: ArrayLike<number>, params: Draw, position: number): number[] {
   const kept = new Set(keptTokens(logits, params));
   const highest = Array.from(logits).reduce((max, value) => Math.max(max, value), -Infinity);
   return Array.from(logits, (logit, id) => {

@@ -1,5 +1,5 @@
 import code from '../../../shaders/sample.wgsl?raw';
-import type { SamplingParams } from '../../protocol/stage.ts';
+import type { SamplingParams } from '../../protocol/sampling.ts';
 import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
@@ -30,7 +30,7 @@ export interface SampleRow {
   readonly headRow: number;
   /** Position of the token to be drawn: with the seed it decides the draw. */
   readonly position: number;
-  readonly params: SamplingParams;
+  readonly params: Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'seed'>;
 }
 
 export interface SampledToken {

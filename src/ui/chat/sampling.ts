@@ -1,4 +1,5 @@
-import type { SamplingParams } from '../../protocol/stage.ts';
+import { sampling } from '../../protocol/sampling.ts';
+import type { SamplingParams } from '../../protocol/sampling.ts';
 
 /** What a person may set. */
 export interface SamplingSettings {
@@ -16,7 +17,7 @@ const TOP_P = 0.95;
 
 /** @param seed u32. */
 export function samplingParams({ temperature }: SamplingSettings, seed: number): SamplingParams {
-  return { temperature, topK: TOP_K, topP: TOP_P, seed };
+  return sampling({ temperature, topK: TOP_K, topP: TOP_P, seed });
 }
 
 /** Brings typed numbers into range; what is no number becomes the default. */

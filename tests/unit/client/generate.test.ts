@@ -3,7 +3,7 @@ import { generate } from '../../../src/client/generate.ts';
 import type { GenerateDeps, GenerateRequest } from '../../../src/client/generate.ts';
 import { LocalHub } from '../../../src/mesh/local-hub.ts';
 import type { ModelId, PeerId } from '../../../src/protocol/ids.ts';
-import { GREEDY } from '../../../src/protocol/stage.ts';
+import { GREEDY } from '../../../src/protocol/sampling.ts';
 import type { Tokenizer } from '../../../src/tokenizer/tokenizer.ts';
 import { refusalOf } from '../../fixtures/errors.ts';
 

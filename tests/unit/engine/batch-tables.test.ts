@@ -5,7 +5,7 @@ import type { BatchSequence, RaggedBatch } from '../../../src/engine/batch.ts';
 import { buildBatchTables } from '../../../src/engine/batch-tables.ts';
 import type { BatchLimits } from '../../../src/engine/batch-tables.ts';
 import { PREFILL_MIN_ROWS, PREFILL_TILE_ROWS } from '../../../src/engine/step.ts';
-import { GREEDY } from '../../../src/protocol/stage.ts';
+import { GREEDY } from '../../../src/protocol/sampling.ts';
 
 const limits: BatchLimits = {
   hiddenSize: 8,

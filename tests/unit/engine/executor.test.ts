@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Executor } from '../../../src/engine/executor.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
-import { GREEDY } from '../../../src/protocol/stage.ts';
+import { GREEDY, NO_HISTORY } from '../../../src/protocol/sampling.ts';
 import type { OpenRequest, StageOutput } from '../../../src/protocol/stage.ts';
 import { hashTokens, RecordingSlice } from './recording-slice.ts';
 
@@ -24,6 +24,7 @@ function openRequest(id: RequestId, promptTokens: number, maxTokens: number): Op
     maxTokens,
     stopTokenIds: [],
     sampling: GREEDY,
+    history: NO_HISTORY,
   };
 }
 

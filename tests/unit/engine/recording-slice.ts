@@ -47,7 +47,7 @@ export class RecordingSlice implements Slice {
         { length: end },
         (_, position) => this.#cache[this.#slot(sequence.blockTable, position)] ?? 0,
       );
-      return { kind: 'token', tokenId: hashTokens(ids), logProbability: -1 };
+      return { kind: 'token', tokenId: hashTokens(ids), logProbability: -1, topLogProbabilities: [] };
     });
     return { hiddenStates: null, sequences };
   }

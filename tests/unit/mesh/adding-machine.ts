@@ -122,7 +122,16 @@ export class AddingMachine implements StageExecutor {
     }
     const tokenId = results.at(-1) ?? 0;
     if (end < sequence.request.promptTokens) return [];
-    return [{ kind: 'token', requestId, position: end, tokenId, logProbability: -tokenId / MODULUS }];
+    return [
+      {
+        kind: 'token',
+        requestId,
+        position: end,
+        tokenId,
+        logProbability: -tokenId / MODULUS,
+        topLogProbabilities: [],
+      },
+    ];
   }
 
   #compute(sequence: MachineSequence, row: number): number {

@@ -6,7 +6,7 @@ import { decodeFrame, encodeFrame } from '../../../src/protocol/frame-codec.ts';
 import type { ActivationFormat, Frame } from '../../../src/protocol/frames.ts';
 import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
 import type { Hop } from '../../../src/protocol/route.ts';
-import { GREEDY } from '../../../src/protocol/stage.ts';
+import { GREEDY, NO_HISTORY } from '../../../src/protocol/sampling.ts';
 import type { OpenRequest } from '../../../src/protocol/stage.ts';
 import type { FrameTransport } from '../../../src/protocol/transport.ts';
 import { AddingMachine } from './adding-machine.ts';
@@ -91,6 +91,7 @@ export class LocalMesh {
       maxTokens,
       stopTokenIds: [...(changes.stopTokenIds ?? [])],
       sampling: GREEDY,
+    history: NO_HISTORY,
     };
   }
 

@@ -62,6 +62,13 @@ const anySampled: fc.Arbitrary<Frame> = sequencesOf(
   fc.record({ tokenId: anyU32, logProbability: anyFiniteF32 }),
 ).map((sequences) => ({ type: 'sampled', sequences }));
 
+/** JSON has one zero. */
+const anyNumber = (min: number, max: number) =>
+  fc.double({ min, max, noNaN: true }).map((value) => (value === 0 ? 0 : value));
+const anyFraction = anyNumber(0, 1);
+const anyPenalty = anyNumber(-2, 2);
+const anyBias = anyNumber(-100, 100);
+
 const anyOpen: fc.Arbitrary<Frame> = fc
   .record({
     route: fc.record({
@@ -79,7 +86,21 @@ const anyOpen: fc.Arbitrary<Frame> = fc
       temperature: fc.double({ min: 0, max: 100, noNaN: true }).map(Math.abs),
       topK: anyU32,
       topP: fc.double({ min: 0.01, max: 1, noNaN: true }),
+      minP: anyFraction,
+      repetitionPenalty: fc.double({ min: 0.01, max: 100, noNaN: true }),
+      presencePenalty: anyPenalty,
+      frequencyPenalty: anyPenalty,
+      logitBias: fc.uniqueArray(fc.tuple(anyU32, anyBias), { maxLength: 5, selector: ([id]) => id }),
+      topLogProbabilities: fc.integer({ min: 0, max: 20 }),
+      minTokens: fc.integer({ min: 0, max: 1000 }),
       seed: anyU32,
+    }),
+    history: fc.record({
+      prompt: fc.array(anyU32, { maxLength: 5 }),
+      generated: fc.uniqueArray(fc.tuple(anyU32, fc.integer({ min: 1, max: 1000 })), {
+        maxLength: 5,
+        selector: ([id]) => id,
+      }),
     }),
   })
   .chain((request) =>

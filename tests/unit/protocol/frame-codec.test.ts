@@ -13,7 +13,7 @@ import {
   MAX_STOP_TOKENS,
   MAX_TIME_LIMIT_MS,
 } from '../../../src/protocol/limits.ts';
-import { GREEDY } from '../../../src/protocol/stage.ts';
+import { GREEDY, NO_HISTORY } from '../../../src/protocol/sampling.ts';
 import { anyFrame } from './frame-arbitraries.ts';
 
 const FIRST = '0123456789abcdef' as RequestId;
@@ -122,6 +122,7 @@ describe('a frame', () => {
         maxTokens: 1_000_000,
         stopTokenIds: new Array<number>(MAX_STOP_TOKENS).fill(0xffff_ffff),
         sampling: { ...GREEDY, seed: 0xffff_ffff },
+        history: NO_HISTORY,
       },
     };
     expect(decodeFrame(encodeFrame(frame, 'f16'))).toEqual(frame);
