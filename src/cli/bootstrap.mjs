@@ -19,6 +19,7 @@ const BUILD_INPUTS = ['src', 'shaders', 'public', 'vite.config.ts', 'package-loc
 const COMMANDS = {
   start: [installPackages, buildPages, runTypeScript('./main.ts', 'serve')],
   skein: [installPackages, runTypeScript('./main.ts')],
+  bench: [installPackages, runTypeScript('../../tests/bench/main.ts')],
   demo: [installPackages, buildPages, runTypeScript('../../tests/demo/main.ts')],
   test: [installPackages, runTests],
 };

@@ -1,0 +1,20 @@
+import { Command } from 'commander';
+import { benchCommand } from './bench-command.ts';
+import type { BenchDriver } from './bench-command.ts';
+
+const SOFTWARE_FIRST: readonly BenchDriver[] = ['lavapipe', 'swiftshader', 'native'];
+
+const program = new Command('bench')
+  .description('Measures the engine, checks the outputs first, and prints what it must show.')
+  .showHelpAfterError('(--help lists the benches and their options)');
+
+program.addCommand(
+  benchCommand(
+    'device',
+    'What the adapter can do: copy bandwidth and multiply-add rate.',
+    SOFTWARE_FIRST,
+    () => import('./device.ts'),
+  ),
+);
+
+await program.parseAsync();
