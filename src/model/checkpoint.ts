@@ -23,9 +23,12 @@ export type Tensor = DenseTensor | QuantizedMatrix;
  */
 export interface Checkpoint {
   readonly architecture: Architecture;
+  /** How its matrices are quantised, for people (`GPTQ 4-bit`); null when all of it is floats. */
+  readonly quantization: string | null;
   has(name: string): boolean;
   /**
-   * Bytes of the tensor as stored, with scales and whatever else belongs to it. Reads the header of the file that holds it, the first time.
+   * Bytes of the tensor as `read` gives it, scales and all: what a slice that holds it takes. Reads the header of the file that
+   * holds it, the first time.
    * @throws SkeinError `model-missing` when the checkpoint lacks it.
    */
   sizeBytes(name: string, signal?: AbortSignal): Promise<number>;

@@ -30,8 +30,11 @@ const isOff = (value: unknown): boolean => isAbsent(value) || value === false;
 /** Switches that change the arithmetic in a way the engine does not know. A wrong answer would read like a right one. */
 const REQUIREMENTS: readonly Requirement[] = [
   { field: 'hidden_act', supported: '"silu"', accepts: (value) => isAbsent(value) || value === 'silu' },
-  { field: 'quantization_config', supported: 'absent (F32, F16 or BF16 weights)', accepts: isAbsent },
-  { field: 'compression_config', supported: 'absent (F32, F16 or BF16 weights)', accepts: isAbsent },
+  {
+    field: 'compression_config',
+    supported: 'absent (its newer form is quantization_config)',
+    accepts: isAbsent,
+  },
   { field: 'mlp_bias', supported: 'false', accepts: isOff },
   {
     field: 'attention_bias',

@@ -4,6 +4,8 @@ import { describeFile, missingFile } from './model-path.ts';
 import { readJsonFile } from './read-file.ts';
 import { tensorFormat } from './safetensors.ts';
 import { WeightFiles } from './weight-files.ts';
+import { parseQuantization } from './formats/quantization-config.ts';
+import { StoredMatrices } from './formats/stored-matrices.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { FileSource } from './file-source.ts';
 import type { LocatedTensor } from './weight-files.ts';
@@ -20,15 +22,20 @@ export async function openCheckpoint(source: FileSource, signal?: AbortSignal): 
     throw missingFile(source, CONFIG_FILE, 'does not exist. A model is a folder in the Hugging Face layout.');
   }
   const architecture = parseArchitecture(config, describeFile(source, CONFIG_FILE));
+  const format = parseQuantization(config, describeFile(source, CONFIG_FILE));
   const files = await WeightFiles.open(source, signal);
+  const matrices = format && new StoredMatrices(format, files);
   return {
     architecture,
-    has: (name) => files.pathByTensor.has(name),
+    quantization: format?.label ?? null,
+    has: (name) => files.pathByTensor.has(name) || matrices?.holds(name) === true,
     async sizeBytes(name, signal) {
+      if (matrices?.holds(name) === true) return matrices.sizeBytes(name, signal);
       const { start, end } = await files.locate(name, signal);
       return end - start;
     },
     async read(name, shape, signal) {
+      if (matrices?.holds(name) === true) return matrices.read(name, shape, signal);
       const located = await files.locate(name, signal);
       const format = checkTensor(located, name, shape, describeFile(source, located.path));
       const bytes = await source.read(located.path, located.start, located.end, signal);

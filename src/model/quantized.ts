@@ -68,6 +68,9 @@ export function packNibbles(codes: Uint8Array): Uint8Array<ArrayBuffer> {
   return packed;
 }
 
+/** No offset, and not +0, which would take the sign of a negative zero. */
+const NO_OFFSET = -0;
+
 /** What the layout means, in plain code: f32 [rows, columns]. Every step is rounded to f32, as the kernels do. */
 export function dequantize(matrix: QuantizedMatrix): Float32Array<ArrayBuffer> {
   const { format, shape, scales } = matrix;
@@ -87,9 +90,9 @@ export function dequantize(matrix: QuantizedMatrix): Float32Array<ArrayBuffer> {
 function readScale(view: DataView, kind: ScaleKind, group: number): [scale: number, offset: number] {
   switch (kind) {
     case 'f16':
-      return [halfToFloat(view.getUint16(2 * group, true)), 0];
+      return [halfToFloat(view.getUint16(2 * group, true)), NO_OFFSET];
     case 'f32':
-      return [view.getFloat32(4 * group, true), 0];
+      return [view.getFloat32(4 * group, true), NO_OFFSET];
     case 'f32-pair':
       return [view.getFloat32(8 * group, true), view.getFloat32(8 * group + 4, true)];
   }

@@ -108,7 +108,6 @@ describe('what the engine does not do', () => {
     ['model_type', { ...llama, model_type: 'constructor' }],
     ['architectures', { ...qwen3, architectures: ['Qwen3ForSequenceClassification'] }],
     ['hidden_act', { ...llama, hidden_act: 'gelu' }],
-    ['quantization_config', { ...llama, quantization_config: { quant_method: 'gptq', bits: 4 } }],
     ['mlp_bias', { ...llama, mlp_bias: true }],
     ['attention_bias', { ...llama, attention_bias: true }],
     ['attention_bias', { ...qwen3, attention_bias: true }],

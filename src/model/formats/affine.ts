@@ -1,0 +1,111 @@
+import { floatsFromHalves, writeHalves } from '../../protocol/half.ts';
+import type { DenseTensor } from '../checkpoint.ts';
+import { codeBytes, scaleBytes } from '../quantized.ts';
+import type { CodeKind, QuantizedFormat, QuantizedMatrix, ScaleKind } from '../quantized.ts';
+import type { MatrixShape, Part } from './stored-format.ts';
+import { bytesOf } from './words.ts';
+
+/** dtypes of scales in which a difference of two products with a code is exact in f32. */
+export const HALF_SCALES = ['F16', 'BF16'] as const;
+export const FLOAT_SCALES = ['F16', 'BF16', 'F32'] as const;
+
+/** @param part of dtype F16, BF16 or F32. Exact. */
+export function floatsOf({ dtype, bytes }: Part): Float32Array<ArrayBuffer> {
+  const { buffer, byteOffset, byteLength } = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+  if (dtype === 'F32') return new Float32Array(buffer, byteOffset, byteLength / 4);
+  const halves = new Uint16Array(buffer, byteOffset, byteLength / 2);
+  if (dtype === 'F16') return floatsFromHalves(halves);
+  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+}
+
+/** @param values [rows, columns]. @returns [columns, rows]. */
+export function transposeFloats(
+  values: Float32Array,
+  [rows, columns]: readonly [number, number],
+): Float32Array<ArrayBuffer> {
+  const target = new Float32Array(values.length);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      target[column * rows + row] = values[row * columns + column] ?? 0;
+    }
+  }
+  return target;
+}
+
+export interface ScaledCodes {
+  readonly name: string;
+  readonly shape: MatrixShape;
+  readonly codes: Uint8Array<ArrayBuffer>;
+  readonly kind: CodeKind;
+  readonly groupSize: number;
+  /** [rows, columns / groupSize] */
+  readonly scales: Float32Array;
+  /** As they were stored: F16 ones stay halves where they can. */
+  readonly scalesDtype: string;
+}
+
+/** value = scale · (code − zero) with one zero for all. */
+export function symmetricMatrix(matrix: ScaledCodes & { readonly zero: number }): QuantizedMatrix {
+  const { name, shape, codes, kind, groupSize, scales, zero } = matrix;
+  const stored = scaleKind(matrix.scalesDtype);
+  const format = { codes: kind, zero, groupSize, scales: stored } as const;
+  if (stored === 'f32')
+    return { kind: 'quantized', name, shape, format, codes, scales: bytesOf(Float32Array.from(scales)) };
+  const halves = new Uint16Array(scales.length);
+  writeHalves(Float32Array.from(scales), halves);
+  return { kind: 'quantized', name, shape, format, codes, scales: bytesOf(halves) };
+}
+
+/** value = scale · code + offset. @param offsets like the scales. */
+export function affineMatrix(
+  matrix: Omit<ScaledCodes, 'scalesDtype'> & { readonly offsets: Float32Array },
+): QuantizedMatrix {
+  const { name, shape, codes, kind, groupSize, scales, offsets } = matrix;
+  const pairs = new Float32Array(2 * scales.length);
+  for (let group = 0; group < scales.length; group++) {
+    pairs[2 * group] = scales[group] ?? 0;
+    pairs[2 * group + 1] = offsets[group] ?? 0;
+  }
+  const format = { codes: kind, zero: 0, groupSize, scales: 'f32-pair' } as const;
+  return { kind: 'quantized', name, shape, format, codes, scales: bytesOf(pairs) };
+}
+
+/**
+ * value = scale · (code − zero). Where all zeros are one, so is that of the matrix; else they become offsets −scale · zero, which
+ * loses nothing while scales have 11 bits: both products, and their difference, fit into the 24 of f32.
+ * @param zeros like the scales.
+ */
+export function zeroPointMatrix(
+  matrix: ScaledCodes & { readonly zeros: Float32Array; readonly isSymmetric: boolean },
+): QuantizedMatrix {
+  const { zeros, scales } = matrix;
+  const [zero = 0] = zeros;
+  if (matrix.isSymmetric && zeros.every((other) => other === zero))
+    return symmetricMatrix({ ...matrix, zero });
+  return affineMatrix({ ...matrix, offsets: scales.map((scale, group) => -scale * (zeros[group] ?? 0)) });
+}
+
+/** The narrowest kind that holds symmetric scales of this dtype exactly. */
+export function scaleKind(scalesDtype: string): 'f16' | 'f32' {
+  return scalesDtype === 'F16' ? 'f16' : 'f32';
+}
+
+/** Bytes of codes and scales of a matrix in the internal layout. */
+export function layoutBytes(
+  [rows, columns]: MatrixShape,
+  codes: CodeKind,
+  groupSize: number,
+  scales: ScaleKind,
+): number {
+  const format: QuantizedFormat = { codes, zero: 0, groupSize, scales };
+  return codeBytes(format, rows * columns) + scaleBytes(format, rows * columns);
+}
+
+/** Floats, for what the layout cannot say. @param values [rows, columns]. */
+export function denseMatrix(
+  name: string,
+  shape: MatrixShape,
+  values: Float32Array<ArrayBuffer>,
+): DenseTensor {
+  return { kind: 'dense', name, format: 'f32', shape, bytes: bytesOf(values) };
+}
