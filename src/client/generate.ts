@@ -1,7 +1,9 @@
 import * as v from 'valibot';
+import { BlockHashChain } from '../protocol/block-hashes.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { newRequestId } from '../protocol/ids.ts';
 import type { ModelId, PeerId, RequestId } from '../protocol/ids.ts';
+import { MAX_TIME_LIMIT_MS } from '../protocol/limits.ts';
 import type { Route } from '../protocol/route.ts';
 import { NO_HISTORY, samplingSchema } from '../protocol/sampling.ts';
 import type { SamplingParams } from '../protocol/sampling.ts';
@@ -9,6 +11,7 @@ import type { FrameTransport } from '../protocol/transport.ts';
 import { startRoute } from '../mesh/route-session.ts';
 import type { ChatMessage, Tokenizer } from '../tokenizer/tokenizer.ts';
 import { AnswerText } from './answer-text.ts';
+import { Deadline } from './deadline.ts';
 import { nextAttempt } from './retry.ts';
 import type { RetryState } from './retry.ts';
 
@@ -70,6 +73,8 @@ export interface GenerateResult {
   /** Every sampled token, a final stop token included. */
   readonly tokenIds: readonly number[];
   readonly promptTokens: number;
+  /** Tokens that the last route had in its caches, so that they were not computed again; of the answer too, after a re-route. */
+  readonly cachedTokens: number;
   /** `stop`: a stop token or a stop string; `length`: `maxTokens` were reached. */
   readonly finishReason: 'stop' | 'length';
   readonly timeToFirstTokenMs: number;
@@ -80,7 +85,7 @@ export interface GenerateResult {
 /**
  * The walk of a prompt: text → ids → a route → tokens from the last stage → text.
  * The requester holds every token so far, so when a hop dies it takes another route and goes on where it was.
- * @throws SkeinError when it cannot: `no-route`, `bad-argument`, `aborted`, …; never hangs without a sign for long.
+ * @throws SkeinError when it cannot: `no-route`, `bad-argument`, `timeout`, `aborted`, …; never hangs without a sign for long.
  */
 export async function* generate(
   request: GenerateRequest,
@@ -94,10 +99,14 @@ export async function* generate(
   const stopTokenIds = tokenizer.stopTokenIds;
   const answer = new AnswerText(tokenizer, request.stopStrings ?? []);
   const tokenIds: number[] = [];
+  const blockHashes = new BlockHashChain(request.model);
+  blockHashes.append(promptIds);
+  let cachedTokens = 0;
   const requestId = newRequestId();
   const startedAt = now();
   let firstTokenAt = startedAt;
   let finishReason: 'stop' | 'length' | null = null;
+  const deadline = new Deadline(request.timeLimitMs ?? DEFAULT_TIME_LIMIT_MS, signal, deps);
   let retry: RetryState = { epoch: 0, exclude: [], failures: 0 };
 
   try {
@@ -105,7 +114,7 @@ export async function* generate(
       let route: Route | null = null;
       try {
         const { epoch, exclude } = retry;
-        route = await deps.requestRoute({ model: request.model, requestId, epoch, exclude }, signal);
+        route = await deps.requestRoute({ model: request.model, requestId, epoch, exclude }, deadline.signal);
         yield { type: 'route', route };
         const soFar = [...promptIds, ...tokenIds];
         const tokens = startRoute({
@@ -114,15 +123,16 @@ export async function* generate(
             route,
             requester: deps.transport.self,
             promptTokens: soFar.length,
-            blockHashes: [],
-            timeLimitMs: request.timeLimitMs ?? DEFAULT_TIME_LIMIT_MS,
+            timeLimitMs: deadline.remainingMs,
             maxTokens: maxTokens - tokenIds.length,
             stopTokenIds: [...stopTokenIds],
             sampling: request.sampling,
             history: NO_HISTORY,
           },
           promptTokenIds: Uint32Array.from(soFar),
-          signal,
+          blockHashes,
+          onOpened: (tokens) => (cachedTokens = tokens),
+          signal: deadline.signal,
         });
         for await (const { tokenId, logProbability } of tokens) {
           if (tokenIds.length === 0) firstTokenAt = now();
@@ -136,15 +146,19 @@ export async function* generate(
           if (finishReason !== null) break;
         }
       } catch (thrown) {
+        if (deadline.hasPassed) throw deadline.error;
         const error = SkeinError.from(thrown);
         const attempt = nextAttempt(retry, error, route);
         if (attempt === null) throw error;
         retry = attempt.state;
         yield { type: 'waiting', error, delayMs: attempt.delayMs };
-        await deps.sleep(attempt.delayMs, signal);
+        await deps.sleep(attempt.delayMs, deadline.signal).catch((cause: unknown) => {
+          throw deadline.hasPassed ? deadline.error : cause;
+        });
       }
     }
   } finally {
+    deadline.stop();
     deps.endRoute(requestId);
   }
 
@@ -155,6 +169,7 @@ export async function* generate(
       text: answer.text,
       tokenIds,
       promptTokens: promptIds.length,
+      cachedTokens,
       finishReason,
       timeToFirstTokenMs: firstTokenAt - startedAt,
       tokensPerSecond: tokenIds.length > 1 ? ((tokenIds.length - 1) / decodeMs) * 1000 : null,
@@ -162,7 +177,7 @@ export async function* generate(
   };
 }
 
-function checkRequest({ sampling, maxTokens }: GenerateRequest): void {
+function checkRequest({ sampling, maxTokens, timeLimitMs = DEFAULT_TIME_LIMIT_MS }: GenerateRequest): void {
   const result = v.safeParse(samplingSchema, sampling);
   if (!result.success) {
     const [issue] = result.issues;
@@ -173,6 +188,13 @@ function checkRequest({ sampling, maxTokens }: GenerateRequest): void {
     throw new SkeinError('bad-argument', `maxTokens is ${maxTokens}; it must be a whole number from 1.`, {
       data: { field: 'maxTokens' },
     });
+  }
+  if (!Number.isInteger(timeLimitMs) || timeLimitMs < 1 || timeLimitMs > MAX_TIME_LIMIT_MS) {
+    throw new SkeinError(
+      'bad-argument',
+      `timeLimitMs is ${timeLimitMs}; it must be a whole number from 1 to ${MAX_TIME_LIMIT_MS}.`,
+      { data: { field: 'timeLimitMs' } },
+    );
   }
 }
 

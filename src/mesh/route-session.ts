@@ -1,8 +1,10 @@
+import type { BlockHashChain } from '../protocol/block-hashes.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { decodeFrame, encodeFrame, peekFrameType } from '../protocol/frame-codec.ts';
 import type { Frame } from '../protocol/frames.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import { MAX_SEQUENCE_TOKENS, STEP_TIMEOUT_MS } from '../protocol/limits.ts';
+import { cacheableTokens } from '../protocol/stage.ts';
 import type { OpenRequest } from '../protocol/stage.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 import { systemClock } from './clock.ts';
@@ -15,9 +17,16 @@ import type { RouteToken } from './token-inbox.ts';
 export interface RouteSessionOptions {
   readonly transport: FrameTransport;
   /** `requester` is the transport's own peer. */
-  readonly request: OpenRequest;
+  readonly request: Omit<OpenRequest, 'blockHashes'>;
   /** As many as `request.promptTokens`. */
   readonly promptTokenIds: Uint32Array;
+  /**
+   * Over the prompt; tokens of the answer are appended as they come. By these hashes stages find what they have of the
+   * prompt and keep what they computed. Without them they do neither.
+   */
+  readonly blockHashes?: BlockHashChain;
+  /** Called once, when the prompt is sent: so many tokens of it are in the caches of all stages and stay at home. */
+  readonly onOpened?: (cachedTokens: number) => void;
   readonly signal: AbortSignal;
   readonly clock?: Clock;
 }
@@ -26,7 +35,7 @@ export interface RouteSessionOptions {
  * The requester's end of a route: opens it, sends the prompt and yields every token in order, up to a stop token or
  * `maxTokens`. Nothing is sent before the first token is asked for; leaving early, for any reason, closes the route.
  * @throws SkeinError what a stage reported as `failed`; `peer-lost` when the first or last hop goes; `timeout` after
- * STEP_TIMEOUT_MS of silence; `bad-frame` for a gap; `aborted`. `data.peer` names the hop at fault where one is known.
+ * STEP_TIMEOUT_MS of silence, or once the request's time limit is over; `bad-frame` for a gap; `aborted`. `data.peer` names the hop at fault where one is known.
  */
 export async function* startRoute(options: RouteSessionOptions): AsyncGenerator<RouteToken, void, void> {
   const { signal } = options;
@@ -49,24 +58,34 @@ class RouteSession {
   readonly #transport: FrameTransport;
   readonly #request: OpenRequest;
   readonly #promptTokenIds: Uint32Array;
+  readonly #blockHashes: BlockHashChain | null;
+  readonly #onOpened: (cachedTokens: number) => void;
   readonly #hops: ReadonlySet<PeerId>;
   readonly #firstHop: PeerId;
   readonly #lastHop: PeerId;
   readonly #silence: IdleTimer;
+  readonly #cancelDeadline: () => void;
   readonly #stopListening: (() => void)[];
   /** Whether the first hop knows of the request and can still be told that it is over. */
   #mustClose = false;
+  /** Whether the prompt waits until the stages agreed on what they have of it. */
+  #isOpening = false;
 
-  constructor({ transport, request, promptTokenIds, clock = systemClock }: RouteSessionOptions) {
+  constructor(options: RouteSessionOptions) {
+    const { transport, promptTokenIds, blockHashes = null, clock = systemClock } = options;
+    const request = { ...options.request, blockHashes: [...(blockHashes?.hashes ?? [])] };
     this.#transport = transport;
     this.#request = request;
     this.#promptTokenIds = promptTokenIds;
+    this.#blockHashes = blockHashes;
+    this.#onOpened = options.onOpened ?? (() => undefined);
     const peers = request.route.hops.map(({ peer }) => peer);
     this.#hops = new Set(peers);
     this.#firstHop = peers[0] ?? transport.self;
     this.#lastHop = peers.at(-1) ?? transport.self;
     this.inbox = new TokenInbox(request);
     this.#silence = new IdleTimer(clock, STEP_TIMEOUT_MS, () => this.inbox.fail(silenceError(request)));
+    this.#cancelDeadline = clock.after(request.timeLimitMs, () => this.inbox.fail(deadlineError(request)));
     this.#stopListening = [
       transport.onFrame((from, bytes) => this.#receive(from, bytes)),
       transport.onPeerLost((peer) => this.#lose(peer)),
@@ -74,13 +93,12 @@ class RouteSession {
   }
 
   open(): void {
-    const { requestId, epoch } = this.#request.route;
+    const cachedTokens = cacheableTokens(this.#request);
     this.#mustClose = true;
-    void this.#send({ type: 'open', request: this.#request });
-    void this.#send({
-      type: 'tokens',
-      sequences: [{ requestId, epoch, position: 0, tokenIds: this.#promptTokenIds }],
-    });
+    void this.#send({ type: 'open', request: this.#request, cachedTokens });
+    // A prompt of which nothing can be cached waits for nobody.
+    if (cachedTokens === 0) this.#sendPrompt(0);
+    else this.#isOpening = true;
   }
 
   abort(): void {
@@ -88,16 +106,30 @@ class RouteSession {
   }
 
   close(): void {
-    this.#silence.stop();
+    this.#stopTimers();
     for (const stop of this.#stopListening) stop();
     const { requestId, epoch } = this.#request.route;
-    if (this.#mustClose) void this.#send({ type: 'close', requestId, epoch });
+    const blockHashes = this.#blockHashes?.hashes ?? [];
+    if (this.#mustClose) void this.#send({ type: 'close', requestId, epoch, blockHashes });
+  }
+
+  #sendPrompt(position: number): void {
+    const { requestId, epoch } = this.#request.route;
+    const tokenIds = this.#promptTokenIds.subarray(position);
+    this.#isOpening = false;
+    this.#onOpened(position);
+    void this.#send({ type: 'tokens', sequences: [{ requestId, epoch, position, tokenIds }] });
+  }
+
+  #stopTimers(): void {
+    this.#silence.stop();
+    this.#cancelDeadline();
   }
 
   #receive(from: PeerId, bytes: Uint8Array): void {
     if (!this.#hops.has(from)) return;
     const type = peekFrameType(bytes);
-    if (type === 'sampled' || type === 'failed') this.#read(from, bytes);
+    if (type === 'opened' || type === 'sampled' || type === 'failed') this.#read(from, bytes);
     else if (type === null && from === this.#lastHop) {
       this.inbox.fail(peerError('bad-frame', from, 'sent something that is no frame. Ask for a new route.'));
     }
@@ -118,10 +150,26 @@ class RouteSession {
     } else if (frame.type === 'sampled' && from === this.#lastHop) {
       for (const sampled of frame.sequences.filter(isMine)) {
         this.#silence.touch();
-        this.inbox.push(sampled);
+        if (this.inbox.push(sampled)) this.#blockHashes?.append([sampled.tokenId]);
       }
+    } else if (frame.type === 'opened' && isMine(frame)) {
+      this.#agree(from, frame.cachedTokens);
     }
-    if (this.inbox.isOver) this.#silence.stop();
+    if (this.inbox.isOver) this.#stopTimers();
+  }
+
+  /** The last hop knows what all have; the first hop knows already when that is nothing. Whoever is second is not needed. */
+  #agree(from: PeerId, cachedTokens: number): void {
+    const mayKnow = from === this.#lastHop || (from === this.#firstHop && cachedTokens === 0);
+    if (!this.#isOpening || this.inbox.isOver || !mayKnow) return;
+    if (cachedTokens > cacheableTokens(this.#request)) {
+      this.inbox.fail(
+        peerError('bad-frame', from, `says that ${cachedTokens} tokens are cached, which nobody asked for.`),
+      );
+      return;
+    }
+    this.#silence.touch();
+    this.#sendPrompt(cachedTokens);
   }
 
   #lose(peer: PeerId): void {
@@ -146,7 +194,15 @@ function silenceError({ route }: OpenRequest): SkeinError {
   );
 }
 
-function checkOptions({ transport, request, promptTokenIds }: RouteSessionOptions): void {
+function deadlineError({ route, timeLimitMs }: OpenRequest): SkeinError {
+  return new SkeinError(
+    'timeout',
+    `Request ${route.requestId} was not complete after ${timeLimitMs / 1000} s. Ask for fewer tokens, or allow more time.`,
+    { data: { timeLimitMs } },
+  );
+}
+
+function checkOptions({ transport, request, promptTokenIds, blockHashes }: RouteSessionOptions): void {
   if (request.requester !== transport.self) {
     throw new SkeinError(
       'bad-argument',
@@ -157,6 +213,12 @@ function checkOptions({ transport, request, promptTokenIds }: RouteSessionOption
     throw new SkeinError(
       'bad-argument',
       `The request announces ${request.promptTokens} prompt tokens and ${promptTokenIds.length} are given.`,
+    );
+  }
+  if (blockHashes && blockHashes.tokenCount !== promptTokenIds.length) {
+    throw new SkeinError(
+      'bad-argument',
+      `The hash chain has ${blockHashes.tokenCount} tokens and the prompt ${promptTokenIds.length}: they are not of one sequence.`,
     );
   }
   if (request.promptTokens + request.maxTokens > MAX_SEQUENCE_TOKENS) {

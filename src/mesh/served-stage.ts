@@ -1,8 +1,9 @@
 import { SkeinError } from '../protocol/errors.ts';
-import { decodeFrame, encodeFrame, peekFrameType } from '../protocol/frame-codec.ts';
+import { decodeFrame, peekFrameType } from '../protocol/frame-codec.ts';
 import type { ActivationFormat, Frame } from '../protocol/frames.ts';
 import type { ModelId, PeerId, RequestId } from '../protocol/ids.ts';
 import { SEQUENCE_IDLE_TIMEOUT_MS } from '../protocol/limits.ts';
+import { cacheableTokens } from '../protocol/stage.ts';
 import type { OpenRequest, StageExecutor, StageOutput } from '../protocol/stage.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 import { systemClock } from './clock.ts';
@@ -11,6 +12,9 @@ import { IdleTimer } from './idle-timer.ts';
 import { blame, peerError, peerLost } from './peer-errors.ts';
 import { admit } from './stage-admission.ts';
 import type { StageIdentity } from './stage-admission.ts';
+import { newCounters } from './stage-counters.ts';
+import type { StageCounters } from './stage-counters.ts';
+import { StageSender } from './stage-sender.ts';
 import { StageSequence } from './stage-sequence.ts';
 import type { StageRows } from './stage-sequence.ts';
 import { checkOutput, packStep } from './step-frames.ts';
@@ -29,21 +33,6 @@ export interface ServedStageOptions {
   readonly clock?: Clock;
 }
 
-/** What a stage did and what it would not do, since it was made. */
-export interface StageCounters {
-  /** Parts of frames for a request that is not open here, or for another epoch of it. Late frames are normal. */
-  dropped: number;
-  /** Frames nobody honest sends: damaged, from a peer with no part in the request, out of order. */
-  rejected: number;
-  /** Forward passes. */
-  steps: number;
-  /** Sampled tokens; only a last stage samples. */
-  tokens: number;
-  /** Token rows passed on to a next stage, and the bytes of their frames. */
-  activationRows: number;
-  activationBytes: number;
-}
-
 interface ServedSequence {
   readonly sequence: StageSequence;
   readonly idle: IdleTimer;
@@ -57,28 +46,21 @@ interface ServedSequence {
  * One stage per peer and model, or all stages of the peer in one route.
  */
 export class ServedStage {
-  readonly #transport: FrameTransport;
   readonly #executor: StageExecutor;
   readonly #identity: StageIdentity;
-  readonly #wireFormat: ActivationFormat;
+  readonly #sender: StageSender;
   readonly #clock: Clock;
   readonly #served = new Map<RequestId, ServedSequence>();
-  readonly #counters: StageCounters = {
-    dropped: 0,
-    rejected: 0,
-    steps: 0,
-    tokens: 0,
-    activationRows: 0,
-    activationBytes: 0,
-  };
+  readonly #counters = newCounters();
   readonly #stopListening: (() => void)[];
 
   constructor(options: ServedStageOptions) {
     const { transport, executor, model, layerStart, layerEnd, wireFormat, clock = systemClock } = options;
-    this.#transport = transport;
     this.#executor = executor;
     this.#identity = { self: transport.self, model, layerStart, layerEnd };
-    this.#wireFormat = wireFormat;
+    this.#sender = new StageSender(transport, wireFormat, this.#counters, (peer, error) =>
+      this.#lose(peer, error),
+    );
     this.#clock = clock;
     executor.onStep = (outputs) => this.#emit(outputs);
     this.#stopListening = [
@@ -109,7 +91,7 @@ export class ServedStage {
   #receive(from: PeerId, bytes: Uint8Array): void {
     const type = peekFrameType(bytes);
     // For a requester on the same peer.
-    if (type === 'sampled' || type === 'failed') return;
+    if (type === 'opened' || type === 'sampled' || type === 'failed') return;
     let frame: Frame;
     try {
       frame = decodeFrame(bytes);
@@ -123,7 +105,7 @@ export class ServedStage {
   #handle(from: PeerId, frame: Frame): void {
     switch (frame.type) {
       case 'open':
-        this.#open(from, frame.request);
+        this.#open(from, frame.request, frame.cachedTokens);
         break;
       case 'tokens':
         for (const part of frame.sequences) {
@@ -140,17 +122,19 @@ export class ServedStage {
       case 'close': {
         const served = this.#find(frame);
         if (!served) break;
-        if (served.sequence.upstream === from) this.#end(served);
+        if (served.sequence.upstream === from) this.#end(served, frame.blockHashes);
         else this.#counters.rejected += 1;
         break;
       }
+      case 'opened':
       case 'sampled':
       case 'failed':
         break;
     }
   }
 
-  #open(from: PeerId, request: OpenRequest): void {
+  /** @param cachedUpstream what the hops before this one have of the prompt. */
+  #open(from: PeerId, request: OpenRequest, cachedUpstream: number): void {
     const { requestId, epoch } = request.route;
     const older = this.#served.get(requestId);
     if (older && older.sequence.epoch >= epoch) {
@@ -164,32 +148,42 @@ export class ServedStage {
     }
     if (admission.kind === 'refused') {
       this.#counters.rejected += 1;
-      this.#tell(request, admission.error);
+      this.#sender.postFailure(request, admission.error);
       return;
     }
-    if (older) this.#end(older);
+    // The prompt of the later epoch goes on where the earlier ended, so its hashes name what that one computed.
+    if (older) this.#end(older, request.blockHashes);
+    let cachedTokens: number;
     try {
-      this.#executor.open(request);
+      cachedTokens = Math.min(cachedUpstream, this.#executor.open(request).cachedTokens);
     } catch (thrown) {
-      this.#tell(request, blame(this.#identity.self, thrown));
+      this.#sender.postFailure(request, blame(this.#identity.self, thrown));
       return;
     }
     const served: ServedSequence = {
-      sequence: new StageSequence(request, admission.hopIndex),
+      sequence: new StageSequence(request, admission.hopIndex, cachedTokens),
       idle: new IdleTimer(this.#clock, SEQUENCE_IDLE_TIMEOUT_MS, () =>
         this.#fail(served, idleError(request)),
       ),
       held: [],
     };
     this.#served.set(requestId, served);
+    this.#answerOpen(served.sequence);
     void this.#reachNextHop(served);
   }
 
+  /** The requester is told what is cached where that is final: at the last hop, or at the first when it is nothing. */
+  #answerOpen({ request, requestId, epoch, cachedTokens, downstream, isFirst }: StageSequence): void {
+    const isFinal = downstream === null || (isFirst && cachedTokens === 0);
+    if (cacheableTokens(request) === 0 || !isFinal) return;
+    void this.#sender.deliver(request.requester, { type: 'opened', requestId, epoch, cachedTokens });
+  }
+
   async #reachNextHop(served: ServedSequence): Promise<void> {
-    const { downstream, request } = served.sequence;
+    const { downstream, request, cachedTokens } = served.sequence;
     if (downstream !== null) {
       try {
-        await this.#transport.send(downstream, encodeFrame({ type: 'open', request }, this.#wireFormat));
+        await this.#sender.send(downstream, { type: 'open', request, cachedTokens });
       } catch (thrown) {
         this.#fail(served, blame(downstream, thrown));
         return;
@@ -232,7 +226,7 @@ export class ServedStage {
     }
   }
 
-  /** Frames are encoded before the first wait: the executor may use its buffers again after that. */
+  /** Every frame is encoded before the first wait: the executor may use its buffers again after that. */
   async #emit(outputs: readonly StageOutput[]): Promise<void> {
     this.#counters.steps += 1;
     const results: StepResult[] = [];
@@ -247,21 +241,8 @@ export class ServedStage {
     this.#counters.tokens += results.filter(({ output }) => output.kind === 'token').length;
     const { activations, tokens } = packStep(results);
     // No step waits for tokens: they are a few bytes each, and their requester may have to be dialled first.
-    for (const { to, frame } of tokens) void this.#deliver(to, frame);
-    await Promise.all(activations.map(({ to, frame }) => this.#deliver(to, frame)));
-  }
-
-  async #deliver(to: PeerId, frame: Frame): Promise<void> {
-    try {
-      const bytes = encodeFrame(frame, this.#wireFormat);
-      if (frame.type === 'activations') {
-        this.#counters.activationBytes += bytes.length;
-        this.#counters.activationRows += frame.sequences.reduce((sum, { rows }) => sum + rows, 0);
-      }
-      await this.#transport.send(to, bytes);
-    } catch (thrown) {
-      this.#lose(to, blame(to, thrown));
-    }
+    for (const { to, frame } of tokens) void this.#sender.deliver(to, frame);
+    await Promise.all(activations.map(({ to, frame }) => this.#sender.deliver(to, frame)));
   }
 
   /** Nothing of a damaged frame can be believed, so everything that its sender feeds ends. */
@@ -292,27 +273,18 @@ export class ServedStage {
 
   #fail(served: ServedSequence, error: SkeinError): void {
     if (!this.#isOpen(served)) return;
-    this.#tell(served.sequence.request, error);
+    this.#sender.postFailure(served.sequence.request, error);
     this.#end(served);
   }
 
-  #end(served: ServedSequence): void {
+  /** @param blockHashes of prompt and answer, as far as somebody who saw them named them. */
+  #end(served: ServedSequence, blockHashes: readonly string[] = []): void {
     if (!this.#isOpen(served)) return;
     const { requestId, epoch, downstream } = served.sequence;
     this.#served.delete(requestId);
     served.idle.stop();
-    this.#executor.close(requestId);
-    if (downstream !== null) this.#post(downstream, { type: 'close', requestId, epoch });
-  }
-
-  #tell({ requester, route }: OpenRequest, error: SkeinError): void {
-    const { requestId, epoch } = route;
-    this.#post(requester, { type: 'failed', requestId, epoch, error: error.toShape() });
-  }
-
-  /** For news of an end: a peer that cannot be told finds out by the lost link, or by silence. */
-  #post(to: PeerId, frame: Frame): void {
-    this.#transport.send(to, encodeFrame(frame, this.#wireFormat)).catch(() => undefined);
+    this.#executor.close(requestId, blockHashes);
+    if (downstream !== null) this.#sender.post(downstream, { type: 'close', requestId, epoch, blockHashes });
   }
 }
 

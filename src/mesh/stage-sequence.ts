@@ -1,4 +1,5 @@
 import type { PeerId, RequestId } from '../protocol/ids.ts';
+import { BLOCK_TOKENS } from '../protocol/stage.ts';
 import type { OpenRequest, StageInput } from '../protocol/stage.ts';
 import { peerError } from './peer-errors.ts';
 import { upstreamOf } from './stage-admission.ts';
@@ -21,11 +22,14 @@ export class StageSequence {
   /** Who sends the ring's tokens to the first hop. */
   readonly lastHop: PeerId;
   readonly isFirst: boolean;
-  #nextPosition = 0;
+  /** Null until the first rows say where they begin. */
+  #nextPosition: number | null = null;
 
+  /** @param cachedTokens of the prompt that are in the caches of this hop and of those before it. */
   constructor(
     readonly request: OpenRequest,
     hopIndex: number,
+    readonly cachedTokens: number,
   ) {
     const { hops, requestId, epoch } = request.route;
     this.requestId = requestId;
@@ -49,15 +53,15 @@ export class StageSequence {
   }
 
   /**
-   * The prompt from the requester, whole, and then one token at a time from the last hop.
+   * The prompt from the requester, from a cached position to its end, and then one token at a time from the last hop.
    * @returns null for a sender with no part in it, or for another hop on this peer.
    * @throws SkeinError `bad-frame` when the right peer sends the wrong thing.
    */
   takeTokens(from: PeerId, position: number, tokenIds: Uint32Array): StageRows | null {
     if (!this.isFirst || !this.isFedBy(from)) return null;
-    const isPrompt = this.#nextPosition === 0;
+    const isPrompt = this.#nextPosition === null;
     const sender = isPrompt ? this.upstream : this.lastHop;
-    const rows = isPrompt ? this.request.promptTokens : 1;
+    const rows = isPrompt ? this.request.promptTokens - position : 1;
     if (from !== sender || tokenIds.length !== rows) {
       throw peerError(
         'bad-frame',
@@ -85,13 +89,19 @@ export class StageSequence {
   #advance(from: PeerId, position: number, rows: number): void {
     // The last token of an answer is sampled and never fed.
     const end = this.request.promptTokens + this.request.maxTokens - 1;
-    if (position !== this.#nextPosition || position + rows > end) {
+    if (!this.#mayFollow(position) || position + rows > end) {
+      const next = this.#nextPosition ?? `a whole block up to ${this.cachedTokens}`;
       throw peerError(
         'bad-frame',
         from,
-        `sent ${rows} rows of request ${this.requestId} at position ${position}, where ${this.#nextPosition} is next and ${end} the end.`,
+        `sent ${rows} rows of request ${this.requestId} at position ${position}, where ${next} is next and ${end} the end.`,
       );
     }
-    this.#nextPosition += rows;
+    this.#nextPosition = position + rows;
+  }
+
+  #mayFollow(position: number): boolean {
+    if (this.#nextPosition !== null) return position === this.#nextPosition;
+    return position <= this.cachedTokens && position % BLOCK_TOKENS === 0;
   }
 }

@@ -31,8 +31,9 @@ export class TokenInbox {
     return this.#isComplete || this.#error !== null;
   }
 
-  push({ tokenId, logProbability, position }: RouteToken): void {
-    if (this.isOver || position < this.#nextPosition) return;
+  /** @returns whether it is the next token of the answer. */
+  push({ tokenId, logProbability, position }: RouteToken): boolean {
+    if (this.isOver || position < this.#nextPosition) return false;
     if (position > this.#nextPosition) {
       this.fail(
         new SkeinError(
@@ -41,12 +42,13 @@ export class TokenInbox {
           { data: { position, expected: this.#nextPosition } },
         ),
       );
-      return;
+      return false;
     }
     this.#nextPosition += 1;
     this.#isComplete = this.#nextPosition === this.#endPosition || this.#stopTokenIds.includes(tokenId);
     this.#waiting.push({ tokenId, logProbability, position });
     this.#wake();
+    return true;
   }
 
   /** The first failure counts; after the last token none does. Tokens that came before are still given out. */

@@ -1,14 +1,19 @@
+import { bytesToHex } from '@noble/hashes/utils.js';
 import * as v from 'valibot';
+import { BLOCK_HASH_BYTES } from './block-hashes.ts';
 import { SkeinError } from './errors.ts';
 import { allFinite } from './finite.ts';
 import {
   ACTIVATION_HEADER,
   BYTES_PER_TOKEN_ID,
   BYTES_PER_VALUE,
+  CLOSE_HEAD_SIZE,
   FORMAT_CODE,
   FRAME_KIND,
   FRAME_VERSION,
   HEADER,
+  OPEN_HEADER,
+  OPENED_SIZE,
   RECORD,
   RECORD_SIZE,
 } from './frame-layout.ts';
@@ -16,6 +21,7 @@ import type { Frame, FrameSequence } from './frames.ts';
 import { floatsFromHalves } from './half.ts';
 import type { RequestId } from './ids.ts';
 import {
+  MAX_BLOCK_HASHES,
   MAX_FRAME_BYTES,
   MAX_FRAME_JSON_BYTES,
   MAX_FRAME_ROWS,
@@ -24,7 +30,7 @@ import {
   MAX_SEQUENCE_TOKENS,
 } from './limits.ts';
 import { errorShapeSchema } from './signaling.ts';
-import { openRequestSchema } from './stage.ts';
+import { BLOCK_TOKENS, cacheableTokens, openRequestSchema } from './stage.ts';
 
 const TYPE_BY_KIND = new Map<number, Frame['type']>(
   (Object.keys(FRAME_KIND) as Frame['type'][]).map((type) => [FRAME_KIND[type], type]),
@@ -73,19 +79,50 @@ export function decodeFrame(bytes: Uint8Array): Frame {
     refuse(`A frame of kind ${kind} has ${sequenceCount} sequences and may have none.`);
   switch (kind) {
     case FRAME_KIND.open:
-      return { type: 'open', request: decodeJson(openRequestSchema, bytes.subarray(HEADER.size)) };
+      return decodeOpen(view, bytes);
+    case FRAME_KIND.opened: {
+      checkLength(view, HEADER.size + OPENED_SIZE);
+      const cachedTokens = readCachedTokens(view, HEADER.size + RECORD.cachedTokens, MAX_SEQUENCE_TOKENS);
+      return { type: 'opened', ...readRequest(view, HEADER.size), cachedTokens };
+    }
     case FRAME_KIND.close:
-      checkLength(view, HEADER.size + RECORD.requestSize);
-      return { type: 'close', ...readRequest(view, HEADER.size) };
+      return decodeClose(view, bytes);
     case FRAME_KIND.failed: {
       const head = HEADER.size + RECORD.requestSize;
-      if (view.byteLength < head) refuse(`A failed frame of ${view.byteLength} bytes is too short.`);
+      checkHead(view, head);
       const error = decodeJson(errorShapeSchema, bytes.subarray(head));
       return { type: 'failed', ...readRequest(view, HEADER.size), error };
     }
     default:
       return refuse(`Frame kind ${kind} is unknown.`);
   }
+}
+
+function decodeOpen(view: DataView, bytes: Uint8Array): Frame {
+  checkHead(view, OPEN_HEADER.size);
+  const request = decodeJson(openRequestSchema, bytes.subarray(OPEN_HEADER.size));
+  const cachedTokens = readCachedTokens(view, OPEN_HEADER.cachedTokens, cacheableTokens(request));
+  return { type: 'open', request, cachedTokens };
+}
+
+function decodeClose(view: DataView, bytes: Uint8Array): Frame {
+  const head = HEADER.size + CLOSE_HEAD_SIZE;
+  checkHead(view, head);
+  const hashCount = view.getUint32(HEADER.size + RECORD.hashCount, true);
+  checkRange('number of block hashes', hashCount, 0, MAX_BLOCK_HASHES);
+  checkLength(view, head + hashCount * BLOCK_HASH_BYTES);
+  const blockHashes = Array.from({ length: hashCount }, (_, index) => {
+    const start = head + index * BLOCK_HASH_BYTES;
+    return bytesToHex(bytes.subarray(start, start + BLOCK_HASH_BYTES));
+  });
+  return { type: 'close', ...readRequest(view, HEADER.size), blockHashes };
+}
+
+function readCachedTokens(view: DataView, offset: number, max: number): number {
+  const cachedTokens = view.getUint32(offset, true);
+  checkRange('number of cached tokens', cachedTokens, 0, max);
+  if (cachedTokens % BLOCK_TOKENS !== 0) refuse(`${cachedTokens} cached tokens are not whole blocks.`);
+  return cachedTokens;
 }
 
 function decodeTokens(view: DataView, sequenceCount: number): Frame {
@@ -182,6 +219,13 @@ function checkRows(records: readonly DecodedRecord[], maxRows: number): number {
   }
   checkRange('number of rows', total, 1, maxRows);
   return total;
+}
+
+/** Before a frame of no fixed size is read any further. */
+function checkHead(view: DataView, sizeBytes: number): void {
+  if (view.byteLength < sizeBytes) {
+    refuse(`A frame of ${view.byteLength} bytes is too short: ${sizeBytes} are its head.`);
+  }
 }
 
 function checkLength(view: DataView, expected: number): void {

@@ -1,4 +1,6 @@
+import { hexToBytes } from '@noble/hashes/utils.js';
 import * as v from 'valibot';
+import { BLOCK_HASH_BYTES } from './block-hashes.ts';
 import { SkeinError } from './errors.ts';
 import type { ErrorShape } from './errors.ts';
 import { allFinite } from './finite.ts';
@@ -6,12 +8,15 @@ import {
   ACTIVATION_HEADER,
   BYTES_PER_TOKEN_ID,
   BYTES_PER_VALUE,
+  CLOSE_HEAD_SIZE,
   FORMAT_CODE,
   FRAME_KIND,
   FRAME_VERSION,
   HEADER,
   MAX_EPOCH,
   MAX_ERROR_MESSAGE_CHARACTERS,
+  OPEN_HEADER,
+  OPENED_SIZE,
   RECORD,
   RECORD_SIZE,
 } from './frame-layout.ts';
@@ -28,7 +33,7 @@ import {
   MAX_SEQUENCE_TOKENS,
 } from './limits.ts';
 import { errorShapeSchema } from './signaling.ts';
-import { openRequestSchema } from './stage.ts';
+import { BLOCK_TOKENS, blockHashesSchema, cacheableTokens, openRequestSchema } from './stage.ts';
 
 type FrameOf<Type extends Frame['type']> = Extract<Frame, { type: Type }>;
 
@@ -41,7 +46,9 @@ export function encodeFrame(frame: Frame, format: ActivationFormat): Uint8Array<
   switch (frame.type) {
     case 'open':
       if (!v.is(openRequestSchema, frame.request)) refuse('The request is not one a stage would open.');
-      return encodeJson(newFrame('open', 0, 0), frame.request);
+      return encodeJson(newOpenFrame(frame), frame.request);
+    case 'opened':
+      return encodeOpened(frame);
     case 'tokens':
       return encodeTokens(frame);
     case 'activations':
@@ -49,9 +56,9 @@ export function encodeFrame(frame: Frame, format: ActivationFormat): Uint8Array<
     case 'sampled':
       return encodeSampled(frame);
     case 'close':
-      return bytesOf(newRequestFrame('close', frame));
+      return encodeClose(frame);
     case 'failed':
-      return encodeJson(newRequestFrame('failed', frame), errorForWire(frame.error));
+      return encodeJson(newRequestFrame(frame, RECORD.requestSize), errorForWire(frame.error));
   }
 }
 
@@ -128,12 +135,39 @@ function newFrame(type: Frame['type'], sequenceCount: number, sizeBytes: number)
   return view;
 }
 
+function newOpenFrame({ request, cachedTokens }: FrameOf<'open'>): DataView<ArrayBuffer> {
+  checkCachedTokens(cachedTokens, cacheableTokens(request));
+  const view = newFrame('open', 0, OPEN_HEADER.size);
+  view.setUint32(OPEN_HEADER.cachedTokens, cachedTokens, true);
+  return view;
+}
+
+function encodeOpened(frame: FrameOf<'opened'>): Uint8Array<ArrayBuffer> {
+  checkCachedTokens(frame.cachedTokens, MAX_SEQUENCE_TOKENS);
+  const view = newRequestFrame(frame, OPENED_SIZE);
+  view.setUint32(HEADER.size + RECORD.cachedTokens, frame.cachedTokens, true);
+  return bytesOf(view);
+}
+
+function encodeClose(frame: FrameOf<'close'>): Uint8Array<ArrayBuffer> {
+  const { blockHashes } = frame;
+  if (!v.is(blockHashesSchema, blockHashes)) refuse('The block hashes are not ones a stage would take.');
+  const view = newRequestFrame(frame, CLOSE_HEAD_SIZE + blockHashes.length * BLOCK_HASH_BYTES);
+  view.setUint32(HEADER.size + RECORD.hashCount, blockHashes.length, true);
+  const bytes = bytesOf(view);
+  blockHashes.forEach((hash, index) => {
+    bytes.set(hexToBytes(hash), HEADER.size + CLOSE_HEAD_SIZE + index * BLOCK_HASH_BYTES);
+  });
+  return bytes;
+}
+
+/** @param sizeBytes after the header. */
 function newRequestFrame(
-  type: 'close' | 'failed',
-  request: { requestId: RequestId; epoch: number },
+  frame: FrameOf<'opened' | 'close' | 'failed'>,
+  sizeBytes: number,
 ): DataView<ArrayBuffer> {
-  const view = newFrame(type, 0, HEADER.size + RECORD.requestSize);
-  writeRequest(view, HEADER.size, request);
+  const view = newFrame(frame.type, 0, HEADER.size + sizeBytes);
+  writeRequest(view, HEADER.size, frame);
   return view;
 }
 
@@ -195,6 +229,11 @@ function checkRange(what: string, value: number, min: number, max: number): void
   if (!Number.isInteger(value) || value < min || value > max) {
     refuse(`The ${what} is ${value} and must be a whole number from ${min} to ${max}.`);
   }
+}
+
+function checkCachedTokens(cachedTokens: number, max: number): void {
+  checkRange('number of cached tokens', cachedTokens, 0, max);
+  if (cachedTokens % BLOCK_TOKENS !== 0) refuse(`${cachedTokens} cached tokens are not whole blocks.`);
 }
 
 function fitsHalf(values: Float32Array): boolean {

@@ -5,7 +5,7 @@
  * header, every frame                      4 bytes
  *   0  u8   version
  *   1  u8   kind
- *   2  u16  sequences; 0 for open, close and failed
+ *   2  u16  sequences; 0 for open, opened, close and failed
  *
  * activations only, after the header       4 bytes
  *   0  u16  hidden size
@@ -25,19 +25,30 @@
  *   activations  f32 or f16 [rows, hidden size]
  *   sampled      nothing
  *
- * open    header, then JSON of the request, UTF-8, to the end
- * close   header, then the first 12 bytes of a record
+ * open    header, then u32 cached tokens, then JSON of the request, UTF-8, to the end
+ * opened  header, then the first 12 bytes of a record, then u32 cached tokens
+ * close   header, then the first 12 bytes of a record, then u32 number of block hashes, then 16 bytes per hash
  * failed  header, then the first 12 bytes of a record, then JSON of the error, UTF-8, to the end
  * ```
  */
-export const FRAME_VERSION = 1;
+export const FRAME_VERSION = 2;
 
-export const FRAME_KIND = { open: 1, tokens: 2, activations: 3, sampled: 4, close: 5, failed: 6 } as const;
+export const FRAME_KIND = {
+  open: 1,
+  tokens: 2,
+  activations: 3,
+  sampled: 4,
+  close: 5,
+  failed: 6,
+  opened: 7,
+} as const;
 export const FORMAT_CODE = { f32: 1, f16: 2 } as const;
 export const BYTES_PER_VALUE = { f32: 4, f16: 2 } as const;
 export const BYTES_PER_TOKEN_ID = 4;
 
 export const HEADER = { version: 0, kind: 1, sequenceCount: 2, size: 4 } as const;
+
+export const OPEN_HEADER = { cachedTokens: HEADER.size, size: HEADER.size + 4 } as const;
 
 export const ACTIVATION_HEADER = {
   hiddenSize: HEADER.size,
@@ -52,12 +63,20 @@ export const RECORD = {
   requestId: 0,
   epoch: REQUEST_ID_BYTES,
   zero: REQUEST_ID_BYTES + 2,
-  /** What close and failed have of a record. */
+  /** What opened, close and failed have of a record. */
   requestSize: REQUEST_ID_BYTES + 4,
+  /** Opened only, in the place of a position. */
+  cachedTokens: REQUEST_ID_BYTES + 4,
+  /** Close only, in the place of a position. */
+  hashCount: REQUEST_ID_BYTES + 4,
   position: REQUEST_ID_BYTES + 4,
   value: REQUEST_ID_BYTES + 8,
   logProbability: REQUEST_ID_BYTES + 12,
 } as const;
+
+/** Of an opened frame whole, and of a close frame up to its hashes; both after the header. */
+export const OPENED_SIZE = RECORD.cachedTokens + 4;
+export const CLOSE_HEAD_SIZE = RECORD.hashCount + 4;
 
 export const RECORD_SIZE = { tokens: 20, activations: 20, sampled: 24 } as const;
 

@@ -13,11 +13,21 @@ export type ActivationFormat = 'f32' | 'f16';
 
 /**
  * Everything one peer says to another about requests.
- * `open`, `tokens`, `activations` and `close` go to stages; `sampled` and `failed` go to the requester.
+ * `open`, `tokens`, `activations` and `close` go to stages; `opened`, `sampled` and `failed` go to the requester.
  */
 export type Frame =
-  /** Requester → first stage → … → last stage. */
-  | { readonly type: 'open'; readonly request: OpenRequest }
+  /**
+   * Requester → first stage → … → last stage. `cachedTokens` is what every stage so far has of the prompt, from its start;
+   * the requester begins with what hashes can name.
+   */
+  | { readonly type: 'open'; readonly request: OpenRequest; readonly cachedTokens: number }
+  /** The stage where the number is final → requester: the prompt is wanted from this position on. */
+  | {
+      readonly type: 'opened';
+      readonly requestId: RequestId;
+      readonly epoch: number;
+      readonly cachedTokens: number;
+    }
   /** Requester → first stage (the prompt), last stage → first stage (the ring). */
   | {
       readonly type: 'tokens';
@@ -40,8 +50,13 @@ export type Frame =
         readonly logProbability: number;
       })[];
     }
-  /** Requester → first stage → … → last stage: the request is over. */
-  | { readonly type: 'close'; readonly requestId: RequestId; readonly epoch: number }
+  /** Requester → first stage → … → last stage: the request is over. The hashes name the blocks of prompt and answer. */
+  | {
+      readonly type: 'close';
+      readonly requestId: RequestId;
+      readonly epoch: number;
+      readonly blockHashes: readonly string[];
+    }
   /** Any stage → requester. */
   | {
       readonly type: 'failed';

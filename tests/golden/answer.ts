@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { generate } from '../../src/client/generate.ts';
 import type { Prompt } from '../../src/client/generate.ts';
 import type { LocalMesh } from '../../src/contributor/local-mesh.ts';
@@ -21,7 +22,7 @@ export async function answerTokens(
       requestRoute: (query) => mesh.requestRoute(query),
       endRoute: () => undefined,
       now: () => performance.now(),
-      sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+      sleep: (ms, signal) => sleep(ms, undefined, { signal }),
     },
   );
   for await (const event of events) {

@@ -1,5 +1,6 @@
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { RequestId } from '../../../src/protocol/ids.ts';
+import { BLOCK_TOKENS, cacheableTokens } from '../../../src/protocol/stage.ts';
 import type { OpenRequest, StageExecutor, StageInput, StageOutput } from '../../../src/protocol/stage.ts';
 
 /** Values stay below 2048, so that they are exact in f16. */
@@ -35,9 +36,14 @@ export function expectedTokens(prompt: readonly number[], layerCount: number, co
 
 interface MachineSequence {
   readonly request: OpenRequest;
-  readonly histories: number[];
-  readonly rows: number[];
-  computed: number;
+  /** Rows may begin at or before this one; it is not known where until the first come. */
+  readonly cachedTokens: number;
+  /** After each full block, cached or computed: what a machine that begins there has to know. */
+  readonly boundaries: (readonly number[])[];
+  histories: number[];
+  rows: number[];
+  /** Null until the first rows come. */
+  computed: number | null;
 }
 
 export interface AddingMachineOptions {
@@ -52,6 +58,12 @@ export interface AddingMachineOptions {
 export class AddingMachine implements StageExecutor {
   onStep: (outputs: readonly StageOutput[]) => Promise<void> = () => Promise.resolve();
   readonly sequences = new Map<RequestId, MachineSequence>();
+  /** The histories at the end of a prefix, by requester and block hash. */
+  readonly cache = new Map<string, readonly number[]>();
+  /** Rows computed since it was made. */
+  rowsComputed = 0;
+  /** Hashes of every close, in order. */
+  readonly closedWith: (readonly string[])[] = [];
   /** Largest number of requests in one step. */
   largestBatch = 0;
   /** Changes what a step emits; for faults. */
@@ -65,14 +77,25 @@ export class AddingMachine implements StageExecutor {
     if (this.sequences.size >= maxRequests) throw new SkeinError('busy', 'The machine is full.');
     const { requestId } = request.route;
     if (this.sequences.has(requestId)) throw new SkeinError('bad-frame', `${requestId} is open already.`);
+    const boundaries = this.#lookUp(request);
+    const cachedTokens = boundaries.length * BLOCK_TOKENS;
     const histories = new Array<number>(layerEnd - layerStart).fill(0);
-    this.sequences.set(requestId, { request, histories, rows: [], computed: 0 });
-    return { cachedTokens: 0 };
+    this.sequences.set(requestId, {
+      request,
+      cachedTokens,
+      boundaries,
+      histories,
+      rows: [],
+      computed: null,
+    });
+    return { cachedTokens };
   }
 
   push(requestId: RequestId, position: number, input: StageInput): void {
     const sequence = this.sequences.get(requestId);
-    if (sequence?.computed === undefined || position !== sequence.computed + sequence.rows.length) {
+    if (!sequence) throw new SkeinError('bad-frame', `${requestId} is not open.`);
+    if (sequence.computed === null) this.#begin(sequence, position);
+    else if (position !== sequence.computed + sequence.rows.length) {
       throw new SkeinError('bad-frame', `Position ${position} is not next.`);
     }
     if ((input.kind === 'tokens') !== (this.options.layerStart === 0)) {
@@ -86,8 +109,40 @@ export class AddingMachine implements StageExecutor {
     void this.#run();
   }
 
-  close(requestId: RequestId): void {
+  close(requestId: RequestId, blockHashes: readonly string[] = []): void {
+    const sequence = this.sequences.get(requestId);
+    if (!sequence) return;
     this.sequences.delete(requestId);
+    this.closedWith.push(blockHashes);
+    if (sequence.computed !== null) this.#keep(sequence, blockHashes);
+  }
+
+  /** The histories after each block of the longest cached prefix. */
+  #lookUp(request: OpenRequest): (readonly number[])[] {
+    const boundaries: (readonly number[])[] = [];
+    const most = cacheableTokens(request) / BLOCK_TOKENS;
+    for (const hash of request.blockHashes.slice(0, most)) {
+      const histories = this.cache.get(`${request.requester} ${hash}`);
+      if (!histories) break;
+      boundaries.push(histories);
+    }
+    return boundaries;
+  }
+
+  #begin(sequence: MachineSequence, position: number): void {
+    if (position % BLOCK_TOKENS !== 0 || position > sequence.cachedTokens) {
+      throw new SkeinError('bad-frame', `Position ${position} is not cached.`);
+    }
+    sequence.boundaries.length = position / BLOCK_TOKENS;
+    sequence.histories = [...(sequence.boundaries.at(-1) ?? sequence.histories)];
+    sequence.computed = position;
+  }
+
+  #keep({ request, boundaries }: MachineSequence, blockHashes: readonly string[]): void {
+    boundaries.forEach((histories, block) => {
+      const hash = blockHashes[block];
+      if (hash !== undefined) this.cache.set(`${request.requester} ${hash}`, histories);
+    });
   }
 
   async #run(): Promise<void> {
@@ -111,11 +166,17 @@ export class AddingMachine implements StageExecutor {
   }
 
   #advance(requestId: RequestId, sequence: MachineSequence): StageOutput[] {
-    const position = sequence.computed;
+    const position = sequence.computed ?? 0;
     const taken = sequence.rows.splice(0, this.options.chunkRows ?? Infinity);
-    sequence.computed += taken.length;
-    const results = taken.map((row) => this.#compute(sequence, row));
-    const end = sequence.computed;
+    this.rowsComputed += taken.length;
+    const results = taken.map((row, index) => {
+      const result = this.#compute(sequence, row);
+      if ((position + index + 1) % BLOCK_TOKENS === 0) sequence.boundaries.push([...sequence.histories]);
+      return result;
+    });
+    const end = position + taken.length;
+    sequence.computed = end;
+    this.#keep(sequence, sequence.request.blockHashes);
     if (this.options.layerEnd < this.options.layerCount) {
       const values = Float32Array.from(results.flatMap((value, index) => [value, position + index]));
       return [{ kind: 'activations', requestId, position, rows: taken.length, values }];

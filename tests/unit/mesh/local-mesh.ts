@@ -2,6 +2,7 @@ import { LocalHub } from '../../../src/mesh/local-hub.ts';
 import { startRoute } from '../../../src/mesh/route-session.ts';
 import type { RouteToken } from '../../../src/mesh/token-inbox.ts';
 import { ServedStage } from '../../../src/mesh/served-stage.ts';
+import { BlockHashChain } from '../../../src/protocol/block-hashes.ts';
 import { decodeFrame, encodeFrame } from '../../../src/protocol/frame-codec.ts';
 import type { ActivationFormat, Frame } from '../../../src/protocol/frames.ts';
 import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
@@ -87,11 +88,11 @@ export class LocalMesh {
       requester: changes.requester ?? this.requester,
       promptTokens,
       blockHashes: [],
-      timeLimitMs: 3_600_000,
+      timeLimitMs: changes.timeLimitMs ?? 3_600_000,
       maxTokens,
       stopTokenIds: [...(changes.stopTokenIds ?? [])],
       sampling: GREEDY,
-    history: NO_HISTORY,
+      history: NO_HISTORY,
     };
   }
 
@@ -102,11 +103,14 @@ export class LocalMesh {
     changes: RequestChanges = {},
   ): AsyncGenerator<RouteToken> {
     const request = this.request(prompt.length, maxTokens, changes);
+    const { onOpened, blockHashes, signal = new AbortController().signal } = changes;
     return startRoute({
       transport: this.hub.transport(request.requester),
       request,
       promptTokenIds: Uint32Array.from(prompt),
-      signal: changes.signal ?? new AbortController().signal,
+      ...(blockHashes && { blockHashes }),
+      ...(onOpened && { onOpened }),
+      signal,
       clock: this.clock,
     });
   }
@@ -136,6 +140,16 @@ export interface RequestChanges {
   readonly requester?: PeerId;
   readonly stopTokenIds?: readonly number[];
   readonly signal?: AbortSignal;
+  readonly timeLimitMs?: number;
+  readonly blockHashes?: BlockHashChain;
+  readonly onOpened?: (cachedTokens: number) => void;
+}
+
+/** The hash chain of these tokens, which a route may extend. */
+export function chainOf(tokenIds: readonly number[]): BlockHashChain {
+  const chain = new BlockHashChain(MODEL);
+  chain.append(tokenIds);
+  return chain;
 }
 
 /** A peer without a stage, which says what a test wants and records what it hears. */

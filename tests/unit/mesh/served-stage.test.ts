@@ -25,7 +25,7 @@ function rowsFrame(position: number, rows: number, hiddenSize = HIDDEN_SIZE): Fr
   return { type: 'activations', hiddenSize, sequences: [sequence] };
 }
 
-const closeFrame: Frame = { type: 'close', requestId: requestId(1), epoch: 0 };
+const closeFrame: Frame = { type: 'close', requestId: requestId(1), epoch: 0, blockHashes: [] };
 
 /** Three stages of which only one is real; the others, the requester and a stranger are puppets. */
 function around(stageIndex: number, options: MeshOptions = {}) {
@@ -52,8 +52,8 @@ function around(stageIndex: number, options: MeshOptions = {}) {
   for (const peer of Object.values(peers)) if (peer !== hop.peer) puppet(peer);
   const say = (from: PeerId, frame: Frame) => puppet(from).say(hop.peer, frame);
   const request = mesh.request(PROMPT.length, 10);
-  const open = (from: PeerId, changes: Partial<OpenRequest> = {}) =>
-    say(from, { type: 'open', request: { ...request, ...changes } });
+  const open = (from: PeerId, changes: Partial<OpenRequest> = {}, cachedTokens = 0) =>
+    say(from, { type: 'open', request: { ...request, ...changes }, cachedTokens });
   return { mesh, served, machine, hop, peers, puppet, say, open, request };
 }
 
@@ -256,6 +256,7 @@ describe('a stage', () => {
       await say(peers.requester, {
         type: 'open',
         request: { ...request, route: { ...request.route, requestId: requestId(index) } },
+        cachedTokens: 0,
       });
     }
     const sequences = Array.from({ length: 20 }, (_, index) => {

@@ -5,7 +5,7 @@ import { LocalMesh, peerId } from './local-mesh.ts';
 const VALUES = new Float32Array(2);
 
 function sequenceAt(hopIndex: number, hops = 3): StageSequence {
-  return new StageSequence(new LocalMesh(hops).request(4, 3), hopIndex);
+  return new StageSequence(new LocalMesh(hops).request(4, 3), hopIndex, 0);
 }
 
 describe('a sequence at a hop', () => {

@@ -4,7 +4,7 @@ import type { Frame } from '../../../src/protocol/frames.ts';
 import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
 import { MAX_TIME_LIMIT_MS } from '../../../src/protocol/limits.ts';
 import type { Hop } from '../../../src/protocol/route.ts';
-import { BLOCK_TOKENS } from '../../../src/protocol/stage.ts';
+import { BLOCK_TOKENS, cacheableTokens } from '../../../src/protocol/stage.ts';
 
 const hex = (digits: number) =>
   fc
@@ -106,11 +106,24 @@ const anyOpen: fc.Arbitrary<Frame> = fc
   .chain((request) =>
     fc
       .array(hex(32), { maxLength: Math.min(8, Math.floor(request.promptTokens / BLOCK_TOKENS)) })
-      .map((blockHashes) => ({ type: 'open', request: { ...request, blockHashes } })),
+      .map((blockHashes) => ({ ...request, blockHashes })),
+  )
+  .chain((request) =>
+    fc
+      .integer({ min: 0, max: cacheableTokens(request) / BLOCK_TOKENS })
+      .map((blocks) => ({ type: 'open', request, cachedTokens: blocks * BLOCK_TOKENS })),
   );
 
+const anyOpened: fc.Arbitrary<Frame> = fc
+  .record({ requestId: anyRequestId, epoch: anyEpoch, blocks: fc.integer({ min: 0, max: 60_000 }) })
+  .map(({ blocks, ...request }) => ({ type: 'opened', ...request, cachedTokens: blocks * BLOCK_TOKENS }));
+
 const anyClose: fc.Arbitrary<Frame> = fc
-  .record({ requestId: anyRequestId, epoch: anyEpoch })
+  .record({
+    requestId: anyRequestId,
+    epoch: anyEpoch,
+    blockHashes: fc.array(hex(32), { maxLength: 5 }),
+  })
   .map((request) => ({ type: 'close', ...request }));
 
 const anyFailed: fc.Arbitrary<Frame> = fc
@@ -130,6 +143,7 @@ export const anyFrame: fc.Arbitrary<Frame> = fc.oneof(
   anyActivations,
   anySampled,
   anyOpen,
+  anyOpened,
   anyClose,
   anyFailed,
 );

@@ -18,6 +18,7 @@ import { anyFrame } from './frame-arbitraries.ts';
 
 const FIRST = '0123456789abcdef' as RequestId;
 const SECOND = 'fedcba9876543210' as RequestId;
+const HASH = '0123456789abcdef'.repeat(2);
 const FUZZED_FRAMES = 20_000;
 /** For a machine that does many other things at the same time. */
 const PROPERTY_TIMEOUT_MS = 60_000;
@@ -25,6 +26,34 @@ const PROPERTY_TIMEOUT_MS = 60_000;
 function activations(values: number[], hiddenSize = values.length): Frame {
   const sequence = { requestId: FIRST, epoch: 7, position: 5, rows: values.length / hiddenSize };
   return { type: 'activations', hiddenSize, sequences: [{ ...sequence, values: Float32Array.from(values) }] };
+}
+
+function openFrame(promptTokens: number, blockHashes: string[], cachedTokens: number): Frame {
+  const peer = 'a'.repeat(32) as PeerId;
+  const hops = [{ peer, layerStart: 0, layerEnd: 1 }];
+  return {
+    type: 'open',
+    cachedTokens,
+    request: {
+      route: { requestId: FIRST, epoch: 0, model: 'm' as ModelId, hops },
+      requester: peer,
+      promptTokens,
+      blockHashes,
+      timeLimitMs: 1000,
+      maxTokens: 1,
+      stopTokenIds: [],
+      sampling: GREEDY,
+      history: NO_HISTORY,
+    },
+  };
+}
+
+/** The bytes of an `open` frame whose request says something else than an encoder would let through. */
+function openBytes(change: (request: Record<string, unknown>) => void): Uint8Array {
+  const bytes = encodeFrame(openFrame(33, [HASH, HASH], 32), 'f16');
+  const request = JSON.parse(new TextDecoder().decode(bytes.subarray(8))) as Record<string, unknown>;
+  change(request);
+  return Uint8Array.from([...bytes.subarray(0, 8), ...new TextEncoder().encode(JSON.stringify(request))]);
 }
 
 function valuesAfterTravel(frame: Frame, format: 'f16' | 'f32'): number[] {
@@ -80,17 +109,34 @@ describe('a frame', () => {
       ],
     };
     expect([...encodeFrame(frame, 'f16')]).toEqual([
-      ...[1, 4, 1, 0],
+      ...[2, 4, 1, 0],
       ...[0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x02, 0x01, 0, 0, 3, 0, 0, 0],
       ...[0x04, 0x03, 0x02, 0x01],
       ...[0, 0, 0, 0xbf],
     ]);
     expect([...encodeFrame(activations([1, -2]), 'f16')]).toEqual([
-      ...[1, 3, 1, 0, 2, 0, 2, 0],
+      ...[2, 3, 1, 0, 2, 0, 2, 0],
       ...[0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 7, 0, 0, 0, 5, 0, 0, 0],
       ...[1, 0, 0, 0],
       ...[0x00, 0x3c, 0x00, 0xc0],
     ]);
+  });
+
+  it('has the documented bytes also where it opens and closes', () => {
+    const request = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 7, 0, 0, 0];
+    const opened: Frame = { type: 'opened', requestId: FIRST, epoch: 7, cachedTokens: 0x0120 };
+    expect([...encodeFrame(opened, 'f16')]).toEqual([...[2, 7, 0, 0], ...request, ...[0x20, 0x01, 0, 0]]);
+    const blockHashes = [HASH, 'f'.repeat(32)];
+    expect([...encodeFrame({ type: 'close', requestId: FIRST, epoch: 7, blockHashes }, 'f16')]).toEqual([
+      ...[2, 5, 0, 0],
+      ...request,
+      ...[2, 0, 0, 0],
+      ...[0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef],
+      ...[0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef],
+      ...new Array<number>(16).fill(0xff),
+    ]);
+    const open = encodeFrame(openFrame(32, [HASH, HASH], 16), 'f16');
+    expect([...open.subarray(0, 9)]).toEqual([2, 1, 0, 0, 16, 0, 0, 0, '{'.charCodeAt(0)]);
   });
 
   it('costs little more than its values at batch 1', () => {
@@ -113,6 +159,7 @@ describe('a frame', () => {
     }));
     const frame: Frame = {
       type: 'open',
+      cachedTokens: 0,
       request: {
         route: { requestId: FIRST, epoch: 0xffff, model: 'é'.repeat(200) as ModelId, hops },
         requester: 'f'.repeat(32) as PeerId,
@@ -166,7 +213,13 @@ describe('decoding', () => {
       { requestId: SECOND, epoch: 0, position: 0, tokenIds: Uint32Array.of(2) },
     ],
   };
-  const close: Frame = { type: 'close', requestId: FIRST, epoch: 1 };
+  const close: Frame = {
+    type: 'close',
+    requestId: FIRST,
+    epoch: 1,
+    blockHashes: ['0123456789abcdef'.repeat(2)],
+  };
+  const opened: Frame = { type: 'opened', requestId: FIRST, epoch: 1, cachedTokens: 64 };
   const failed: Frame = {
     type: 'failed',
     requestId: FIRST,
@@ -176,7 +229,7 @@ describe('decoding', () => {
   const hostile: Record<string, Uint8Array> = {
     'nothing at all': new Uint8Array(0),
     'three bytes': Uint8Array.of(1, 2, 3),
-    'another version': tampered(close, (view) => view.setUint8(0, 2)),
+    'another version': tampered(close, (view) => view.setUint8(0, 3)),
     'an unknown kind': tampered(close, (view) => view.setUint8(1, 9)),
     'sequences in a close': tampered(close, (view) => view.setUint16(2, 1, true)),
     'a trailing byte': Uint8Array.from([...encodeFrame(close, 'f16'), 0]),
@@ -197,16 +250,44 @@ describe('decoding', () => {
     'a NaN in f16': ((bytes) => bytes.fill(0xff, 28))(encodeFrame(twoRows, 'f16')),
     'JSON that is not UTF-8': tampered(failed, (_view, bytes) => bytes.fill(0xff, 16)),
     'JSON that is not JSON': tampered(failed, (_view, bytes) => bytes.fill(0x7b, 16)),
-    'JSON of something else': Uint8Array.from([1, 1, 0, 0, ...new TextEncoder().encode('{"route":null}')]),
+    'JSON of something else': openBytes((request) => (request['route'] = null)),
     'JSON over the cap': Uint8Array.from([
-      1,
-      1,
-      0,
-      0,
-      ...new Uint8Array(MAX_FRAME_JSON_BYTES + 1).fill(0x20),
+      ...openBytes(() => undefined),
+      ...new Uint8Array(MAX_FRAME_JSON_BYTES).fill(0x20),
     ]),
+    'an open without its head': Uint8Array.of(2, 1, 0, 0, 0, 0, 0),
+    'more cached than the hashes name': tampered(openFrame(49, [HASH, HASH], 32), (view) =>
+      view.setUint32(4, 48, true),
+    ),
+    'a prompt that is cached whole': tampered(openFrame(32, [HASH, HASH], 16), (view) =>
+      view.setUint32(4, 32, true),
+    ),
+    'a part of a block cached': tampered(openFrame(33, [HASH, HASH], 32), (view) =>
+      view.setUint32(4, 31, true),
+    ),
+    'more hashes than the prompt has blocks': openBytes((request) => (request['promptTokens'] = 31)),
+    'a hash that is none': openBytes((request) => (request['blockHashes'] = [HASH.toUpperCase()])),
+    'a hash that is too short': openBytes((request) => (request['blockHashes'] = [HASH.slice(1)])),
+    'more hashes than there may be': openBytes((request) => {
+      request['promptTokens'] = 1024 * 1024;
+      request['blockHashes'] = new Array<string>(MAX_BLOCK_HASHES + 1).fill(HASH);
+    }),
+    'no time at all': openBytes((request) => (request['timeLimitMs'] = 0)),
+    'more time than there may be': openBytes((request) => (request['timeLimitMs'] = MAX_TIME_LIMIT_MS + 1)),
+    'a close of more hashes than it has': tampered(close, (view) => view.setUint32(16, 2, true)),
+    'a close of fewer hashes than it has': tampered(close, (view) => view.setUint32(16, 0, true)),
+    'a close of four billion hashes': tampered(close, (view) => view.setUint32(16, 0xffff_ffff, true)),
+    'a close without its head': tampered(close, () => undefined).subarray(0, 18),
+    'an opened of no whole block': tampered(opened, (view) => view.setUint32(16, 8, true)),
+    'an opened past every sequence': tampered(opened, (view) => view.setUint32(16, 0xffff_fff0, true)),
+    'an opened that is too long': Uint8Array.from([...encodeFrame(opened, 'f16'), 0]),
     'a frame over the cap': new Uint8Array(MAX_FRAME_BYTES + 1).fill(1),
   };
+  it('takes what the hostile frames are made of', () => {
+    for (const sound of [twoRows, tokens, close, opened, failed]) decodeFrame(encodeFrame(sound, 'f32'));
+    expect(decodeFrame(openBytes(() => undefined))).toMatchObject({ type: 'open', cachedTokens: 32 });
+  });
+
   it.each(Object.entries(hostile))('refuses %s', (_name, bytes) => {
     expect(codeOf(() => decodeFrame(bytes))).toBe('bad-frame');
   });
@@ -235,8 +316,19 @@ describe('encoding refuses what no receiver would take', () => {
       type: 'sampled',
       sequences: [{ ...base, tokenId: 1, logProbability: NaN }],
     },
-    'a request id that is none': { type: 'close', requestId: 'xyz' as RequestId, epoch: 0 },
-    'an epoch out of range': { type: 'close', requestId: FIRST, epoch: 0x1_0000 },
+    'a request id that is none': { type: 'close', requestId: 'xyz' as RequestId, epoch: 0, blockHashes: [] },
+    'an epoch out of range': { type: 'close', requestId: FIRST, epoch: 0x1_0000, blockHashes: [] },
+    'cached tokens that no hash names': openFrame(49, [HASH], 32),
+    'the last token of a prompt cached': openFrame(16, [HASH], 16),
+    'a part of a block cached': openFrame(33, [HASH], 8),
+    'an opened of no whole block': { type: 'opened', requestId: FIRST, epoch: 0, cachedTokens: 8 },
+    'a hash that is none': { type: 'close', requestId: FIRST, epoch: 0, blockHashes: ['0'] },
+    'more hashes than there may be': {
+      type: 'close',
+      requestId: FIRST,
+      epoch: 0,
+      blockHashes: new Array<string>(MAX_BLOCK_HASHES + 1).fill(HASH),
+    },
     'a negative position': {
       type: 'tokens',
       sequences: [{ ...base, position: -1, tokenIds: Uint32Array.of(1) }],

@@ -54,6 +54,7 @@ class FakeGeneration {
         text,
         tokenIds: [1, 2, 3],
         promptTokens: 12,
+        cachedTokens: 0,
         finishReason: 'stop',
         timeToFirstTokenMs: 400,
         tokensPerSecond: 10,
