@@ -1,57 +1,113 @@
 import type { SamplingParams } from '../../src/protocol/sampling.ts';
 
-type Draw = Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'seed'>;
+/** What was said before the token that is sampled. */
+export interface SampledHistory {
+  readonly prompt: readonly number[];
+  readonly generated: readonly number[];
+  readonly stopTokenIds: readonly number[];
+}
 
 /** log softmax at temperature 1, in float64. */
 export function logProbabilities(logits: ArrayLike<number>): number[] {
-  const values = Array.from(logits);
-  const highest = values.reduce((max, value) => Math.max(max, value), -Infinity);
-  const sum = values.reduce((total, value) => total + Math.exp(value - highest), 0);
-  return values.map((value) => value - highest - Math.log(sum));
+  const highest = largest(logits);
+  let sum = 0;
+  for (let id = 0; id < logits.length; id++) sum += Math.exp((logits[id] ?? NaN) - highest);
+  return Array.from(logits, (logit) => logit - highest - Math.log(sum));
+}
+
+/** The ids of the most probable tokens, the lower id first among equals. */
+export function mostProbable(logits: ArrayLike<number>, count: number): number[] {
+  const ids = Array.from(logits, (_, id) => id);
+  return ids.sort((a, b) => (logits[b] ?? NaN) - (logits[a] ?? NaN) || a - b).slice(0, count);
+}
+
+/** The logits that the choice is made from, rounded to f32 after each operation: penalties, then biases, then bans. */
+export function adjustedLogits(
+  logits: ArrayLike<number>,
+  params: SamplingParams,
+  { prompt, generated, stopTokenIds }: SampledHistory,
+): number[] {
+  const adjusted = Array.from(logits);
+  const penalty = Math.fround(params.repetitionPenalty);
+  for (const id of new Set([...prompt, ...generated])) {
+    const logit = adjusted[id] ?? NaN;
+    adjusted[id] = Math.fround(logit > 0 ? logit / penalty : logit * penalty);
+  }
+  const addends = new Map<number, number>(params.logitBias);
+  for (const id of new Set(generated)) {
+    const count = generated.filter((other) => other === id).length;
+    addends.set(id, (addends.get(id) ?? 0) - params.presencePenalty - count * params.frequencyPenalty);
+  }
+  for (const [id, addend] of addends) {
+    adjusted[id] = Math.fround((adjusted[id] ?? NaN) + Math.fround(addend));
+  }
+  const banned = params.logitBias.flatMap(([id, bias]) => (bias <= -100 ? [id] : []));
+  if (generated.length < params.minTokens) banned.push(...stopTokenIds);
+  for (const id of banned) adjusted[id] = -Infinity;
+  return adjusted;
 }
 
 /**
- * The tokens that sampling may return, in order of id: top-k keeps what is at least the k-th largest logit, top-p keeps of the rest
- * the most probable tokens until their mass reaches p of it. Equal logits stay or go together.
+ * The smallest logit that sampling may return: top-k keeps what is at least the k-th largest logit, top-p keeps of the rest the most
+ * probable tokens until their mass reaches p of it, min-p of the rest what is at least that share of the largest. Equal logits stay or
+ * go together.
  */
-export function keptTokens(logits: ArrayLike<number>, params: Draw): number[] {
+export function lowestKept(logits: ArrayLike<number>, params: SamplingParams): number {
   const temperature = Math.fround(params.temperature);
-  const descending = Array.from(logits, (logit, id) => ({ logit, id })).sort((a, b) => b.logit - a.logit);
-  const highest = descending[0]?.logit ?? NaN;
-  const kthLargest = params.topK === 0 ? -Infinity : (descending[params.topK - 1]?.logit ?? -Infinity);
-  const afterTopK = descending.filter(({ logit }) => logit >= kthLargest);
-  const weights = afterTopK.map(({ logit }) => Math.exp((logit - highest) / temperature));
+  const descending = Float64Array.from(logits).sort().reverse();
+  const highest = descending[0] ?? NaN;
+  const kthLargest = params.topK === 0 ? -Infinity : (descending[params.topK - 1] ?? -Infinity);
+  let kept = descending.findIndex((logit) => logit < kthLargest);
+  if (kept < 0) kept = descending.length;
+  const weights = descending.subarray(0, kept).map((logit) => Math.exp((logit - highest) / temperature));
   const goal = Math.fround(params.topP) * weights.reduce((sum, weight) => sum + weight, 0);
-  let mass = 0;
-  let previous = highest;
-  const kept: number[] = [];
-  for (const [index, { logit, id }] of afterTopK.entries()) {
-    if (params.topP < 1 && mass >= goal && logit < previous) break;
-    mass += weights[index] ?? NaN;
-    previous = logit;
-    kept.push(id);
+  let lowest = descending[kept - 1] ?? NaN;
+  if (params.topP < 1) {
+    let mass = 0;
+    for (const [index, weight] of weights.entries()) {
+      mass += weight;
+      lowest = descending[index] ?? NaN;
+      if (mass >= goal) break;
+    }
   }
-  return kept.sort((a, b) => a - b);
+  if (params.minP === 0) return lowest;
+  return Math.max(lowest, highest + temperature * Math.log(Math.fround(params.minP)));
+}
+
+/** The tokens that sampling may return, in order of id. */
+export function keptTokens(logits: ArrayLike<number>, params: SamplingParams): number[] {
+  const lowest = lowestKept(logits, params);
+  return Array.from(logits, (logit, id) => (logit >= lowest ? id : -1)).filter((id) => id >= 0);
 }
 
 /** Probability of every token when the kept ones share it; [vocab], 0 for the others. */
-export function sampledProbabilities(logits: ArrayLike<number>, params: Draw): number[] {
-  const kept = new Set(keptTokens(logits, params));
-  const scaled = Array.from(logits, (logit, id) =>
-    kept.has(id) ? logit / Math.fround(params.temperature) : -Infinity,
+export function sampledProbabilities(logits: ArrayLike<number>, params: SamplingParams): number[] {
+  const lowest = lowestKept(logits, params);
+  const scaled = Array.from(logits, (logit) =>
+    logit >= lowest ? logit / Math.fround(params.temperature) : -Infinity,
   );
   return logProbabilities(scaled).map(Math.exp);
 }
 
 /** The score whose largest wins the draw, [vocab]: Gumbel noise from a hash of (seed, position, id) on top of the scaled logits. */
-export function gumbelScores(logits: ArrayLike<number>, params: Draw, position: number): number[] {
-  const kept = new Set(keptTokens(logits, params));
-  const highest = Array.from(logits).reduce((max, value) => Math.max(max, value), -Infinity);
+export function gumbelScores(
+  logits: ArrayLike<number>,
+  params: SamplingParams,
+  position: number,
+  lowest = lowestKept(logits, params),
+): number[] {
+  const highest = largest(logits);
   return Array.from(logits, (logit, id) => {
-    if (!kept.has(id)) return -Infinity;
+    if (logit < lowest) return -Infinity;
     const uniform = (pcg3d(id, position, params.seed) + 0.5) / 2 ** 32;
     return (logit - highest) / Math.fround(params.temperature) - Math.log(-Math.log1p(-uniform));
   });
+}
+
+export function largest(values: ArrayLike<number>): number {
+  let highest = -Infinity;
+  for (let index = 0; index < values.length; index++) highest = Math.max(highest, values[index] ?? NaN);
+  return highest;
 }
 
 /** First word of pcg3d: Jarzynski and Olano, Hash Functions for GPU Rendering, JCGT 2020. */

@@ -1,5 +1,7 @@
-import { floatsFromHalves, writeHalves } from '../../protocol/half.ts';
-import type { DenseTensor } from '../checkpoint.ts';
+import { SkeinError } from '../../protocol/errors.ts';
+import { writeHalves } from '../../protocol/half.ts';
+import type { DenseTensor, TensorFormat } from '../checkpoint.ts';
+import { denseFloats } from '../dense-floats.ts';
 import { codeBytes, scaleBytes } from '../quantized.ts';
 import type { CodeKind, QuantizedFormat, QuantizedMatrix, ScaleKind } from '../quantized.ts';
 import type { MatrixShape, Part } from './stored-format.ts';
@@ -9,13 +11,17 @@ import { bytesOf } from './words.ts';
 export const HALF_SCALES = ['F16', 'BF16'] as const;
 export const FLOAT_SCALES = ['F16', 'BF16', 'F32'] as const;
 
+const FORMATS: ReadonlyMap<string, TensorFormat> = new Map([
+  ['F16', 'f16'],
+  ['BF16', 'bf16'],
+  ['F32', 'f32'],
+]);
+
 /** @param part of dtype F16, BF16 or F32. Exact. */
 export function floatsOf({ dtype, bytes }: Part): Float32Array<ArrayBuffer> {
-  const { buffer, byteOffset, byteLength } = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
-  if (dtype === 'F32') return new Float32Array(buffer, byteOffset, byteLength / 4);
-  const halves = new Uint16Array(buffer, byteOffset, byteLength / 2);
-  if (dtype === 'F16') return floatsFromHalves(halves);
-  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+  const format = FORMATS.get(dtype);
+  if (format) return denseFloats({ format, bytes });
+  throw new SkeinError('internal', `Scales of dtype ${dtype} were let through.`);
 }
 
 /** @param values [rows, columns]. @returns [columns, rows]. */
