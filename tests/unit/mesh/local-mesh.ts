@@ -101,7 +101,7 @@ export class LocalMesh {
     prompt: readonly number[],
     maxTokens: number,
     changes: RequestChanges = {},
-  ): AsyncGenerator<RouteToken> {
+  ): AsyncGenerator<RouteToken, void, void> {
     const request = this.request(prompt.length, maxTokens, changes);
     const { onOpened, blockHashes, signal = new AbortController().signal } = changes;
     return startRoute({

@@ -1,0 +1,154 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { generate } from '../../../src/client/generate.ts';
+import type {
+  GenerateDeps,
+  GenerateEvent,
+  GenerateRequest,
+  GenerateResult,
+} from '../../../src/client/generate.ts';
+import { SkeinError } from '../../../src/protocol/errors.ts';
+import { GREEDY } from '../../../src/protocol/sampling.ts';
+import type { StageOutput } from '../../../src/protocol/stage.ts';
+import type { Tokenizer } from '../../../src/tokenizer/tokenizer.ts';
+import { refusalOf } from '../../fixtures/errors.ts';
+import { expectedTokens } from '../mesh/adding-machine.ts';
+import { LocalMesh, MODEL, settled } from '../mesh/local-mesh.ts';
+
+const PROMPT = Array.from({ length: 50 }, (_, index) => index * 7);
+
+function requestOf(ids: readonly number[], maxTokens: number, changes: Partial<GenerateRequest> = {}) {
+  return { model: MODEL, prompt: { kind: 'ids', ids }, maxTokens, sampling: GREEDY, ...changes } as const;
+}
+
+/** The world of a mesh in this process; every route is all of its stages. */
+function depsOf(mesh: LocalMesh, changes: Partial<GenerateDeps> = {}): GenerateDeps {
+  return {
+    transport: mesh.hub.transport(mesh.requester),
+    tokenizer: {
+      stopTokenIds: [],
+      streamDecoder: () => ({ push: () => '', flush: () => '' }),
+    } as unknown as Tokenizer,
+    requestRoute: (query) => Promise.resolve({ ...query, hops: mesh.stages.map(({ hop }) => hop) }),
+    endRoute: () => undefined,
+    now: () => performance.now(),
+    sleep: (ms, signal) => sleep(ms, undefined, { signal }),
+    ...changes,
+  };
+}
+
+async function run(
+  events: AsyncIterable<GenerateEvent>,
+): Promise<{ types: string[]; result: GenerateResult }> {
+  const types: string[] = [];
+  for await (const event of events) {
+    types.push(event.type);
+    if (event.type === 'done') return { types, result: event.result };
+  }
+  throw new Error('the generation ended without a result');
+}
+
+describe('a generation', () => {
+  it('says how much of its prompt the stages had, the last answer included', async () => {
+    const mesh = new LocalMesh(3);
+    const first = await run(generate(requestOf(PROMPT, 20), depsOf(mesh)));
+    expect(first.result).toMatchObject({ cachedTokens: 0, promptTokens: 50, finishReason: 'length' });
+    expect(first.result.tokenIds).toEqual(expectedTokens(PROMPT, mesh.layerCount, 20));
+    await settled();
+    const next = [...PROMPT, ...first.result.tokenIds, 3, 1, 4];
+    const second = await run(generate(requestOf(next, 5), depsOf(mesh)));
+    expect(second.result.cachedTokens).toBe(64);
+    expect(second.result.tokenIds).toEqual(expectedTokens(next, mesh.layerCount, 5));
+  });
+
+  it('goes on after a failure with what the stages still have', async () => {
+    const mesh = new LocalMesh(3);
+    const { machine } = mesh.stage(2);
+    let tokens = 0;
+    machine.tamper = (outputs) =>
+      outputs.map((output): StageOutput => {
+        tokens += 1;
+        if (tokens !== 18) return output;
+        const error = new SkeinError('internal', 'once');
+        return { kind: 'failed', requestId: output.requestId, error };
+      });
+    const { types, result } = await run(generate(requestOf(PROMPT, 30), depsOf(mesh)));
+    expect(result.tokenIds).toEqual(expectedTokens(PROMPT, mesh.layerCount, 30));
+    expect(types.filter((type) => type === 'route')).toHaveLength(2);
+    // What the failed stage had computed of the answer nobody named to it in time; the prompt it has.
+    expect(result.cachedTokens).toBe(48);
+    await settled();
+    expect(mesh.openRequests).toBe(0);
+  });
+
+  it('ends at its time limit when stages are silent, and does not try again', async () => {
+    const mesh = new LocalMesh(2);
+    mesh.stage(1).machine.tamper = () => [];
+    const seen: string[] = [];
+    const startedAt = performance.now();
+    const error = await refusalOf(async () => {
+      for await (const { type } of generate(requestOf(PROMPT, 5, { timeLimitMs: 60 }), depsOf(mesh)))
+        seen.push(type);
+    });
+    expect(error).toMatchObject({ code: 'timeout', data: { timeLimitMs: 60 } });
+    expect(performance.now() - startedAt).toBeGreaterThan(55);
+    expect(seen).toEqual(['route']);
+    await settled();
+    expect(mesh.openRequests).toBe(0);
+  });
+
+  it('ends at its time limit while it waits for a route, or to try again', async () => {
+    const never = depsOf(new LocalMesh(1), {
+      requestRoute: (_query, signal) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => reject(new SkeinError('aborted', 'stopped')));
+        }),
+    });
+    const busy = depsOf(new LocalMesh(1, { maxRequests: 0 }));
+    for (const deps of [never, busy]) {
+      const ended = refusalOf(() => run(generate(requestOf(PROMPT, 5, { timeLimitMs: 150 }), deps)));
+      expect(await ended).toMatchObject({ code: 'timeout', data: { timeLimitMs: 150 } });
+    }
+  });
+
+  it('is aborted, not late, when its caller stops it', async () => {
+    const mesh = new LocalMesh(1);
+    mesh.stage(0).machine.tamper = () => [];
+    const caller = new AbortController();
+    const ended = refusalOf(() =>
+      run(generate(requestOf(PROMPT, 5, { timeLimitMs: 10_000 }), depsOf(mesh), caller.signal)),
+    );
+    await settled();
+    caller.abort();
+    expect(await ended).toMatchObject({ code: 'aborted' });
+  });
+
+  it('gives each route the time that is left', async () => {
+    let now = 0;
+    const mesh = new LocalMesh(1);
+    const limits: number[] = [];
+    const { machine } = mesh.stage(0);
+    const open = machine.open.bind(machine);
+    machine.open = (request) => {
+      limits.push(request.timeLimitMs);
+      now += 400;
+      if (limits.length < 3) throw new SkeinError('busy', 'full');
+      return open(request);
+    };
+    // Never wakes for the deadline, at once for every other wait.
+    const waitsForEver = (ms: number) => ms === 2000;
+    const deps = depsOf(mesh, {
+      now: () => now,
+      sleep: (ms, signal) => (waitsForEver(ms) ? sleep(100_000, undefined, { signal }) : Promise.resolve()),
+    });
+    await run(generate(requestOf(PROMPT, 5, { timeLimitMs: 2000 }), deps));
+    expect(limits).toEqual([2000, 1600, 1200]);
+  });
+
+  it.each([0, 1.5, -1, 24 * 60 * 60 * 1000 + 1])('refuses a time limit of %s', async (timeLimitMs) => {
+    const refused = refusalOf(() =>
+      run(generate(requestOf(PROMPT, 5, { timeLimitMs }), depsOf(new LocalMesh(1)))),
+    );
+    expect(await refused).toMatchObject({ code: 'bad-argument', data: { field: 'timeLimitMs' } });
+  });
+});
