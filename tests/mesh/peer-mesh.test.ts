@@ -3,11 +3,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PeerMesh } from '../../src/mesh/peer-mesh.ts';
 import { ServedStage } from '../../src/mesh/served-stage.ts';
 import { startRoute } from '../../src/mesh/route-session.ts';
+import { peekFrameType } from '../../src/protocol/frame-codec.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
 import { MAX_FRAME_BYTES, MAX_LINK_QUEUE_BYTES } from '../../src/protocol/limits.ts';
 import { GREEDY, NO_HISTORY } from '../../src/protocol/sampling.ts';
 import { AddingMachine, expectedTokens } from '../unit/mesh/adding-machine.ts';
-import { MODEL, peerId, requestId } from '../unit/mesh/local-mesh.ts';
+import { chainOf, MODEL, peerId, requestId } from '../unit/mesh/local-mesh.ts';
 import { InMemoryRelay } from './signal-relay.ts';
 
 interface Received {
@@ -186,44 +187,94 @@ describe('a mesh of real peer connections', () => {
 });
 
 describe('a route over real peer connections', () => {
-  it('answers over three stages as the undivided model does', async () => {
-    const requester = join(peerId(9));
-    const layerCount = 3;
-    const hops = [SMALL, LARGE, THIRD].map((peer, index) => ({
-      peer,
-      layerStart: index,
-      layerEnd: index + 1,
-    }));
-    const stages = hops.map(({ peer, layerStart, layerEnd }) => {
-      const executor = new AddingMachine({ layerStart, layerEnd, layerCount });
+  const layerCount = 3;
+  const hops = [SMALL, LARGE, THIRD].map((peer, index) => ({
+    peer,
+    layerStart: index,
+    layerEnd: index + 1,
+  }));
+
+  /** Three stages, and a requester that asks them. */
+  function serve() {
+    const machines = hops.map(({ layerStart, layerEnd }) => {
+      return new AddingMachine({ layerStart, layerEnd, layerCount });
+    });
+    const stages = hops.map(({ peer, layerStart, layerEnd }, index) => {
+      const executor = machines[index];
+      if (!executor) throw new Error(`there is no machine ${index}`);
+      const wireFormat = 'f16';
       return new ServedStage({
         transport: join(peer),
         executor,
         model: MODEL,
         layerStart,
         layerEnd,
-        wireFormat: 'f16',
+        wireFormat,
       });
     });
+    const requester = join(peerId(9));
+    const ask = async (id: number, prompt: readonly number[], maxTokens: number) => {
+      const blockHashes = chainOf(prompt);
+      let cachedTokens: number | null = null;
+      const tokens: number[] = [];
+      const route = startRoute({
+        transport: requester,
+        request: {
+          route: { requestId: requestId(id), epoch: 0, model: MODEL, hops },
+          requester: requester.self,
+          promptTokens: prompt.length,
+          timeLimitMs: 60_000,
+          maxTokens,
+          stopTokenIds: [],
+          sampling: GREEDY,
+          history: NO_HISTORY,
+        },
+        promptTokenIds: Uint32Array.from(prompt),
+        blockHashes,
+        onOpened: (agreed) => (cachedTokens = agreed),
+        signal: new AbortController().signal,
+      });
+      for await (const { tokenId } of route) tokens.push(tokenId);
+      return { tokens, cachedTokens };
+    };
+    const dispose = () => {
+      for (const stage of stages) stage.dispose();
+    };
+    return { machines, requester, ask, dispose };
+  }
+
+  it('answers over three stages as the undivided model does', async () => {
+    const { ask, dispose } = serve();
     const prompt = [3, 1, 4, 1, 5, 9, 2, 6];
-    const tokens: number[] = [];
-    const route = startRoute({
-      transport: requester,
-      request: {
-        route: { requestId: requestId(1), epoch: 0, model: MODEL, hops },
-        requester: requester.self,
-        promptTokens: prompt.length,
-        timeLimitMs: 60_000,
-        maxTokens: 20,
-        stopTokenIds: [],
-        sampling: GREEDY,
-        history: NO_HISTORY,
-      },
-      promptTokenIds: Uint32Array.from(prompt),
-      signal: new AbortController().signal,
-    });
-    for await (const { tokenId } of route) tokens.push(tokenId);
-    expect(tokens).toEqual(expectedTokens(prompt, layerCount, 20));
-    for (const stage of stages) stage.dispose();
+    expect((await ask(1, prompt, 20)).tokens).toEqual(expectedTokens(prompt, layerCount, 20));
+    dispose();
+  });
+
+  it('carries of a second prompt only what the first did not share', async () => {
+    const { machines, requester, ask, dispose } = serve();
+    const promptBytes: number[] = [];
+    const send = requester.send.bind(requester);
+    requester.send = (to, frame) => {
+      if (peekFrameType(frame) === 'tokens') promptBytes.push(frame.length);
+      return send(to, frame);
+    };
+    const shared = Array.from({ length: 256 }, (_, index) => (index * 37) % 1000);
+    const prompts = [
+      [...shared, 5, 6, 7],
+      [...shared, 900, 901],
+    ];
+    const rows: (number[] | undefined)[] = [];
+    const cached: (number | null)[] = [];
+    for (const [index, prompt] of prompts.entries()) {
+      const before = machines.map(({ rowsComputed }) => rowsComputed);
+      const { tokens, cachedTokens } = await ask(index + 1, prompt, 20);
+      expect(tokens).toEqual(expectedTokens(prompt, layerCount, 20));
+      cached.push(cachedTokens);
+      rows.push(machines.map(({ rowsComputed }, at) => rowsComputed - (before[at] ?? 0)));
+    }
+    expect(cached).toEqual([0, 256]);
+    expect(rows).toEqual([new Array(3).fill(259 + 19), new Array(3).fill(2 + 19)]);
+    expect(promptBytes).toEqual([24 + 259 * 4, 24 + 2 * 4]);
+    dispose();
   });
 });
