@@ -48,6 +48,12 @@ export interface BatchResult {
   readonly sequences: readonly SequenceResult[];
 }
 
+/** A cache block, in every layer of a slice, that gets the content of another. */
+export interface BlockCopy {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Layers `[layerStart, layerEnd)` of a model on some device, with their key-value cache. */
 export interface Slice {
   readonly hiddenSize: number;
@@ -67,6 +73,11 @@ export interface Slice {
    * @throws SkeinError `bad-argument` for shapes that do not fit, `device-lost` when the device is gone.
    */
   forward(batch: RaggedBatch): Promise<BatchResult>;
+  /**
+   * Copies whole cache blocks, after the pass before and before the next. One block may be copied to several others.
+   * @throws SkeinError `bad-argument` for a block that is not there, and for a target that is another copy's source or target.
+   */
+  copyBlocks(copies: readonly BlockCopy[]): void;
   dispose(): void;
 }
 

@@ -1,114 +1,209 @@
+import { systemClock } from '../protocol/clock.ts';
+import type { Clock } from '../protocol/clock.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { RequestId } from '../protocol/ids.ts';
 import type { OpenRequest, StageExecutor, StageInput, StageOutput } from '../protocol/stage.ts';
+import { assembleBatch } from './assemble-batch.ts';
+import type { PlannedSequence } from './assemble-batch.ts';
 import { BLOCK_TOKENS } from './batch.ts';
-import type { BatchResult, RaggedBatch, Slice } from './batch.ts';
-import { BlockPool } from './block-pool.ts';
+import type { BatchResult, Slice } from './batch.ts';
+import { BlockManager } from './block-manager.ts';
 import { planBatch } from './plan.ts';
-import type { PlannedRows } from './plan.ts';
-import { rowsOf, Sequence } from './sequence.ts';
+import { Sequence } from './sequence.ts';
+import { TraceRing } from './step-trace.ts';
+import type { StepTrace } from './step-trace.ts';
 
 /** Rows of one prompt per batch. Small enough that stages overlap on chunks of one prompt, large enough to fill a matmul tile. */
 const DEFAULT_PREFILL_CHUNK_ROWS = 64;
+/** Requests that are open at once, waiting ones included: each costs a plan some time, whether it gets a turn or not. */
+const DEFAULT_MAX_OPEN_SEQUENCES = 256;
+/** Inputs kept for recomputing, over all sequences: 16,384 tokens of 8,192 halves each. */
+const DEFAULT_MAX_LOG_BYTES = 256 * 1024 * 1024;
+/** Much longer than a token takes around any route that answers in time, and short beside the patience of a reader. */
+const DEFAULT_IDLE_HOLD_MS = 3_000;
 
 export interface ExecutorOptions {
   readonly prefillChunkRows?: number;
-  /** Milliseconds, monotonic; injected for tests. */
-  readonly now?: () => number;
+  readonly maxOpenSequences?: number;
+  readonly maxLogBytes?: number;
+  /** A sequence for which nothing came for this long gives its blocks to whoever lacks them. */
+  readonly idleHoldMs?: number;
+  readonly clock?: Clock;
+  /** Of all the blocks of the slice; tests bring one that they share blocks of. */
+  readonly blocks?: BlockManager;
 }
 
 export interface ExecutorStats {
+  /** Requests that are open. */
   readonly activeSequences: number;
+  /** Of those, the ones that wait for room in the cache. */
+  readonly waitingSequences: number;
   /** Token rows computed since the slice was loaded. */
   readonly rowsComputed: number;
+  /** Of those, rows that had been computed before, for sequences that had given up their blocks. */
+  readonly rowsRecomputed: number;
+  /** Prompt tokens that were not computed because they were in the prefix cache. */
+  readonly cachedTokens: number;
+  /** How often a sequence gave up its blocks to another. */
+  readonly preemptions: number;
   /** Forward passes since the slice was loaded. */
   readonly steps: number;
   /** Time spent in forward passes. */
   readonly busyMs: number;
+  readonly freeBlocks: number;
+  /** Host memory that inputs take, kept for recomputing. */
+  readonly logBytes: number;
 }
 
-interface PlannedSequence extends PlannedRows {
+interface OpenSequence {
   readonly sequence: Sequence;
-  /** Position of the first row. */
-  readonly position: number;
+  /** Batches since it has rows. */
+  waitedSteps: number;
+  /** When there was last something to compute. */
+  activeAtMs: number;
+  readonly cancelDeadline: () => void;
 }
 
-/** What a pass gave, with the sequence it was computed for: a request may be closed and opened anew meanwhile. */
+/** An output, with the sequence it belongs to: a request may be closed and opened anew before it leaves. */
 interface SequenceOutput {
-  readonly sequence: Sequence;
+  readonly open: OpenSequence;
   readonly output: StageOutput;
 }
 
 /**
  * Turns what arrives for many requests into batches for one slice: take → plan → forward → emit, one batch at a time.
- * The cache for a whole sequence is reserved when it opens, so a request that started never runs out of it.
+ *
+ * Requests take cache blocks as they need them; when there are too few, the youngest gives its own up and is computed again
+ * later, here and without its neighbours knowing. Blocks are given on at once, even those of a request that is closed
+ * while a batch writes to them: the next batch reaches the GPU's one queue after it, and is executed after it.
  */
 export class Executor implements StageExecutor {
   onStep: (outputs: readonly StageOutput[]) => Promise<void> = () => Promise.resolve();
 
   readonly #slice: Slice;
-  readonly #pool: BlockPool;
-  readonly #prefillChunkRows: number;
-  readonly #now: () => number;
+  readonly #blocks: BlockManager;
+  readonly #options: Required<Pick<ExecutorOptions, 'prefillChunkRows' | 'maxOpenSequences' | 'maxLogBytes'>>;
+  readonly #idleHoldMs: number;
+  readonly #clock: Clock;
   /** In order of turn: whoever was served last is last. */
-  readonly #sequences = new Map<RequestId, Sequence>();
-  #running = false;
+  readonly #open = new Map<RequestId, OpenSequence>();
+  readonly #trace = new TraceRing();
+  readonly #totals = {
+    rowsComputed: 0,
+    rowsRecomputed: 0,
+    cachedTokens: 0,
+    preemptions: 0,
+    steps: 0,
+    busyMs: 0,
+  };
+  /** Failures on their way out with the next step. */
+  #failures: SequenceOutput[] = [];
+  #opened = 0;
+  #logBytes = 0;
+  #isRunning = false;
+  #cancelRetry: () => void = () => undefined;
   /** The outputs of the last step on their way; while they travel one more step may run, and no more. */
   #emitting: Promise<void> = Promise.resolve();
   #broken: SkeinError | null = null;
-  #rowsComputed = 0;
-  #steps = 0;
-  #busyMs = 0;
 
   constructor(slice: Slice, options: ExecutorOptions = {}) {
     this.#slice = slice;
-    this.#pool = new BlockPool(slice.blockCount);
-    this.#prefillChunkRows = options.prefillChunkRows ?? DEFAULT_PREFILL_CHUNK_ROWS;
-    this.#now = options.now ?? (() => performance.now());
+    this.#blocks = options.blocks ?? new BlockManager(slice.blockCount);
+    this.#options = {
+      prefillChunkRows: options.prefillChunkRows ?? DEFAULT_PREFILL_CHUNK_ROWS,
+      maxOpenSequences: options.maxOpenSequences ?? DEFAULT_MAX_OPEN_SEQUENCES,
+      maxLogBytes: options.maxLogBytes ?? DEFAULT_MAX_LOG_BYTES,
+    };
+    this.#idleHoldMs = options.idleHoldMs ?? DEFAULT_IDLE_HOLD_MS;
+    this.#clock = options.clock ?? systemClock;
   }
 
   get stats(): ExecutorStats {
+    const sequences = Array.from(this.#open.values(), ({ sequence }) => sequence);
     return {
-      activeSequences: this.#sequences.size,
-      rowsComputed: this.#rowsComputed,
-      steps: this.#steps,
-      busyMs: this.#busyMs,
+      ...this.#totals,
+      activeSequences: sequences.filter(({ stand }) => stand !== 'over').length,
+      waitingSequences: sequences.filter(({ stand }) => stand === 'waiting').length,
+      freeBlocks: this.#blocks.freeCount,
+      logBytes: this.#logBytes,
     };
+  }
+
+  /** The latest forward passes, oldest first. */
+  get trace(): readonly StepTrace[] {
+    return this.#trace.read();
   }
 
   open(request: OpenRequest): { readonly cachedTokens: number } {
     if (this.#broken) throw this.#broken;
-    const { requestId } = request.route;
-    if (this.#sequences.has(requestId)) {
-      throw new SkeinError('bad-frame', `Request ${requestId} is open already.`);
-    }
-    const tokens = request.promptTokens + request.maxTokens;
-    const limit = Math.min(this.#slice.contextLength, this.#pool.blockCount * BLOCK_TOKENS);
-    if (tokens > limit) {
-      throw new SkeinError(
-        'bad-argument',
-        `A prompt of ${request.promptTokens} and an answer of ${request.maxTokens} tokens are more than the ${limit} this stage holds. Shorten the conversation or ask for fewer tokens.`,
-        { data: { tokens, limit } },
-      );
-    }
-    const blocks = this.#pool.allocate(Math.ceil(tokens / BLOCK_TOKENS));
-    this.#sequences.set(requestId, new Sequence(request, blocks));
-    return { cachedTokens: 0 };
+    this.#checkOpen(request);
+    const sequence = new Sequence(request, this.#opened++, this.#blocks);
+    const open: OpenSequence = {
+      sequence,
+      waitedSteps: 0,
+      activeAtMs: this.#clock.now(),
+      cancelDeadline: this.#clock.after(request.timeLimitMs, () => this.#fail(open, timeLimitError(request))),
+    };
+    this.#open.set(request.route.requestId, open);
+    return { cachedTokens: sequence.cacheLength };
   }
 
   push(requestId: RequestId, position: number, input: StageInput): void {
-    const sequence = this.#sequences.get(requestId);
-    if (sequence === undefined) throw new SkeinError('bad-frame', `Request ${requestId} is not open.`);
+    const open = this.#open.get(requestId);
+    if (open === undefined) throw new SkeinError('bad-frame', `Request ${requestId} is not open.`);
+    const { sequence } = open;
+    // It failed, and whoever feeds it has not heard yet.
+    if (sequence.stand === 'over') return;
     this.#checkInput(input);
+    const isFirst = sequence.stand === 'opened';
+    const logBytes = this.#logBytes - sequence.logBytes;
     sequence.append(position, input);
-    if (!this.#running) void this.#run();
+    if (isFirst) this.#totals.cachedTokens += position;
+    this.#logBytes = logBytes + sequence.logBytes;
+    if (this.#logBytes > this.#options.maxLogBytes) this.#fail(open, this.#logError());
+    this.#start();
   }
 
-  close(requestId: RequestId): void {
-    const sequence = this.#sequences.get(requestId);
-    if (sequence === undefined) return;
-    this.#sequences.delete(requestId);
-    this.#pool.release(sequence.blockTable);
+  close(requestId: RequestId, blockHashes: readonly string[] = []): void {
+    const open = this.#open.get(requestId);
+    if (open === undefined) return;
+    this.#open.delete(requestId);
+    this.#end(open, blockHashes);
+    this.#start();
+  }
+
+  #checkOpen({ route, promptTokens, maxTokens }: OpenRequest): void {
+    const { requestId } = route;
+    if (this.#open.has(requestId)) {
+      throw new SkeinError('bad-frame', `Request ${requestId} is open already.`);
+    }
+    const tokens = promptTokens + maxTokens;
+    const limit = Math.min(this.#slice.contextLength, this.#blocks.blockCount * BLOCK_TOKENS);
+    if (tokens > limit) {
+      throw new SkeinError(
+        'bad-argument',
+        `A prompt of ${promptTokens} and an answer of ${maxTokens} tokens are more than the ${limit} this stage holds. Shorten the conversation or ask for fewer tokens.`,
+        { data: { tokens, limit } },
+      );
+    }
+    const { maxOpenSequences, maxLogBytes } = this.#options;
+    if (this.#open.size >= maxOpenSequences) {
+      throw new SkeinError(
+        'busy',
+        `This stage has ${this.#open.size} requests open, and takes no more. Try again when another ends.`,
+        { data: { open: this.#open.size, limit: maxOpenSequences } },
+      );
+    }
+    if (this.#logBytes >= maxLogBytes) throw this.#logError();
+  }
+
+  #logError(): SkeinError {
+    const { maxLogBytes } = this.#options;
+    return new SkeinError(
+      'busy',
+      `The inputs of open requests take ${this.#logBytes} bytes of this stage's memory, and ${maxLogBytes} are what it gives. Try again when another ends.`,
+      { data: { logBytes: this.#logBytes, limit: maxLogBytes } },
+    );
   }
 
   #checkInput(input: StageInput): void {
@@ -133,79 +228,143 @@ export class Executor implements StageExecutor {
     }
   }
 
+  #end(open: OpenSequence, blockHashes: readonly string[] = []): void {
+    open.cancelDeadline();
+    this.#logBytes -= open.sequence.logBytes;
+    open.sequence.end(blockHashes);
+  }
+
+  /** What it holds is free at once; it stays open, and silent, until whoever opened it has heard and closes it. */
+  #fail(open: OpenSequence, error: SkeinError): void {
+    if (open.sequence.stand === 'over') return;
+    this.#end(open);
+    const { requestId } = open.sequence.request.route;
+    this.#failures.push({ open, output: { kind: 'failed', requestId, error } });
+    this.#start();
+  }
+
+  #start(): void {
+    if (!this.#isRunning) void this.#run();
+  }
+
   async #run(): Promise<void> {
-    this.#running = true;
+    this.#isRunning = true;
+    this.#cancelRetry();
+    // What arrives in one frame, for many requests, is to be one batch.
+    await Promise.resolve();
     try {
       for (;;) {
         const planned = this.#plan();
-        if (planned.length === 0) return;
-        const outputs = await this.#step(planned);
+        if (planned.length === 0 && this.#failures.length === 0) return;
+        const outputs = planned.length === 0 ? [] : await this.#step(planned);
         await this.#emitting;
-        // Closed, or closed and opened anew, while the GPU computed or the step before was on its way.
-        const wanted = outputs.filter(({ sequence }) => this.#isOpen(sequence));
+        const failures = this.#failures;
+        this.#failures = [];
+        // Closed, or closed and opened anew, while the GPU computed or the step before was on its way; or failed meanwhile.
+        const wanted = [
+          ...outputs.filter(({ open }) => this.#isOpen(open) && open.sequence.stand !== 'over'),
+          ...failures.filter(({ open }) => this.#isOpen(open)),
+        ];
         this.#emitting = this.onStep(wanted.map(({ output }) => output));
       }
     } finally {
-      this.#running = false;
+      this.#isRunning = false;
     }
   }
 
   #plan(): PlannedSequence[] {
-    const waiting = Array.from(this.#sequences, ([requestId, sequence]) => ({
-      requestId,
-      pendingRows: sequence.pendingRows,
-      phase: sequence.phase,
-    }));
+    const now = this.#clock.now();
+    const pending: OpenSequence[] = [];
+    const waiting = [...this.#open.values()].map((open) => {
+      if (open.sequence.hasPendingRows) {
+        pending.push(open);
+        open.activeAtMs = now;
+      }
+      const idleMs = open.sequence.hasPendingRows ? null : now - open.activeAtMs;
+      return open.sequence.plannable(open.waitedSteps, idleMs);
+    });
     const plan = planBatch(waiting, {
       maxRows: this.#slice.maxBatchRows,
       maxSequences: this.#slice.maxBatchSequences,
-      prefillChunkRows: this.#prefillChunkRows,
+      prefillChunkRows: this.#options.prefillChunkRows,
+      freeBlocks: this.#blocks.freeCount,
+      idleHoldMs: this.#idleHoldMs,
     });
-    return plan.flatMap(({ requestId, rowCount }) => {
-      const sequence = this.#sequences.get(requestId);
-      if (sequence === undefined) return [];
-      this.#sequences.delete(requestId);
-      this.#sequences.set(requestId, sequence);
-      return [{ requestId, rowCount, sequence, position: sequence.cacheLength }];
+    for (const requestId of plan.ended) this.#failForBlocks(requestId);
+    for (const requestId of plan.preempted) this.#open.get(requestId)?.sequence.preempt();
+    this.#totals.preemptions += plan.preempted.length;
+    if (plan.rows.length > 0) for (const open of pending) open.waitedSteps += 1;
+    else if (plan.retryAfterMs !== null) {
+      this.#cancelRetry = this.#clock.after(plan.retryAfterMs, () => this.#start());
+    }
+    return plan.rows.flatMap(({ requestId, rowCount }) => {
+      const open = this.#open.get(requestId);
+      if (open === undefined) return [];
+      this.#open.delete(requestId);
+      this.#open.set(requestId, open);
+      open.waitedSteps = 0;
+      const { sequence } = open;
+      sequence.admit();
+      return [{ sequence, rowCount, position: sequence.cacheLength, isRecomputed: sequence.isRecomputing }];
     });
   }
 
-  #isOpen(sequence: Sequence): boolean {
-    return this.#sequences.get(sequence.request.route.requestId) === sequence;
+  #failForBlocks(requestId: RequestId): void {
+    const open = this.#open.get(requestId);
+    if (open === undefined) return;
+    const error = new SkeinError(
+      'busy',
+      `An older request needs the cache blocks that request ${requestId} shared. Try again when another ends.`,
+    );
+    this.#fail(open, error);
+  }
+
+  #isOpen(open: OpenSequence): boolean {
+    return this.#open.get(open.sequence.request.route.requestId) === open;
   }
 
   async #step(planned: readonly PlannedSequence[]): Promise<SequenceOutput[]> {
-    const startedAt = this.#now();
+    const startMs = this.#clock.now();
     try {
-      const result = await this.#slice.forward(assembleBatch(planned));
-      this.#steps += 1;
-      this.#rowsComputed += planned.reduce((rows, { rowCount }) => rows + rowCount, 0);
-      return this.#outputs(planned, result);
+      const result = await this.#slice.forward(assembleBatch(planned, this.#slice));
+      return this.#take(planned, result);
     } catch (thrown) {
       const error = SkeinError.from(thrown);
       if (error.code === 'device-lost') this.#broken = error;
-      const failed = this.#broken ? [...this.#sequences.values()] : planned.map(({ sequence }) => sequence);
-      return failed.map((sequence) => ({
-        sequence,
-        output: { kind: 'failed', requestId: sequence.request.route.requestId, error },
-      }));
+      const sequences = new Set(planned.map(({ sequence }) => sequence));
+      for (const open of [...this.#open.values()]) {
+        if (this.#broken || sequences.has(open.sequence)) this.#fail(open, error);
+      }
+      return [];
     } finally {
-      this.#busyMs += this.#now() - startedAt;
+      const endMs = this.#clock.now();
+      const rows = planned.reduce((sum, { rowCount }) => sum + rowCount, 0);
+      this.#totals.busyMs += endMs - startMs;
+      this.#trace.push({ startMs, endMs, rows, sequences: planned.length });
     }
   }
 
-  #outputs(planned: readonly PlannedSequence[], result: BatchResult): SequenceOutput[] {
+  #take(planned: readonly PlannedSequence[], result: BatchResult): SequenceOutput[] {
+    const { hiddenSize } = this.#slice;
     const outputs: SequenceOutput[] = [];
+    this.#totals.steps += 1;
     let row = 0;
-    planned.forEach(({ requestId, rowCount, sequence, position }, index) => {
+    planned.forEach(({ sequence, rowCount, position, isRecomputed }, index) => {
+      const { requestId } = sequence.request.route;
       const firstRow = row;
       row += rowCount;
+      this.#totals.rowsComputed += rowCount;
+      if (isRecomputed) this.#totals.rowsRecomputed += rowCount;
+      const open = this.#open.get(requestId);
+      if (open?.sequence !== sequence) return;
+      sequence.commit(rowCount);
+      open.activeAtMs = this.#clock.now();
       const head = result.sequences[index];
       if (head?.kind === 'token') {
         const { tokenId, logProbability, topLogProbabilities } = head;
         const sampledAt = position + rowCount;
         outputs.push({
-          sequence,
+          open,
           output: {
             kind: 'token',
             requestId,
@@ -216,11 +375,10 @@ export class Executor implements StageExecutor {
           },
         });
       }
-      if (result.hiddenStates !== null) {
-        const { hiddenSize } = this.#slice;
+      if (result.hiddenStates !== null && !isRecomputed) {
         const values = result.hiddenStates.subarray(firstRow * hiddenSize, row * hiddenSize);
         outputs.push({
-          sequence,
+          open,
           output: { kind: 'activations', requestId, position, rows: rowCount, values },
         });
       }
@@ -229,35 +387,10 @@ export class Executor implements StageExecutor {
   }
 }
 
-function assembleBatch(planned: readonly PlannedSequence[]): RaggedBatch {
-  const sequences = planned.map(({ sequence, rowCount, position }) => ({
-    rowCount,
-    cacheLength: position,
-    blockTable: sequence.blockTable,
-    head: sequence.headAt(position + rowCount),
-  }));
-  const pieces = planned.flatMap(({ sequence, rowCount }) => sequence.take(rowCount));
-  return { sequences, input: concatenate(pieces) };
-}
-
-/** @param pieces all of one kind, which `push` has checked. */
-function concatenate(pieces: readonly StageInput[]): RaggedBatch['input'] {
-  const rows = pieces.reduce((sum, piece) => sum + rowsOf(piece), 0);
-  const tokenIds = new Uint32Array(pieces.some(({ kind }) => kind === 'tokens') ? rows : 0);
-  const valueCount = pieces.reduce(
-    (sum, piece) => sum + (piece.kind === 'activations' ? piece.values.length : 0),
-    0,
+function timeLimitError({ route, timeLimitMs }: OpenRequest): SkeinError {
+  return new SkeinError(
+    'timeout',
+    `Request ${route.requestId} took longer than its limit of ${timeLimitMs / 1000} s and was ended. Ask with a longer limit, or for fewer tokens.`,
+    { data: { timeLimitMs } },
   );
-  const values = new Float32Array(valueCount);
-  let offset = 0;
-  for (const piece of pieces) {
-    if (piece.kind === 'tokens') {
-      tokenIds.set(piece.tokenIds, offset);
-      offset += piece.tokenIds.length;
-    } else {
-      values.set(piece.values, offset);
-      offset += piece.values.length;
-    }
-  }
-  return tokenIds.length > 0 ? { kind: 'tokens', tokenIds } : { kind: 'activations', values };
 }

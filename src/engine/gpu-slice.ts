@@ -6,13 +6,14 @@ import { sliceTensors } from '../model/tensor-names.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { GREEDY } from '../protocol/sampling.ts';
 import { BLOCK_TOKENS } from './batch.ts';
-import type { BatchResult, RaggedBatch, SequenceResult, Slice } from './batch.ts';
+import type { BatchResult, BlockCopy, RaggedBatch, SequenceResult, Slice } from './batch.ts';
 import { buildBatchTables } from './batch-tables.ts';
 import type { BatchLimits, BatchTables } from './batch-tables.ts';
 import type { EngineDevice } from './device.ts';
 import { DeviceFaults } from './device-faults.ts';
 import { GpuMemory } from './gpu-memory.ts';
 import { KernelCompiler } from './kernel.ts';
+import { KvCache } from './kv-cache.ts';
 import { ropeTable } from './kernels/rope-append.ts';
 import { decodeSampled, encodeSampleRows, SAMPLED_BYTES } from './kernels/sample.ts';
 import { ReadBack } from './read-back.ts';
@@ -31,7 +32,10 @@ export interface GpuSliceOptions {
   readonly checkpoint: Checkpoint;
   readonly slice: SliceRange;
   readonly precision: Precision;
-  /** Tokens the cache holds over all sequences; rounded up to whole blocks. */
+  /**
+   * Tokens the cache holds over all sequences, rounded up to whole blocks. Halved where the device has no room for them, down
+   * to MIN_CACHE_TOKENS: fewer requests at once instead of none.
+   */
   readonly cacheTokens: number;
   readonly maxBatchRows?: number;
   readonly maxBatchSequences?: number;
@@ -41,12 +45,16 @@ export interface GpuSliceOptions {
   readonly onProgress?: (progress: { readonly loadedBytes: number; readonly totalBytes: number }) => void;
 }
 
+/** A cache of less would hold no conversation worth the weights. */
+const MIN_CACHE_TOKENS = 256;
+
 /** What loading leaves behind: everything a pass needs. */
 interface LoadedSlice {
   readonly device: EngineDevice;
   readonly limits: BatchLimits;
   readonly memory: GpuMemory;
   readonly buffers: SliceBuffers;
+  readonly cache: KvCache;
   readonly head: HeadBuffers | null;
   /** In order of the pass. */
   readonly kernels: readonly StepKernel[];
@@ -66,10 +74,22 @@ export class GpuSlice implements Slice {
   }
 
   /**
+   * The slice's `blockCount` says how much cache there is.
    * @throws SkeinError `model-missing`, `model-corrupt`, `model-unsupported`, `out-of-memory`, `device-lost`, `aborted`; then
    * nothing stays allocated.
    */
   static async load(options: GpuSliceOptions): Promise<GpuSlice> {
+    for (let { cacheTokens } = options; ; cacheTokens = Math.ceil(cacheTokens / 2)) {
+      try {
+        return await GpuSlice.#load({ ...options, cacheTokens });
+      } catch (thrown) {
+        const error = SkeinError.from(thrown);
+        if (error.code !== 'out-of-memory' || cacheTokens / 2 < MIN_CACHE_TOKENS) throw error;
+      }
+    }
+  }
+
+  static async #load(options: GpuSliceOptions): Promise<GpuSlice> {
     const memory = new GpuMemory(options.device.device);
     const faults = new DeviceFaults(options.device);
     try {
@@ -79,7 +99,7 @@ export class GpuSlice implements Slice {
     } catch (thrown) {
       memory.dispose();
       faults.dispose();
-      throw SkeinError.from(thrown);
+      throw thrown;
     }
   }
 
@@ -140,6 +160,12 @@ export class GpuSlice implements Slice {
       [head.logits, logitsBytes],
     ]);
     return { hiddenStates: null, sequences: headResults(batch, limits.vocabSize, sampled, logits) };
+  }
+
+  copyBlocks(copies: readonly BlockCopy[]): void {
+    if (this.#isDisposed) throw freedError();
+    this.#faults.check();
+    this.#loaded.cache.copyBlocks(copies);
   }
 
   dispose(): void {
@@ -224,6 +250,9 @@ async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<L
     blockCount,
     contextLength: positions,
   };
+  // Before the weights: they are read only where the cache has its place.
+  const cache = new KvCache(memory, shape, slice.layerEnd - slice.layerStart, blockCount);
+  await memory.allocated();
   const buffers = allocateSliceBuffers(memory, architecture, shape, capacity);
   const head = limits.hasHead ? allocateHeadBuffers(memory, architecture, capacity) : null;
   const table = ropeTable(ropeInverseFrequencies(architecture), positions);
@@ -245,17 +274,17 @@ async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<L
     buffers,
     shape,
     rope,
-    blockCount,
+    cache,
   };
   const kernels: StepKernel[] = [];
   const embedding = limits.hasEmbedding ? await loadEmbedding(parts) : null;
   if (embedding !== null) kernels.push(...(await buildEmbedding(parts, embedding)));
   for (let layer = slice.layerStart; layer < slice.layerEnd; layer++) {
-    kernels.push(...(await buildLayer(parts, layer, layer === slice.layerStart)));
+    kernels.push(...(await buildLayer(parts, layer, slice.layerStart)));
   }
   kernels.push(...(head === null ? await buildTail(parts) : await buildHead(parts, head, embedding)));
   await memory.allocated();
-  return { device, limits, memory, buffers, head, kernels };
+  return { device, limits, memory, buffers, cache, head, kernels };
 }
 
 async function progressReporter({

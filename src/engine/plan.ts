@@ -1,15 +1,20 @@
 import type { RequestId } from '../protocol/ids.ts';
+import { BlockBudget } from './block-budget.ts';
+import type { BlockHolding, BlockLimits } from './block-budget.ts';
 
 /** What the planner may know of a sequence. */
-export interface PlannableSequence {
-  readonly requestId: RequestId;
-  /** Rows that arrived and were not computed yet, up to the end of the prompt while it is being prefilled. */
+export interface PlannableSequence extends BlockHolding {
+  /** Rows that arrived and are not in the cache, up to the end of the prompt, or up to what was computed once before. */
   readonly pendingRows: number;
-  /** `prefill` until every prompt row was computed, `decode` after. */
+  /** `prefill` while rows of the prompt are missing in the cache, or rows that were computed once before; `decode` after. */
   readonly phase: 'prefill' | 'decode';
+  /** Stages of its route. */
+  readonly hopCount: number;
+  /** Batches since it has rows. */
+  readonly waitedSteps: number;
 }
 
-export interface PlanLimits {
+export interface PlanLimits extends BlockLimits {
   /** Rows of one batch. */
   readonly maxRows: number;
   /** Sequences of one batch. */
@@ -23,23 +28,82 @@ export interface PlannedRows {
   readonly rowCount: number;
 }
 
+export interface BatchPlan {
+  /** Whoever waited for admission and is here, is admitted. */
+  readonly rows: readonly PlannedRows[];
+  /** Who gives up its blocks, and waits to be admitted again. */
+  readonly preempted: readonly RequestId[];
+  /** Who is ended, because it holds blocks that it could not compute again and an older one needs. */
+  readonly ended: readonly RequestId[];
+  /** When to plan again even if nothing new comes; null when that would change nothing. */
+  readonly retryAfterMs: number | null;
+}
+
+/** Batches after which a sequence goes before all that waited less, whatever it has: so nobody waits for ever. */
+export const STARVING_STEPS = 8;
+
 /**
- * Picks the rows of the next batch: decode rows first, then prefill chunks with what is left of the budget.
- * @param sequences in order of turn; whoever waited longest comes first.
- * @returns an empty plan when nothing is pending.
+ * Picks the rows of the next batch: who waited too long, then decode rows, then prefill chunks, then whoever waits for
+ * admission, with what is left of the budget.
+ *
+ * A batch takes no more decode rows than one hop's share of the sequences: over a route of S stages that leaves rows for
+ * the S − 1 others, so that all compute at the same time instead of passing one batch around.
+ * @param sequences in order of turn; whoever was served longest ago comes first.
  */
-export function planBatch(sequences: readonly PlannableSequence[], limits: PlanLimits): PlannedRows[] {
-  const plan: PlannedRows[] = [];
-  let freeRows = limits.maxRows;
-  for (const phase of ['decode', 'prefill'] as const) {
-    const chunkRows = phase === 'decode' ? 1 : limits.prefillChunkRows;
-    for (const sequence of sequences) {
-      if (freeRows === 0 || plan.length === limits.maxSequences) return plan;
-      if (sequence.phase !== phase || sequence.pendingRows === 0) continue;
-      const rowCount = Math.min(sequence.pendingRows, chunkRows, freeRows);
-      plan.push({ requestId: sequence.requestId, rowCount });
-      freeRows -= rowCount;
-    }
+export function planBatch(sequences: readonly PlannableSequence[], limits: PlanLimits): BatchPlan {
+  const budget = new BlockBudget(sequences, limits);
+  const planned = new Map<RequestId, { readonly rowCount: number; readonly isDecode: boolean }>();
+  const decodeLimit = microBatchLimit(sequences);
+  const pending = sequences.filter(({ pendingRows }) => pendingRows > 0);
+  const waiting = pending.filter(({ isResident }) => !isResident);
+  /** Admission is in order of age, so that a large request is not overtaken for ever by small ones. */
+  const isNextToAdmit = ({ age: ownAge }: PlannableSequence) =>
+    waiting.every(({ age, requestId }) => age >= ownAge || planned.has(requestId));
+
+  for (const sequence of inOrder(pending)) {
+    const { requestId, isResident, phase, pendingRows } = sequence;
+    const taken = [...planned.values()];
+    const freeRows = limits.maxRows - taken.reduce((sum, { rowCount }) => sum + rowCount, 0);
+    if (freeRows === 0 || taken.length === limits.maxSequences) break;
+    const isDecode = phase === 'decode';
+    if (isDecode && taken.filter((each) => each.isDecode).length >= decodeLimit) continue;
+    if (budget.preempted.has(requestId) || budget.ended.has(requestId)) continue;
+    if (!isResident && !isNextToAdmit(sequence)) continue;
+    const rowCount = Math.min(pendingRows, isDecode ? 1 : limits.prefillChunkRows, freeRows);
+    const victims = budget.reserve(sequence, rowCount);
+    if (victims === null) continue;
+    for (const victim of victims) planned.delete(victim);
+    planned.set(requestId, { rowCount, isDecode });
   }
-  return plan;
+  return {
+    rows: Array.from(planned, ([requestId, { rowCount }]) => ({ requestId, rowCount })),
+    preempted: [...budget.preempted],
+    ended: [...budget.ended],
+    retryAfterMs: budget.retryAfterMs,
+  };
+}
+
+function inOrder(pending: readonly PlannableSequence[]): PlannableSequence[] {
+  const isStarving = ({ waitedSteps }: PlannableSequence) => waitedSteps >= STARVING_STEPS;
+  const others = pending.filter((sequence) => !isStarving(sequence));
+  const residents = others.filter(({ isResident }) => isResident);
+  return [
+    ...pending.filter(isStarving).sort((a, b) => b.waitedSteps - a.waitedSteps || byAge(a, b)),
+    ...residents.filter(({ phase }) => phase === 'decode'),
+    ...residents.filter(({ phase }) => phase === 'prefill'),
+    ...others.filter(({ isResident }) => !isResident).sort(byAge),
+  ];
+}
+
+function byAge(a: BlockHolding, b: BlockHolding): number {
+  return a.age - b.age;
+}
+
+/** Decode rows of one batch: of the sequences that decode here, the share of one hop of their routes. */
+function microBatchLimit(sequences: readonly PlannableSequence[]): number {
+  const share = sequences
+    .filter(({ phase, isResident }) => phase === 'decode' && isResident)
+    .reduce((sum, { hopCount }) => sum + 1 / hopCount, 0);
+  // A sum of thirds is not always whole.
+  return Math.max(1, Math.ceil(share - 1e-9));
 }

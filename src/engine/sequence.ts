@@ -1,45 +1,121 @@
 import { SkeinError } from '../protocol/errors.ts';
 import type { OpenRequest, StageInput } from '../protocol/stage.ts';
-import type { HeadRequest } from './batch.ts';
+import { BLOCK_TOKENS } from './batch.ts';
+import type { BlockCopy, HeadRequest, RaggedBatch } from './batch.ts';
+import type { BlockManager, BlockTable } from './block-manager.ts';
+import { InputLog, rowsOf } from './input-log.ts';
+import type { PlannableSequence } from './plan.ts';
 
-/** One request on one stage: its cache reservation, how far it is computed, and the rows that wait. */
+/** Where a sequence stands with the cache. */
+export type Stand =
+  /** Nothing came yet; the table holds what `open` found of its prompt. */
+  | 'opened'
+  /** It has its pinned blocks at most, and waits until there is room for the others. */
+  | 'waiting'
+  /** It takes blocks as its rows are planned. */
+  | 'resident'
+  /** Closed or failed: it holds nothing any more. */
+  | 'over';
+
+/**
+ * One request on one stage: what came, what of it is in the cache, and what was passed on. Its blocks may be taken from it
+ * between any two batches, and are computed again from its log; nothing is passed on twice.
+ */
 export class Sequence {
-  #computed = 0;
-  #received = 0;
-  #pending: StageInput[] = [];
+  readonly #blocks: BlockManager;
+  readonly #table: BlockTable;
+  readonly #promptKeys: readonly string[];
+  #stand: Stand = 'opened';
+  #log = new InputLog(0);
+  /** Tokens in the cache. */
+  #cacheLength: number;
+  /** Tokens that were in the cache at some time: what came of them was passed on. */
+  #passedOn = 0;
+  /** Leading blocks that were cached before this sequence began, and that its log does not reach. */
+  #pinnedBlocks: number;
 
+  /** @param age counts the sequences of a stage. */
   constructor(
     readonly request: OpenRequest,
-    readonly blockTable: readonly number[],
-  ) {}
+    readonly age: number,
+    blocks: BlockManager,
+  ) {
+    this.#blocks = blocks;
+    this.#promptKeys = this.#keysOf(request.blockHashes);
+    // The last token of a prompt is computed in any case: the answer begins with what comes of it.
+    const usableBlocks = Math.floor((request.promptTokens - 1) / BLOCK_TOKENS);
+    this.#table = blocks.open(this.#promptKeys.slice(0, usableBlocks));
+    this.#pinnedBlocks = this.#table.blocks.length;
+    this.#cacheLength = this.#pinnedBlocks * BLOCK_TOKENS;
+  }
 
-  /** Tokens in the cache. */
+  get stand(): Stand {
+    return this.#stand;
+  }
+
   get cacheLength(): number {
-    return this.#computed;
+    return this.#cacheLength;
   }
 
-  get phase(): 'prefill' | 'decode' {
-    return this.#computed < this.request.promptTokens ? 'prefill' : 'decode';
+  /** The blocks as they are now. */
+  get blockTable(): readonly number[] {
+    return [...this.#table.blocks];
   }
 
-  /** Rows that may go into the next batch; a batch never spans the end of the prompt, where sampling starts. */
-  get pendingRows(): number {
-    const end = this.phase === 'prefill' ? this.request.promptTokens : Infinity;
-    return Math.min(this.#received, end) - this.#computed;
+  get logBytes(): number {
+    return this.#log.sizeBytes;
   }
 
-  /** @throws SkeinError `bad-frame` for a gap, an overlap or rows past the reservation. */
+  /** Whether the next rows were computed before, and only their place in the cache was lost. */
+  get isRecomputing(): boolean {
+    return this.#cacheLength < this.#passedOn;
+  }
+
+  /** Whether there is anything to compute, now or once it is admitted. */
+  get hasPendingRows(): boolean {
+    return this.#pendingRows(this.#admittedLength) > 0;
+  }
+
+  /** @param idleMs how long ago there was last anything to compute; null while there is. */
+  plannable(waitedSteps: number, idleMs: number | null): PlannableSequence {
+    const { promptTokens, route } = this.request;
+    const cacheLength = this.#admittedLength;
+    const isResident = this.#stand === 'resident';
+    const soleBlocks = isResident ? this.#blocks.soleBlocks(this.#table, this.#pinnedBlocks) : 0;
+    return {
+      requestId: route.requestId,
+      age: this.age,
+      isResident,
+      phase: cacheLength < Math.max(promptTokens, this.#passedOn) ? 'prefill' : 'decode',
+      pendingRows: this.#pendingRows(cacheLength),
+      hopCount: route.hops.length,
+      waitedSteps,
+      cacheLength,
+      heldBlocks: this.#table.blocks.length,
+      knownTokens: Math.max(promptTokens, this.#log.end),
+      writesShared: isResident && this.#writesShared(),
+      soleBlocks,
+      solePinnedBlocks: this.#blocks.soleBlocks(this.#table) - soleBlocks,
+      idleMs,
+    };
+  }
+
+  /**
+   * Takes rows in. The first may come at any block up to what `open` found; what was found beyond is given up.
+   * @throws SkeinError `bad-frame` for a gap, an overlap or rows past the announced end.
+   */
   append(position: number, input: StageInput): void {
-    const rows = rowsOf(input);
     const { promptTokens, maxTokens } = this.request;
-    if (position !== this.#received) {
-      throw new SkeinError(
-        'bad-frame',
-        `Rows at position ${position} came where ${this.#received} was next.`,
-        {
-          data: { position, expected: this.#received },
-        },
-      );
+    const rows = rowsOf(input);
+    const isFirst = this.#stand === 'opened';
+    const isNext = isFirst
+      ? position % BLOCK_TOKENS === 0 && position <= this.#cacheLength
+      : position === this.#log.end;
+    if (!isNext) {
+      const expected = isFirst ? `a block boundary up to ${this.#cacheLength}` : String(this.#log.end);
+      throw new SkeinError('bad-frame', `Rows at position ${position} came where ${expected} was next.`, {
+        data: { position, expected },
+      });
     }
     if (rows === 0 || position + rows > promptTokens + maxTokens) {
       throw new SkeinError(
@@ -47,54 +123,139 @@ export class Sequence {
         `${rows} rows at position ${position} do not fit a request of ${promptTokens} + ${maxTokens} tokens.`,
       );
     }
-    this.#pending.push(input);
-    this.#received += rows;
+    if (isFirst) this.#begin(position);
+    this.#log.append(input);
+  }
+
+  /** Takes back into its table what the cache still has of it; from now on it may take blocks. */
+  admit(): void {
+    if (this.#stand !== 'waiting') return;
+    const keys = this.#lostKeys();
+    this.#blocks.attach(this.#table, keys);
+    // What was taken back may get the name of its tokens later, and what was not is of no use any more.
+    this.#blocks.forget(keys.filter((key) => this.#isOwnKey(key)));
+    this.#cacheLength = this.#table.blocks.length * BLOCK_TOKENS;
+    this.#stand = 'resident';
+  }
+
+  /** Gives up its blocks but for the pinned ones. As long as nobody needs their room, the full ones can be taken back. */
+  preempt(): void {
+    if (this.#stand !== 'resident') return;
+    this.#registerFrom(this.#pinnedBlocks, (index) => this.#resumeKey(index));
+    this.#blocks.cut(this.#table, this.#pinnedBlocks);
+    this.#cacheLength = this.#pinnedBlocks * BLOCK_TOKENS;
+    this.#stand = 'waiting';
+  }
+
+  /** Makes room for its next rows. @returns the copies to be made before they are computed. */
+  extend(rowCount: number): BlockCopy[] {
+    return this.#blocks.extend(this.#table, this.#cacheLength, this.#cacheLength + rowCount);
+  }
+
+  /** Copies its next rows from the log into the input of a batch, from row `firstRow` on. */
+  writeRows(rowCount: number, input: RaggedBatch['input'], firstRow: number, hiddenSize: number): void {
+    const endRow = firstRow + rowCount;
+    if (input.kind === 'tokens') {
+      this.#log.readTokens(this.#cacheLength, input.tokenIds.subarray(firstRow, endRow));
+    } else {
+      const target = input.values.subarray(firstRow * hiddenSize, endRow * hiddenSize);
+      this.#log.readActivations(this.#cacheLength, rowCount, target);
+    }
+  }
+
+  /** After a batch with its next rows: they are in the cache, and full blocks of the prompt can be shared from now on. */
+  commit(rowCount: number): void {
+    const from = Math.floor(this.#cacheLength / BLOCK_TOKENS);
+    this.#cacheLength += rowCount;
+    this.#passedOn = Math.max(this.#passedOn, this.#cacheLength);
+    this.#registerFrom(from, (index) => this.#promptKeys[index]);
+  }
+
+  /** What the head does with a batch that takes the cache to `length` tokens: nothing until the prompt is complete, nothing twice. */
+  headAt(length: number): HeadRequest {
+    const { promptTokens, sampling } = this.request;
+    if (length < promptTokens || length <= this.#passedOn) return { kind: 'none' };
+    return { kind: 'sample', params: sampling };
   }
 
   /**
-   * Takes the next `rowCount` pending rows out of the queue and counts them as computed.
-   * @returns the pieces, in order.
+   * Gives up everything. Idempotent.
+   * @param blockHashes of the full blocks of prompt and answer: those that are in the cache can be found from now on.
+   * Where they contradict what the request was opened with, none of them is believed.
    */
-  take(rowCount: number): StageInput[] {
-    const taken: StageInput[] = [];
-    let missing = rowCount;
-    while (missing > 0) {
-      const first = this.#pending.shift();
-      if (first === undefined)
-        throw new SkeinError('internal', `${missing} rows were taken that never came.`);
-      const [head, tail] = split(first, missing);
-      taken.push(head);
-      if (tail !== null) this.#pending.unshift(tail);
-      missing -= rowsOf(head);
+  end(blockHashes: readonly string[] = []): void {
+    if (this.#stand === 'over') return;
+    const agrees = this.request.blockHashes.every((hash, index) => (blockHashes[index] ?? hash) === hash);
+    const keys = agrees ? this.#keysOf(blockHashes) : [];
+    this.#registerFrom(0, (index) => keys[index]);
+    if (this.#stand === 'waiting') this.#blocks.forget(this.#lostKeys().filter((key) => this.#isOwnKey(key)));
+    this.#blocks.close(this.#table);
+    this.#log = new InputLog(0);
+    this.#stand = 'over';
+  }
+
+  #begin(position: number): void {
+    this.#pinnedBlocks = position / BLOCK_TOKENS;
+    this.#blocks.cut(this.#table, this.#pinnedBlocks);
+    this.#cacheLength = position;
+    this.#passedOn = position;
+    this.#log = new InputLog(position);
+    this.#stand = 'waiting';
+  }
+
+  /** Tokens in the cache, or those that will be after admission. */
+  get #admittedLength(): number {
+    if (this.#stand !== 'waiting') return this.#cacheLength;
+    return this.#cacheLength + this.#blocks.find(this.#lostKeys()) * BLOCK_TOKENS;
+  }
+
+  /** No batch spans the end of the prompt, where sampling starts, and none mixes rows that were passed on with new ones. */
+  #pendingRows(cacheLength: number): number {
+    if (this.#stand === 'opened' || this.#stand === 'over') return 0;
+    const { promptTokens } = this.request;
+    if (cacheLength < this.#passedOn) return this.#passedOn - cacheLength;
+    const end = cacheLength < promptTokens ? Math.min(promptTokens, this.#log.end) : this.#log.end;
+    return end - cacheLength;
+  }
+
+  #writesShared(): boolean {
+    const first = this.#cacheLength;
+    const hasRoom = first < this.#table.blocks.length * BLOCK_TOKENS;
+    return hasRoom && this.#blocks.blocksNeeded(this.#table, first, first + 1) > 0;
+  }
+
+  /** Names the full blocks in the cache from `first` on, as far as they have a name. */
+  #registerFrom(first: number, keyAt: (index: number) => string | undefined): void {
+    if (this.#stand === 'over') return;
+    const fullBlocks = Math.floor(this.#cacheLength / BLOCK_TOKENS);
+    for (let index = first; index < fullBlocks; index += 1) {
+      const key = keyAt(index);
+      if (key !== undefined) this.#blocks.register(this.#table, index, key);
     }
-    this.#computed += rowCount;
-    return taken;
   }
 
-  /** What the head does after a batch that takes the cache to `length` tokens: nothing until the prompt is complete. */
-  headAt(length: number): HeadRequest {
-    const { promptTokens, sampling } = this.request;
-    return length < promptTokens ? { kind: 'none' } : { kind: 'sample', params: sampling };
+  /** Keys by which the blocks that preemption may take are found again, in order. */
+  #lostKeys(): string[] {
+    const end = Math.floor(this.#passedOn / BLOCK_TOKENS);
+    const count = Math.max(0, end - this.#pinnedBlocks);
+    return Array.from({ length: count }, (_, offset) => this.#resumeKey(this.#pinnedBlocks + offset));
   }
-}
 
-export function rowsOf(input: StageInput): number {
-  return input.kind === 'tokens' ? input.tokenIds.length : input.rows;
-}
-
-function split(input: StageInput, rows: number): [StageInput, StageInput | null] {
-  if (rowsOf(input) <= rows) return [input, null];
-  if (input.kind === 'tokens') {
-    const { kind, tokenIds } = input;
-    return [
-      { kind, tokenIds: tokenIds.subarray(0, rows) },
-      { kind, tokenIds: tokenIds.subarray(rows) },
-    ];
+  #resumeKey(index: number): string {
+    return this.#promptKeys[index] ?? `${this.#ownPrefix}${index}`;
   }
-  const { kind, values } = input;
-  const end = (values.length / input.rows) * rows;
-  return [
-    { kind, rows, values: values.subarray(0, end) },
-    { kind, rows: input.rows - rows, values: values.subarray(end) },
-  ];
+
+  /** The answer's blocks have no hash before the request is closed: until then only this sequence finds them. */
+  get #ownPrefix(): string {
+    return `sequence ${this.age}:`;
+  }
+
+  #isOwnKey(key: string): boolean {
+    return key.startsWith(this.#ownPrefix);
+  }
+
+  /** Everybody finds only what requests of their own left: who could find others' could tell what they asked. */
+  #keysOf(blockHashes: readonly string[]): string[] {
+    return blockHashes.map((hash) => `${this.request.requester}:${hash}`);
+  }
 }

@@ -4,10 +4,10 @@ import type { TensorSpec } from '../model/tensor-names.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { GpuMemory } from './gpu-memory.ts';
 import type { KernelCompiler } from './kernel.ts';
+import type { KvCache } from './kv-cache.ts';
 import { createAttentionDecode } from './kernels/attention-decode.ts';
 import { createAttentionPrefill } from './kernels/attention-prefill.ts';
 import { createAttentionReduce } from './kernels/attention-reduce.ts';
-import { cacheBlockBytes } from './kernels/attention-shape.ts';
 import type { DecodeShape } from './kernels/attention-splits.ts';
 import { createEmbedding } from './kernels/embedding.ts';
 import { createLinear } from './kernels/linear.ts';
@@ -30,7 +30,7 @@ export interface SliceParts {
   readonly shape: DecodeShape;
   /** (cos, sin) by position, from `ropeTable`. */
   readonly rope: GPUBuffer;
-  readonly blockCount: number;
+  readonly cache: KvCache;
 }
 
 /** token_ids → hidden. */
@@ -58,10 +58,10 @@ export function loadEmbedding({ architecture, weights }: SliceParts): Promise<Ma
 
 /**
  * One decoder layer: hidden (+ delta) → hidden + delta, where delta is still to be added.
- * @param isFirst nothing is pending yet: hidden comes from the embedding or from the stage before.
+ * @param firstLayer of the slice: there nothing is pending yet, as hidden comes from the embedding or from the stage before.
  */
-export async function buildLayer(parts: SliceParts, layer: number, isFirst: boolean): Promise<StepKernel[]> {
-  const { architecture, compiler, memory, weights, buffers, shape, rope, blockCount } = parts;
+export async function buildLayer(parts: SliceParts, layer: number, firstLayer: number): Promise<StepKernel[]> {
+  const { architecture, compiler, weights, buffers, shape, rope, cache } = parts;
   const { hiddenSize, intermediateSize, rmsNormEpsilon: epsilon, qkvBias, qkNorm } = architecture;
   const { step, hidden, delta, normed, qkv, attended, gateUp, activated, rowInfo, blockTables } = buffers;
   const specs = new Map(layerTensors(architecture, layer).map((spec) => [spec.name, spec]));
@@ -78,8 +78,7 @@ export async function buildLayer(parts: SliceParts, layer: number, isFirst: bool
       { size: hiddenSize, epsilon },
       { weight: await weights.vector([tensor(name)]), hidden, delta: pending, headInfo: null, normed },
     );
-  const keys = memory.storage('keys', blockCount * cacheBlockBytes(shape));
-  const values = memory.storage('values', blockCount * cacheBlockBytes(shape));
+  const { keys, values } = cache.layer(layer - firstLayer);
   const qkWeights = qkNorm && {
     q: await weights.vector([tensor('self_attn.q_norm.weight')]),
     k: await weights.vector([tensor('self_attn.k_norm.weight')]),
@@ -88,7 +87,7 @@ export async function buildLayer(parts: SliceParts, layer: number, isFirst: bool
   const attention = { step, qkv, keys, values, blockTables };
   const { decodeInfo, prefillInfo, partials, partialStats } = buffers;
   return [
-    await norm('input_layernorm.weight', isFirst ? null : delta),
+    await norm('input_layernorm.weight', layer === firstLayer ? null : delta),
     ...(await buildLinear(
       parts,
       await weights.matrix(projections('weight')),

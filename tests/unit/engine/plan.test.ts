@@ -1,13 +1,50 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { planBatch } from '../../../src/engine/plan.ts';
-import type { PlannableSequence } from '../../../src/engine/plan.ts';
+import { PINNED_HOLD_FACTOR } from '../../../src/engine/block-budget.ts';
+import { planBatch, STARVING_STEPS } from '../../../src/engine/plan.ts';
+import type { BatchPlan, PlannableSequence, PlanLimits } from '../../../src/engine/plan.ts';
 import type { RequestId } from '../../../src/protocol/ids.ts';
+import { BLOCK_TOKENS } from '../../../src/protocol/stage.ts';
 
-const limits = { maxRows: 100, maxSequences: 8, prefillChunkRows: 16 };
+const limits: PlanLimits = {
+  maxRows: 100,
+  maxSequences: 8,
+  prefillChunkRows: 16,
+  freeBlocks: 1000,
+  idleHoldMs: 1000,
+};
 
-function sequence(name: string, phase: 'prefill' | 'decode', pendingRows: number): PlannableSequence {
-  return { requestId: name as RequestId, phase, pendingRows };
+let ages = 0;
+
+/** A resident sequence on a route of one hop, for which nothing is short. */
+function sequence(
+  name: string,
+  phase: 'prefill' | 'decode',
+  pendingRows: number,
+  changes: Partial<PlannableSequence> = {},
+): PlannableSequence {
+  const cacheLength = changes.cacheLength ?? 0;
+  return {
+    requestId: name as RequestId,
+    age: ages++,
+    phase,
+    pendingRows,
+    hopCount: 1,
+    waitedSteps: 0,
+    isResident: true,
+    cacheLength,
+    heldBlocks: Math.ceil(cacheLength / BLOCK_TOKENS),
+    knownTokens: cacheLength + pendingRows,
+    writesShared: false,
+    soleBlocks: Math.ceil(cacheLength / BLOCK_TOKENS),
+    solePinnedBlocks: 0,
+    idleMs: pendingRows > 0 ? null : 0,
+    ...changes,
+  };
+}
+
+function names({ rows }: BatchPlan): string[] {
+  return rows.map(({ requestId }) => requestId);
 }
 
 describe('planBatch', () => {
@@ -16,7 +53,7 @@ describe('planBatch', () => {
       [sequence('a', 'prefill', 40), sequence('b', 'decode', 1), sequence('c', 'prefill', 5)],
       limits,
     );
-    expect(plan).toEqual([
+    expect(plan.rows).toEqual([
       { requestId: 'b', rowCount: 1 },
       { requestId: 'a', rowCount: 16 },
       { requestId: 'c', rowCount: 5 },
@@ -28,40 +65,258 @@ describe('planBatch', () => {
       ...limits,
       maxRows: 10,
     });
-    expect(plan.map(({ rowCount }) => rowCount)).toEqual([1, 9]);
+    expect(plan.rows.map(({ rowCount }) => rowCount)).toEqual([1, 9]);
   });
 
   it('is empty when nothing is pending', () => {
-    expect(planBatch([sequence('a', 'decode', 0), sequence('b', 'prefill', 0)], limits)).toEqual([]);
+    const plan = planBatch([sequence('a', 'decode', 0), sequence('b', 'prefill', 0)], limits);
+    expect(plan).toEqual({ rows: [], preempted: [], ended: [], retryAfterMs: null });
   });
 
-  it('stays within every limit, plans a sequence once, and idles only when nothing is pending', () => {
-    const sequences = fc
-      .array(fc.tuple(fc.constantFrom('prefill', 'decode'), fc.nat(300)), { maxLength: 40 })
-      .map((entries) =>
-        entries.map(([phase, pending], index) => sequence(String(index), phase as 'prefill', pending)),
-      );
-    const anyLimits = fc.record({
-      maxRows: fc.integer({ min: 1, max: 64 }),
-      maxSequences: fc.integer({ min: 1, max: 12 }),
-      prefillChunkRows: fc.integer({ min: 1, max: 80 }),
+  it.each([
+    [1, 7, 7],
+    [2, 7, 4],
+    [3, 7, 3],
+    [3, 6, 2],
+    [49, 7, 1],
+  ])('over %i hops, of %i sequences that decode, takes %i', (hopCount, count, expected) => {
+    const decoding = Array.from({ length: count }, (_, index) =>
+      sequence(String(index), 'decode', index === count - 1 ? 1 : 1, { hopCount }),
+    );
+    expect(planBatch(decoding, limits).rows.length).toBe(expected);
+  });
+
+  it('counts sequences whose rows are at another hop into the share of a batch, and prompts not', () => {
+    const here = Array.from({ length: 3 }, (_, index) =>
+      sequence(String(index), 'decode', 1, { hopCount: 2 }),
+    );
+    const away = Array.from({ length: 3 }, (_, index) => sequence(`a${index}`, 'decode', 0, { hopCount: 2 }));
+    const prompt = sequence('p', 'prefill', 4, { hopCount: 2 });
+    expect(names(planBatch([...here, ...away, prompt], limits))).toEqual(['0', '1', '2', 'p']);
+    expect(names(planBatch([...here, prompt], limits))).toEqual(['0', '1', 'p']);
+  });
+
+  it('preempts the youngest first, and only as many as are needed', () => {
+    const [a, b, c] = ['a', 'b', 'c'].map((name) => sequence(name, 'decode', 1, { cacheLength: 32 }));
+    if (!a || !b || !c) throw new Error('three sequences');
+    const plan = planBatch([c, b, a], { ...limits, freeBlocks: 1 });
+    expect(plan.preempted).toEqual(['c']);
+    expect(names(plan).sort()).toEqual(['a', 'b']);
+  });
+
+  it('leaves the young one waiting rather than take from an older one that works', () => {
+    const old = sequence('old', 'decode', 0, { cacheLength: 32, idleMs: 400 });
+    const young = sequence('young', 'decode', 1, { cacheLength: 32 });
+    const plan = planBatch([young, old], { ...limits, freeBlocks: 0 });
+    expect(plan).toEqual({ rows: [], preempted: [], ended: [], retryAfterMs: 600 });
+    const late = { ...old, idleMs: 1000 };
+    expect(planBatch([young, late], { ...limits, freeBlocks: 0 })).toEqual({
+      rows: [{ requestId: 'young', rowCount: 1 }],
+      preempted: ['old'],
+      ended: [],
+      retryAfterMs: null,
     });
+  });
+
+  it('ends whoever pins blocks that an older one needs, when nothing else is left', () => {
+    const old = sequence('old', 'decode', 1, { cacheLength: 32 });
+    const pinning = sequence('pin', 'prefill', 0, {
+      isResident: false,
+      heldBlocks: 2,
+      soleBlocks: 0,
+      solePinnedBlocks: 2,
+    });
+    const holding = sequence('hold', 'decode', 0, { cacheLength: 32 });
+    expect(planBatch([old, pinning], { ...limits, freeBlocks: 0 }).ended).toEqual(['pin']);
+    expect(planBatch([old, pinning, holding], { ...limits, freeBlocks: 0 })).toMatchObject({
+      preempted: ['hold'],
+      ended: [],
+    });
+    const young = sequence('young', 'decode', 1, { cacheLength: 32 });
+    expect(planBatch([pinning, young], { ...limits, freeBlocks: 0 })).toMatchObject({ ended: [], rows: [] });
+    const hour = { ...pinning, idleMs: limits.idleHoldMs * PINNED_HOLD_FACTOR };
+    expect(planBatch([hour, young], { ...limits, freeBlocks: 0 }).ended).toEqual(['pin']);
+  });
+
+  it('admits in order of age, and only who can go on with what older ones leave', () => {
+    const waiting = { isResident: false, soleBlocks: 0 };
+    const large = sequence('large', 'prefill', 160, waiting);
+    const small = sequence('small', 'prefill', 16, waiting);
+    expect(names(planBatch([small, large], { ...limits, freeBlocks: 9 }))).toEqual([]);
+    expect(names(planBatch([small, large], { ...limits, freeBlocks: 10 }))).toEqual(['large']);
+    // The large one's first chunk is one block; the rest of its prompt is promised, and one to grow into.
+    expect(names(planBatch([small, large], { ...limits, freeBlocks: 11 }))).toEqual(['large']);
+    expect(names(planBatch([small, large], { ...limits, freeBlocks: 12 }))).toEqual(['large', 'small']);
+  });
+
+  it('serves whoever waited too long before all others', () => {
+    const starving = sequence('s', 'prefill', 16, { waitedSteps: STARVING_STEPS });
+    const decoding = Array.from({ length: 9 }, (_, index) => sequence(String(index), 'decode', 1));
+    expect(names(planBatch([...decoding, starving], limits))[0]).toBe('s');
+    expect(
+      names(planBatch([...decoding, { ...starving, waitedSteps: STARVING_STEPS - 1 }], limits)),
+    ).not.toContain('s');
+  });
+});
+
+const anySequence = fc.record({
+  phase: fc.constantFrom('prefill' as const, 'decode' as const),
+  pendingRows: fc.oneof(fc.constant(0), fc.nat(300)),
+  cacheLength: fc.nat(100),
+  isResident: fc.boolean(),
+  hopCount: fc.integer({ min: 1, max: 4 }),
+  waitedSteps: fc.nat(STARVING_STEPS + 2),
+  solePinnedBlocks: fc.nat(2),
+  idleMs: fc.nat(6000),
+  writesShared: fc.boolean(),
+  shares: fc.nat(3),
+});
+const anySequences = fc.array(anySequence, { maxLength: 30 }).map((entries) =>
+  entries.map(({ shares, isResident, ...entry }, index) => {
+    const own = Math.ceil(entry.cacheLength / BLOCK_TOKENS);
+    return sequence(String(index), entry.phase, entry.pendingRows, {
+      ...entry,
+      age: index,
+      isResident,
+      heldBlocks: entry.solePinnedBlocks + (isResident ? own : 0),
+      cacheLength: entry.solePinnedBlocks * BLOCK_TOKENS + (isResident ? entry.cacheLength : 0),
+      knownTokens: entry.solePinnedBlocks * BLOCK_TOKENS + entry.cacheLength + entry.pendingRows,
+      soleBlocks: isResident ? Math.max(0, own - shares) : 0,
+      writesShared: isResident && entry.writesShared && shares > 0,
+      idleMs: entry.pendingRows > 0 ? null : entry.idleMs,
+    });
+  }),
+);
+const anyLimits = fc.record({
+  maxRows: fc.integer({ min: 1, max: 64 }),
+  maxSequences: fc.integer({ min: 1, max: 12 }),
+  prefillChunkRows: fc.integer({ min: 1, max: 80 }),
+  freeBlocks: fc.nat(40),
+  idleHoldMs: fc.constant(1000),
+});
+
+/** Blocks that the planned rows take, and what there is for them. */
+function blockBalance(
+  plan: BatchPlan,
+  sequences: readonly PlannableSequence[],
+  { freeBlocks }: PlanLimits,
+): number {
+  const byId = new Map(sequences.map((each) => [each.requestId, each]));
+  const taken = plan.rows.reduce((sum, { requestId, rowCount }) => {
+    const each = byId.get(requestId);
+    if (!each) return sum;
+    const blocks = Math.ceil((each.cacheLength + rowCount) / BLOCK_TOKENS);
+    return sum + Math.max(0, blocks - each.heldBlocks) + (each.writesShared ? 1 : 0);
+  }, 0);
+  const freed = [...plan.preempted, ...plan.ended].reduce(
+    (sum, id) => sum + (byId.get(id)?.soleBlocks ?? 0),
+    0,
+  );
+  const unpinned = plan.ended.reduce((sum, id) => sum + (byId.get(id)?.solePinnedBlocks ?? 0), 0);
+  return freeBlocks + freed + unpinned - taken;
+}
+
+describe('planBatch, whatever the sequences', () => {
+  it('stays within every limit and plans a sequence once', () => {
+    let preempted = 0;
+    let ended = 0;
     fc.assert(
-      fc.property(sequences, anyLimits, (waiting, bounds) => {
+      fc.property(anySequences, anyLimits, (waiting, bounds) => {
         const plan = planBatch(waiting, bounds);
-        const pending = new Map(waiting.map((each) => [each.requestId, each]));
-        expect(new Set(plan.map(({ requestId }) => requestId)).size).toBe(plan.length);
-        expect(plan.length).toBeLessThanOrEqual(bounds.maxSequences);
-        expect(plan.reduce((rows, { rowCount }) => rows + rowCount, 0)).toBeLessThanOrEqual(bounds.maxRows);
-        for (const { requestId, rowCount } of plan) {
-          const source = pending.get(requestId);
+        preempted += plan.preempted.length;
+        ended += plan.ended.length;
+        const byId = new Map(waiting.map((each) => [each.requestId, each]));
+        const lost = new Set([...plan.preempted, ...plan.ended]);
+        expect(new Set(plan.rows.map(({ requestId }) => requestId)).size).toBe(plan.rows.length);
+        expect(plan.rows.length).toBeLessThanOrEqual(bounds.maxSequences);
+        expect(plan.rows.reduce((rows, { rowCount }) => rows + rowCount, 0)).toBeLessThanOrEqual(
+          bounds.maxRows,
+        );
+        expect(blockBalance(plan, waiting, bounds)).toBeGreaterThanOrEqual(0);
+        for (const { requestId, rowCount } of plan.rows) {
+          const source = byId.get(requestId);
+          expect(lost.has(requestId)).toBe(false);
           expect(rowCount).toBeGreaterThan(0);
           expect(rowCount).toBeLessThanOrEqual(
             Math.min(source?.pendingRows ?? 0, source?.phase === 'decode' ? 1 : bounds.prefillChunkRows),
           );
         }
-        expect(plan.length > 0).toBe(waiting.some(({ pendingRows }) => pendingRows > 0));
+        for (const requestId of lost) {
+          const victim = byId.get(requestId);
+          const youngestWinner = Math.max(
+            ...waiting.filter(({ pendingRows }) => pendingRows > 0).map(({ age }) => age),
+          );
+          const isYounger = plan.rows.some(
+            (row) => (byId.get(row.requestId)?.age ?? Infinity) < (victim?.age ?? -1),
+          );
+          expect(isYounger || ((victim?.idleMs ?? 0) >= bounds.idleHoldMs && youngestWinner >= 0)).toBe(true);
+        }
+        expect(new Set(lost).size).toBe(plan.preempted.length + plan.ended.length);
       }),
+      { numRuns: 2000 },
+    );
+    expect(preempted).toBeGreaterThan(100);
+    expect(ended).toBeGreaterThan(20);
+  });
+
+  it('is never empty while the oldest that has rows could have what younger ones hold', () => {
+    fc.assert(
+      fc.property(anySequences, anyLimits, (waiting, bounds) => {
+        const plan = planBatch(waiting, bounds);
+        const oldest = waiting.find(({ pendingRows }) => pendingRows > 0);
+        if (!oldest || plan.rows.length > 0) return;
+        const younger = waiting.filter(({ age }) => age > oldest.age);
+        const obtainable = younger.reduce(
+          (sum, { soleBlocks, solePinnedBlocks }) => sum + soleBlocks + solePinnedBlocks,
+          bounds.freeBlocks,
+        );
+        const elders = waiting.filter(({ age, isResident }) => age < oldest.age && isResident);
+        const promised = oldest.isResident
+          ? 0
+          : elders.reduce(
+              (sum, each) =>
+                sum + 1 + Math.max(0, Math.ceil(each.knownTokens / BLOCK_TOKENS) - each.heldBlocks),
+              0,
+            );
+        const needed = oldest.isResident
+          ? Math.ceil((oldest.cacheLength + 1) / BLOCK_TOKENS) - oldest.heldBlocks
+          : Math.ceil(oldest.knownTokens / BLOCK_TOKENS) - oldest.heldBlocks;
+        // A chunk may span more blocks than its first row; that much may be missing.
+        const chunk = Math.ceil(Math.min(oldest.pendingRows, bounds.prefillChunkRows) / BLOCK_TOKENS) + 1;
+        expect(needed + promised + (oldest.isResident ? chunk : 0)).toBeGreaterThan(obtainable);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('lets nobody wait longer than the starving steps and its turn, while there are blocks', () => {
+    fc.assert(
+      fc.property(anySequences, anyLimits, (start, bounds) => {
+        let turn = start.map((each) => ({
+          ...each,
+          waitedSteps: 0,
+          pendingRows: Math.max(1, each.pendingRows),
+        }));
+        const plenty = { ...bounds, freeBlocks: 100_000 };
+        for (let step = 0; step < 100; step++) {
+          const { rows } = planBatch(turn, plenty);
+          const served = new Set(rows.map(({ requestId }) => requestId));
+          turn = [
+            ...turn
+              .filter(({ requestId }) => !served.has(requestId))
+              .map((each) => ({ ...each, waitedSteps: each.waitedSteps + 1 })),
+            // Whoever was served has rows again at once: the worst that can come to the others.
+            ...turn
+              .filter(({ requestId }) => served.has(requestId))
+              .map((each) => ({ ...each, waitedSteps: 0, isResident: true })),
+          ];
+          for (const { waitedSteps } of turn) {
+            // Its turn, and the turns of those that are to be admitted before it.
+            expect(waitedSteps).toBeLessThanOrEqual(STARVING_STEPS + 2 * turn.length);
+          }
+        }
+      }),
+      { numRuns: 200 },
     );
   });
 });

@@ -1,5 +1,5 @@
 import { BLOCK_TOKENS } from '../../../src/engine/batch.ts';
-import type { BatchResult, RaggedBatch, Slice } from '../../../src/engine/batch.ts';
+import type { BatchResult, BlockCopy, RaggedBatch, Slice } from '../../../src/engine/batch.ts';
 
 /**
  * A slice with a head that computes no transformer but has a real cache: it writes every token id into its block, and the
@@ -50,6 +50,13 @@ export class RecordingSlice implements Slice {
       return { kind: 'token', tokenId: hashTokens(ids), logProbability: -1, topLogProbabilities: [] };
     });
     return { hiddenStates: null, sequences };
+  }
+
+  copyBlocks(copies: readonly BlockCopy[]): void {
+    if (this.#computing) throw new Error('blocks were copied during a pass');
+    for (const { from, to } of copies) {
+      this.#cache.copyWithin(to * BLOCK_TOKENS, from * BLOCK_TOKENS, (from + 1) * BLOCK_TOKENS);
+    }
   }
 
   dispose(): void {
