@@ -1,7 +1,7 @@
 import { SkeinError } from '../protocol/errors.ts';
 import { BLOCK_TOKENS } from './batch.ts';
 import type { BatchSequence, RaggedBatch, Slice } from './batch.ts';
-import type { SampleRow } from './kernels/sample.ts';
+import type { SampleRow } from './kernels/sample-rows.ts';
 import { PREFILL_MIN_ROWS, PREFILL_TILE_ROWS } from './step.ts';
 import type { StepShape } from './step.ts';
 
@@ -61,7 +61,8 @@ export function buildBatchTables(batch: RaggedBatch, limits: BatchLimits): Batch
       }
     }
     if (limits.hasHead && head.kind === 'sample') {
-      samples.push({ headRow: headInfo.length, position: end, params: head.params });
+      const { params, adjustments } = head;
+      samples.push({ headRow: headInfo.length, position: end, params, ...(adjustments && { adjustments }) });
       headInfo.push(firstRow + rowCount - 1);
     } else if (limits.hasHead && head.kind === 'logits') {
       headInfo.push(...rows);

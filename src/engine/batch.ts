@@ -4,7 +4,12 @@ import type { SamplingParams, TokenLogProbability } from '../protocol/sampling.t
 export type HeadRequest =
   | { readonly kind: 'none' }
   /** Sample one token from the last row. */
-  | { readonly kind: 'sample'; readonly params: SamplingParams }
+  | {
+      readonly kind: 'sample';
+      readonly params: SamplingParams;
+      /** Logits that are changed before the choice, from `TokenHistory.adjustmentsAt`; none when left out. */
+      readonly adjustments?: Uint32Array<ArrayBuffer>;
+    }
   /** Logits of every row, read back whole; for tests and measurements. */
   | { readonly kind: 'logits' };
 

@@ -1,12 +1,12 @@
 import { hasEmbedding, hasHead } from '../model/architecture.ts';
-import type { SliceRange } from '../model/architecture.ts';
+import type { Architecture, SliceRange } from '../model/architecture.ts';
 import type { Checkpoint } from '../model/checkpoint.ts';
 import { ropeInverseFrequencies } from '../model/rope.ts';
 import { sliceTensors } from '../model/tensor-names.ts';
 import { SkeinError } from '../protocol/errors.ts';
-import { GREEDY } from '../protocol/sampling.ts';
+import { GREEDY, sampling } from '../protocol/sampling.ts';
 import { BLOCK_TOKENS } from './batch.ts';
-import type { BatchResult, BlockCopy, RaggedBatch, SequenceResult, Slice } from './batch.ts';
+import type { BatchResult, BlockCopy, HeadRequest, RaggedBatch, SequenceResult, Slice } from './batch.ts';
 import { buildBatchTables } from './batch-tables.ts';
 import type { BatchLimits, BatchTables } from './batch-tables.ts';
 import type { EngineDevice } from './device.ts';
@@ -15,10 +15,12 @@ import { GpuMemory } from './gpu-memory.ts';
 import { KernelCompiler } from './kernel.ts';
 import { KvCache } from './kv-cache.ts';
 import { ropeTable } from './kernels/rope-append.ts';
-import { decodeSampled, encodeSampleRows, SAMPLED_BYTES } from './kernels/sample.ts';
+import { ADJUSTMENT_WORDS, decodeSampled } from './kernels/sample-rows.ts';
+import type { SampledToken } from './kernels/sample-rows.ts';
 import { ReadBack } from './read-back.ts';
+import { Sampler } from './sampler.ts';
 import { allocateHeadBuffers, allocateSliceBuffers, attentionShape, sliceCapacity } from './slice-buffers.ts';
-import type { HeadBuffers, SliceBuffers } from './slice-buffers.ts';
+import type { HeadBuffers, SliceBuffers, SliceCapacity } from './slice-buffers.ts';
 import { buildEmbedding, buildHead, buildLayer, buildTail, loadEmbedding } from './slice-kernels.ts';
 import type { SliceParts } from './slice-kernels.ts';
 import { WeightLoader } from './slice-weights.ts';
@@ -26,6 +28,9 @@ import { encodeStep, PREFILL_MIN_ROWS } from './step.ts';
 import type { StepKernel } from './step.ts';
 import { checkSupported } from './supported.ts';
 import type { Precision } from './weight-format.ts';
+
+/** Runs every sampling kernel. */
+const EVERY_SAMPLING = sampling({ temperature: 1, topK: 1, topP: 0.5, topLogProbabilities: 1 });
 
 export interface GpuSliceOptions {
   readonly device: EngineDevice;
@@ -45,6 +50,11 @@ export interface GpuSliceOptions {
   readonly onProgress?: (progress: { readonly loadedBytes: number; readonly totalBytes: number }) => void;
 }
 
+/** Only the slice with the head has these. */
+interface LoadedHead extends HeadBuffers {
+  readonly sampler: Sampler;
+}
+
 /** A cache of less would hold no conversation worth the weights. */
 const MIN_CACHE_TOKENS = 256;
 
@@ -55,7 +65,7 @@ interface LoadedSlice {
   readonly memory: GpuMemory;
   readonly buffers: SliceBuffers;
   readonly cache: KvCache;
-  readonly head: HeadBuffers | null;
+  readonly head: LoadedHead | null;
   /** In order of the pass. */
   readonly kernels: readonly StepKernel[];
 }
@@ -146,7 +156,7 @@ export class GpuSlice implements Slice {
     this.#faults.check();
     const tables = buildBatchTables(batch, limits);
     this.#write(batch, tables);
-    const { rows, headRows, sampleRows } = tables.step;
+    const { rows, headRows } = tables.step;
     if (head === null) {
       const hiddenBytes = rows * limits.hiddenSize * Float32Array.BYTES_PER_ELEMENT;
       const [hidden] = await this.#run(tables, [[buffers.hidden, hiddenBytes]]);
@@ -155,11 +165,12 @@ export class GpuSlice implements Slice {
     }
     const wantsLogits = batch.sequences.some((sequence) => sequence.head.kind === 'logits');
     const logitsBytes = wantsLogits ? headRows * limits.vocabSize * Float32Array.BYTES_PER_ELEMENT : 0;
-    const [sampled, logits] = await this.#run(tables, [
-      [head.sampled, sampleRows * SAMPLED_BYTES],
+    const [sampled, top, logits] = await this.#run(tables, [
+      ...head.sampler.results,
       [head.logits, logitsBytes],
     ]);
-    return { hiddenStates: null, sequences: headResults(batch, limits.vocabSize, sampled, logits) };
+    const tokens = decodeSampled(tables.samples, sampled, top);
+    return { hiddenStates: null, sequences: headResults(batch, limits.vocabSize, tokens, logits) };
   }
 
   copyBlocks(copies: readonly BlockCopy[]): void {
@@ -176,9 +187,17 @@ export class GpuSlice implements Slice {
 
   /** Drivers translate kernels when they first run: that belongs to loading, not to somebody's first token. */
   async #warmUp(): Promise<void> {
-    for (const rowCount of [1, Math.min(PREFILL_MIN_ROWS + 1, this.maxBatchRows)]) {
+    const prefillRows = Math.min(PREFILL_MIN_ROWS + 1, this.maxBatchRows);
+    const heads: readonly [number, HeadRequest][] = [
+      [1, { kind: 'sample', params: GREEDY }],
+      [
+        prefillRows,
+        { kind: 'sample', params: EVERY_SAMPLING, adjustments: new Uint32Array(ADJUSTMENT_WORDS) },
+      ],
+    ];
+    for (const [rowCount, head] of heads) {
       await this.forward({
-        sequences: [{ rowCount, cacheLength: 0, blockTable: [0], head: { kind: 'sample', params: GREEDY } }],
+        sequences: [{ rowCount, cacheLength: 0, blockTable: [0], head }],
         input: this.hasEmbedding
           ? { kind: 'tokens', tokenIds: new Uint32Array(rowCount) }
           : { kind: 'activations', values: new Float32Array(rowCount * this.hiddenSize) },
@@ -200,7 +219,7 @@ export class GpuSlice implements Slice {
     write(buffers.decodeInfo, tables.decodeInfo);
     write(buffers.prefillInfo, tables.prefillInfo);
     write(buffers.headInfo, tables.headInfo);
-    if (head !== null) write(head.sampleInfo, encodeSampleRows(tables.samples));
+    head?.sampler.write(tables.samples);
     if (input.kind === 'tokens') write(buffers.tokenIds, input.tokenIds);
     else write(buffers.hidden, input.values);
   }
@@ -254,15 +273,16 @@ async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<L
   const cache = new KvCache(memory, shape, slice.layerEnd - slice.layerStart, blockCount);
   await memory.allocated();
   const buffers = allocateSliceBuffers(memory, architecture, shape, capacity);
-  const head = limits.hasHead ? allocateHeadBuffers(memory, architecture, capacity) : null;
   const table = ropeTable(ropeInverseFrequencies(architecture), positions);
   const rope = memory.storage('rope_table', table.byteLength);
   memory.device.queue.writeBuffer(rope, 0, table);
+  const compiler = options.compiler ?? KernelCompiler.of(device.device);
+  const head = limits.hasHead ? await loadHead(compiler, memory, architecture, capacity) : null;
   await memory.allocated();
 
   const parts: SliceParts = {
     architecture,
-    compiler: options.compiler ?? KernelCompiler.of(device.device),
+    compiler,
     memory,
     weights: new WeightLoader({
       checkpoint,
@@ -283,8 +303,20 @@ async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<L
     kernels.push(...(await buildLayer(parts, layer, slice.layerStart)));
   }
   kernels.push(...(head === null ? await buildTail(parts) : await buildHead(parts, head, embedding)));
+  if (head !== null) kernels.push(head.sampler);
   await memory.allocated();
   return { device, limits, memory, buffers, cache, head, kernels };
+}
+
+async function loadHead(
+  compiler: KernelCompiler,
+  memory: GpuMemory,
+  architecture: Architecture,
+  capacity: SliceCapacity,
+): Promise<LoadedHead> {
+  const { logits } = allocateHeadBuffers(memory, architecture, capacity);
+  const shape = { vocabSize: architecture.vocabSize, maxRows: capacity.maxBatchSequences };
+  return { logits, sampler: await Sampler.create(compiler, memory, shape, logits) };
 }
 
 async function progressReporter({
@@ -309,10 +341,10 @@ async function progressReporter({
 function headResults(
   { sequences }: RaggedBatch,
   vocabSize: number,
-  sampledBytes: ArrayBuffer = new ArrayBuffer(0),
+  sampled: readonly SampledToken[],
   logitsBytes: ArrayBuffer = new ArrayBuffer(0),
 ): SequenceResult[] {
-  const tokens = decodeSampled(sampledBytes).values();
+  const tokens = sampled.values();
   const logits = new Float32Array(logitsBytes);
   let headRow = 0;
   return sequences.map(({ head, rowCount }): SequenceResult => {
@@ -323,7 +355,7 @@ function headResults(
         const token = tokens.next();
         if (token.done === true) throw new SkeinError('internal', 'The GPU sampled fewer rows than asked.');
         headRow += 1;
-        return { kind: 'token', ...token.value, topLogProbabilities: [] };
+        return { kind: 'token', ...token.value };
       }
       case 'logits': {
         const first = headRow;

@@ -4,7 +4,6 @@ import { BLOCK_TOKENS } from './batch.ts';
 import type { GpuMemory } from './gpu-memory.ts';
 import { decodeSplitTokens, partialsBytes } from './kernels/attention-splits.ts';
 import type { DecodeShape } from './kernels/attention-splits.ts';
-import { SAMPLE_INFO_BYTES, SAMPLED_BYTES } from './kernels/sample.ts';
 import { PREFILL_MIN_ROWS, STEP_UNIFORM_BYTES } from './step.ts';
 import type { Precision } from './weight-format.ts';
 
@@ -94,8 +93,6 @@ export interface SliceBuffers {
 export interface HeadBuffers {
   /** [head rows, vocab]. */
   readonly logits: GPUBuffer;
-  readonly sampleInfo: GPUBuffer;
-  readonly sampled: GPUBuffer;
 }
 
 export function allocateSliceBuffers(
@@ -132,11 +129,7 @@ export function allocateSliceBuffers(
 export function allocateHeadBuffers(
   memory: GpuMemory,
   { vocabSize }: Architecture,
-  { maxBatchSequences, maxHeadRows }: SliceCapacity,
+  { maxHeadRows }: SliceCapacity,
 ): HeadBuffers {
-  return {
-    logits: memory.storage('logits', maxHeadRows * vocabSize * WORD_BYTES),
-    sampleInfo: memory.storage('sample_info', maxBatchSequences * SAMPLE_INFO_BYTES),
-    sampled: memory.storage('sampled', maxBatchSequences * SAMPLED_BYTES),
-  };
+  return { logits: memory.storage('logits', maxHeadRows * vocabSize * WORD_BYTES) };
 }

@@ -14,7 +14,6 @@ import { createLinear } from './kernels/linear.ts';
 import { createResidualAdd } from './kernels/residual-add.ts';
 import { createRmsNorm } from './kernels/rms-norm.ts';
 import { createRopeAppend } from './kernels/rope-append.ts';
-import { createSample } from './kernels/sample.ts';
 import { createSwiglu } from './kernels/swiglu.ts';
 import type { HeadBuffers, SliceBuffers } from './slice-buffers.ts';
 import type { Matrix, WeightLoader } from './slice-weights.ts';
@@ -129,7 +128,7 @@ export async function buildTail({ architecture, compiler, buffers }: SliceParts)
   return [await createResidualAdd(compiler, { size: architecture.hiddenSize }, { delta, hidden })];
 }
 
-/** The wanted rows of hidden + delta → logits → sampled tokens. @param embedding the matrix of a tied head, if it is here already. */
+/** The wanted rows of hidden + delta → logits. @param embedding the matrix of a tied head, if it is here already. */
 export async function buildHead(
   parts: SliceParts,
   head: HeadBuffers,
@@ -150,7 +149,6 @@ export async function buildHead(
       { weight, hidden, delta, headInfo, normed },
     ),
     ...(await buildLinear(parts, matrix, normed, head.logits, null, 'head')),
-    await createSample(compiler, { vocabSize }, head),
   ];
 }
 

@@ -17,7 +17,7 @@
  *     decode_info: array<vec2<u32>>    per decode row: row, number of keys it attends to (position + 1)
  *     prefill_info: array<vec4<u32>>   per tile: first row, rows in the tile, sequence, position of the first row
  *     head_info: array<u32>            per head row: row
- *     sample_info: array<SampleInfo>   per sampled row: see `encodeSampleRows` in kernels/sample.ts
+ *     sample_info: array<SampleInfo>   per sampled row: see `encodeSampleRows` in kernels/sample-rows.ts
  */
 export interface StepShape {
   readonly rows: number;

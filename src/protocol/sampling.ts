@@ -71,7 +71,7 @@ export function sampling(params: Partial<SamplingParams>): SamplingParams {
  * Tokens that penalties count and the last stage has not sampled itself. At most `MAX_HISTORY_TOKENS` of each; where there are
  * more, the latest.
  */
-export const tokenHistorySchema = v.object({
+export const requestHistorySchema = v.object({
   /** Distinct ids of the prompt; empty where the repetition penalty is off. */
   prompt: v.pipe(v.array(u32), v.maxLength(MAX_HISTORY_TOKENS)),
   /** [token id, how often] of an answer that another route began; empty where all penalties are off. A token is named once. */
@@ -81,9 +81,9 @@ export const tokenHistorySchema = v.object({
     v.check((counts) => new Set(counts.map(([id]) => id)).size === counts.length, 'names a token twice'),
   ),
 });
-export type TokenHistory = v.InferOutput<typeof tokenHistorySchema>;
+export type RequestHistory = v.InferOutput<typeof requestHistorySchema>;
 
-export const NO_HISTORY: TokenHistory = { prompt: [], generated: [] };
+export const NO_HISTORY: RequestHistory = { prompt: [], generated: [] };
 
 /** A token, and its natural log-probability under the unmodified softmax. */
 export interface TokenLogProbability {

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { MAX_BLOCK_HASHES, MAX_SEQUENCE_TOKENS, MAX_STOP_TOKENS, MAX_TIME_LIMIT_MS } from './limits.ts';
 import { peerIdSchema, routeSchema } from './route.ts';
-import { samplingSchema, tokenHistorySchema } from './sampling.ts';
+import { requestHistorySchema, samplingSchema } from './sampling.ts';
 import type { TokenLogProbability } from './sampling.ts';
 import type { SkeinError } from './errors.ts';
 import type { RequestId } from './ids.ts';
@@ -36,7 +36,7 @@ export const openRequestSchema = v.pipe(
     stopTokenIds: v.pipe(v.array(tokenId), v.maxLength(MAX_STOP_TOKENS)),
     sampling: samplingSchema,
     /** What penalties count besides the tokens that this route samples. */
-    history: tokenHistorySchema,
+    history: requestHistorySchema,
   }),
   v.check(
     ({ blockHashes, promptTokens }) => blockHashes.length * BLOCK_TOKENS <= promptTokens,

@@ -1,5 +1,7 @@
 import type { SamplingParams } from '../../src/protocol/sampling.ts';
 
+type Numbers = readonly number[] | Float32Array;
+
 /** What was said before the token that is sampled. */
 export interface SampledHistory {
   readonly prompt: readonly number[];
@@ -8,22 +10,22 @@ export interface SampledHistory {
 }
 
 /** log softmax at temperature 1, in float64. */
-export function logProbabilities(logits: ArrayLike<number>): number[] {
+export function logProbabilities(logits: Numbers): number[] {
   const highest = largest(logits);
   let sum = 0;
-  for (let id = 0; id < logits.length; id++) sum += Math.exp((logits[id] ?? NaN) - highest);
+  for (const logit of logits) sum += Math.exp(logit - highest);
   return Array.from(logits, (logit) => logit - highest - Math.log(sum));
 }
 
 /** The ids of the most probable tokens, the lower id first among equals. */
-export function mostProbable(logits: ArrayLike<number>, count: number): number[] {
+export function mostProbable(logits: Numbers, count: number): number[] {
   const ids = Array.from(logits, (_, id) => id);
   return ids.sort((a, b) => (logits[b] ?? NaN) - (logits[a] ?? NaN) || a - b).slice(0, count);
 }
 
 /** The logits that the choice is made from, rounded to f32 after each operation: penalties, then biases, then bans. */
 export function adjustedLogits(
-  logits: ArrayLike<number>,
+  logits: Numbers,
   params: SamplingParams,
   { prompt, generated, stopTokenIds }: SampledHistory,
 ): number[] {
@@ -52,7 +54,7 @@ export function adjustedLogits(
  * probable tokens until their mass reaches p of it, min-p of the rest what is at least that share of the largest. Equal logits stay or
  * go together.
  */
-export function lowestKept(logits: ArrayLike<number>, params: SamplingParams): number {
+export function lowestKept(logits: Numbers, params: SamplingParams): number {
   const temperature = Math.fround(params.temperature);
   const descending = Float64Array.from(logits).sort().reverse();
   const highest = descending[0] ?? NaN;
@@ -75,13 +77,13 @@ export function lowestKept(logits: ArrayLike<number>, params: SamplingParams): n
 }
 
 /** The tokens that sampling may return, in order of id. */
-export function keptTokens(logits: ArrayLike<number>, params: SamplingParams): number[] {
+export function keptTokens(logits: Numbers, params: SamplingParams): number[] {
   const lowest = lowestKept(logits, params);
   return Array.from(logits, (logit, id) => (logit >= lowest ? id : -1)).filter((id) => id >= 0);
 }
 
 /** Probability of every token when the kept ones share it; [vocab], 0 for the others. */
-export function sampledProbabilities(logits: ArrayLike<number>, params: SamplingParams): number[] {
+export function sampledProbabilities(logits: Numbers, params: SamplingParams): number[] {
   const lowest = lowestKept(logits, params);
   const scaled = Array.from(logits, (logit) =>
     logit >= lowest ? logit / Math.fround(params.temperature) : -Infinity,
@@ -91,7 +93,7 @@ export function sampledProbabilities(logits: ArrayLike<number>, params: Sampling
 
 /** The score whose largest wins the draw, [vocab]: Gumbel noise from a hash of (seed, position, id) on top of the scaled logits. */
 export function gumbelScores(
-  logits: ArrayLike<number>,
+  logits: Numbers,
   params: SamplingParams,
   position: number,
   lowest = lowestKept(logits, params),
@@ -104,9 +106,9 @@ export function gumbelScores(
   });
 }
 
-export function largest(values: ArrayLike<number>): number {
+export function largest(values: Numbers): number {
   let highest = -Infinity;
-  for (let index = 0; index < values.length; index++) highest = Math.max(highest, values[index] ?? NaN);
+  for (const value of values) highest = Math.max(highest, value);
   return highest;
 }
 

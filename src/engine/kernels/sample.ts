@@ -1,107 +1,103 @@
-import code from '../../../shaders/sample.wgsl?raw';
-import type { SamplingParams } from '../../protocol/sampling.ts';
-import { bindKernel, dispatchKernel } from '../kernel.ts';
-import type { KernelCompiler, KernelSource } from '../kernel.ts';
-import type { StepKernel } from '../step.ts';
-import { checkBytes, checkSize } from './checks.ts';
+import adjustCode from '../../../shaders/sample_adjust.wgsl?raw';
+import drawCode from '../../../shaders/sample_draw.wgsl?raw';
+import histogramCode from '../../../shaders/sample_histogram.wgsl?raw';
+import mergeCode from '../../../shaders/sample_merge.wgsl?raw';
+import resultCode from '../../../shaders/sample_result.wgsl?raw';
+import rowCode from '../../../shaders/sample_row.wgsl?raw';
+import scanCode from '../../../shaders/sample_scan.wgsl?raw';
+import searchCode from '../../../shaders/sample_search.wgsl?raw';
+import topCode from '../../../shaders/sample_top.wgsl?raw';
+import type { KernelSource } from '../kernel.ts';
 
-const source: KernelSource = {
-  name: 'sample',
-  code,
-  bindings: { logits: 'read', sample_info: 'read', sampled: 'read-write' },
-};
+/** The kernels of a sampler; the headers of their shaders say what they do, and sampler.ts in which order. */
+export const SAMPLE_KERNELS = {
+  scan: {
+    name: 'sample_scan',
+    code: rowCode + resultCode + scanCode,
+    bindings: {
+      logits: 'read',
+      sample_info: 'read',
+      adjustments: 'read',
+      phase: 'uniform',
+      partials: 'read-write',
+      states: 'read-write',
+      sampled: 'read-write',
+      histograms: 'read-write',
+    },
+  },
+  merge: {
+    name: 'sample_merge',
+    code: rowCode + resultCode + mergeCode,
+    bindings: {
+      logits: 'read',
+      sample_info: 'read',
+      adjustments: 'read',
+      phase: 'uniform',
+      partials: 'read',
+      states: 'read-write',
+      sampled: 'read-write',
+    },
+  },
+  adjust: {
+    name: 'sample_adjust',
+    code: rowCode + adjustCode,
+    bindings: { sample_info: 'read', adjustments: 'read-write', logits: 'read-write' },
+  },
+  histogram: {
+    name: 'sample_histogram',
+    code: rowCode + searchCode + histogramCode,
+    bindings: {
+      logits: 'read',
+      sample_info: 'read',
+      phase: 'uniform',
+      states: 'read',
+      searches: 'read-write',
+      histograms: 'read-write',
+    },
+  },
+  draw: {
+    name: 'sample_draw',
+    code: rowCode + searchCode + resultCode + drawCode,
+    bindings: {
+      logits: 'read',
+      sample_info: 'read',
+      adjustments: 'read',
+      states: 'read-write',
+      searches: 'read',
+      histograms: 'read-write',
+      partials: 'read-write',
+      sampled: 'read-write',
+    },
+  },
+  top: {
+    name: 'sample_top',
+    code: rowCode + topCode,
+    bindings: {
+      logits: 'read',
+      sample_info: 'read',
+      states: 'read',
+      top_partials: 'read-write',
+      top: 'read-write',
+    },
+  },
+} as const satisfies Readonly<Record<string, KernelSource>>;
 
 /** Token weights of top-p are 31-bit fixed point and counts of top-k exact in f32: room for far more than any tokenizer has. */
-const MAX_VOCAB = 1 << 20;
+export const MAX_VOCAB = 1 << 20;
+/** Invocations of a workgroup. Barriers and sums over them cost more than longer walks. */
+export const INVOCATIONS = 64;
+/** Tokens of a split, which is one workgroup's work: a constant, so that a row has the same bits on every adapter and in any batch. */
+export const SPLIT_TOKENS = 2048;
 
-/** As many as every adapter has; a row is one workgroup's work. */
-const INVOCATIONS = 256;
-/** Up to here a quarter of them is faster: barriers cost more than the tokens. */
-const SMALL_VOCAB = 4096;
-
-/** Bytes per sampled row in `sampleInfo`. */
-export const SAMPLE_INFO_BYTES = 32;
-/** Bytes per sampled row in `sampled`. */
-export const SAMPLED_BYTES = 8;
-
-/** One row to sample. */
-export interface SampleRow {
-  /** Row of the logits. */
-  readonly headRow: number;
-  /** Position of the token to be drawn: with the seed it decides the draw. */
-  readonly position: number;
-  readonly params: Pick<SamplingParams, 'temperature' | 'topK' | 'topP' | 'seed'>;
-}
-
-export interface SampledToken {
-  readonly tokenId: number;
-  /** Under the unmodified softmax; NaN when the logits had a NaN or no finite largest one, and the token means nothing. */
-  readonly logProbability: number;
-}
-
-export interface SampleBuffers {
-  /** f32 [head rows, vocab]. */
-  readonly logits: GPUBuffer;
-  /** `SAMPLE_INFO_BYTES` per sampled row, from `encodeSampleRows`. */
-  readonly sampleInfo: GPUBuffer;
-  /** `SAMPLED_BYTES` per sampled row, for `decodeSampled`. */
-  readonly sampled: GPUBuffer;
-}
-
-/**
- * Draws one token per sampled row of a step.
- * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
- */
-export async function createSample(
-  compiler: KernelCompiler,
-  shape: { readonly vocabSize: number },
-  buffers: SampleBuffers,
-): Promise<StepKernel> {
-  const { name } = source;
-  checkSize(name, 'vocabSize', shape.vocabSize, { max: MAX_VOCAB });
-  const kernel = await compiler.compile(source, {
-    vocab: shape.vocabSize,
-    invocations: shape.vocabSize <= SMALL_VOCAB ? INVOCATIONS / 4 : INVOCATIONS,
-  });
-  const bound = bindKernel(compiler.device, kernel, {
-    logits: buffers.logits,
-    sample_info: buffers.sampleInfo,
-    sampled: buffers.sampled,
-  });
-  return {
-    name,
-    encode: (pass, step) => {
-      if (step.sampleRows === 0) return;
-      const logitsBytes = step.headRows * shape.vocabSize * Float32Array.BYTES_PER_ELEMENT;
-      checkBytes(name, 'logits', buffers.logits, logitsBytes);
-      checkBytes(name, 'sample_info', buffers.sampleInfo, step.sampleRows * SAMPLE_INFO_BYTES);
-      checkBytes(name, 'sampled', buffers.sampled, step.sampleRows * SAMPLED_BYTES);
-      dispatchKernel(pass, bound, [step.sampleRows]);
-    },
-  };
-}
-
-/** The `sample_info` table: per row u32 head row, f32 temperature, u32 top-k, f32 top-p, u32 seed, u32 position, 8 bytes of padding. */
-export function encodeSampleRows(rows: readonly SampleRow[]): ArrayBuffer {
-  const bytes = new ArrayBuffer(rows.length * SAMPLE_INFO_BYTES);
-  const view = new DataView(bytes);
-  rows.forEach(({ headRow, position, params }, index) => {
-    const start = index * SAMPLE_INFO_BYTES;
-    view.setUint32(start, headRow, true);
-    view.setFloat32(start + 4, params.temperature, true);
-    view.setUint32(start + 8, params.topK, true);
-    view.setFloat32(start + 12, params.topP, true);
-    view.setUint32(start + 16, params.seed, true);
-    view.setUint32(start + 20, position, true);
-  });
-  return bytes;
-}
-
-/** @param bytes what was read back from `sampled`. */
-export function decodeSampled(bytes: ArrayBuffer): SampledToken[] {
-  const view = new DataView(bytes);
-  return Array.from({ length: bytes.byteLength / SAMPLED_BYTES }, (_, index) => ({
-    tokenId: view.getUint32(index * SAMPLED_BYTES, true),
-    logProbability: view.getFloat32(index * SAMPLED_BYTES + 4, true),
-  }));
-}
+/** Rounds of the search for a threshold: four digits of a key, for top-k and for top-p. */
+export const SEARCH_ROUNDS = { topK: [0, 1, 2, 3], topP: [4, 5, 6, 7] } as const;
+const ROUND_COUNT = SEARCH_ROUNDS.topK.length + SEARCH_ROUNDS.topP.length;
+const DIGITS = 256;
+/** u32 of the histograms of one row: two for each digit of each round. */
+export const HISTOGRAM_WORDS = ROUND_COUNT * DIGITS * 2;
+/** Bytes of the searches of one row: five words each. */
+export const SEARCHES_BYTES = ROUND_COUNT * 5 * 4;
+/** Bytes of what is known of one row. */
+export const STATE_BYTES = 16;
+/** Bytes of what a split of a row leaves. */
+export const PARTIAL_BYTES = 16;
