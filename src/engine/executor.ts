@@ -12,6 +12,7 @@ import { planBatch } from './plan.ts';
 import { Sequence } from './sequence.ts';
 import { TraceRing } from './step-trace.ts';
 import type { StepTrace } from './step-trace.ts';
+import { TokenHistory } from './token-history.ts';
 
 /** Rows of one prompt per batch. Small enough that stages overlap on chunks of one prompt, large enough to fill a matmul tile. */
 const DEFAULT_PREFILL_CHUNK_ROWS = 64;
@@ -137,7 +138,9 @@ export class Executor implements StageExecutor {
   open(request: OpenRequest): { readonly cachedTokens: number } {
     if (this.#broken) throw this.#broken;
     this.#checkOpen(request);
-    const sequence = new Sequence(request, this.#opened++, this.#blocks);
+    const { hasHead, vocabSize } = this.#slice;
+    const history = hasHead ? new TokenHistory(request, vocabSize) : null;
+    const sequence = new Sequence(request, this.#opened++, this.#blocks, history);
     const open: OpenSequence = {
       sequence,
       waitedSteps: 0,
@@ -363,6 +366,7 @@ export class Executor implements StageExecutor {
       if (head?.kind === 'token') {
         const { tokenId, logProbability, topLogProbabilities } = head;
         const sampledAt = position + rowCount;
+        sequence.count(sampledAt, tokenId);
         outputs.push({
           open,
           output: {

@@ -5,6 +5,7 @@ import type { BlockCopy, HeadRequest, RaggedBatch } from './batch.ts';
 import type { BlockManager, BlockTable } from './block-manager.ts';
 import { InputLog, rowsOf } from './input-log.ts';
 import type { PlannableSequence } from './plan.ts';
+import type { TokenHistory } from './token-history.ts';
 
 /** Where a sequence stands with the cache. */
 export type Stand =
@@ -34,11 +35,15 @@ export class Sequence {
   /** Leading blocks that were cached before this sequence began, and that its log does not reach. */
   #pinnedBlocks: number;
 
-  /** @param age counts the sequences of a stage. */
+  /**
+   * @param age counts the sequences of a stage.
+   * @param history what sampling counts; null where nothing is sampled.
+   */
   constructor(
     readonly request: OpenRequest,
     readonly age: number,
     blocks: BlockManager,
+    private readonly history: TokenHistory | null,
   ) {
     this.#blocks = blocks;
     this.#promptKeys = this.#keysOf(request.blockHashes);
@@ -175,7 +180,13 @@ export class Sequence {
   headAt(length: number): HeadRequest {
     const { promptTokens, sampling } = this.request;
     if (length < promptTokens || length <= this.#passedOn) return { kind: 'none' };
-    return { kind: 'sample', params: sampling };
+    const adjustments = this.history?.adjustmentsAt(length);
+    return { kind: 'sample', params: sampling, ...(adjustments?.length && { adjustments }) };
+  }
+
+  /** Counts a token that the head sampled. */
+  count(position: number, tokenId: number): void {
+    this.history?.add(position, tokenId);
   }
 
   /**
