@@ -135,12 +135,12 @@ export class Executor implements StageExecutor {
     return this.#trace.read();
   }
 
-  open(request: OpenRequest): { readonly cachedTokens: number } {
+  open(request: OpenRequest, cacheScope: string = request.requester): { readonly cachedTokens: number } {
     if (this.#broken) throw this.#broken;
     this.#checkOpen(request);
     const { hasHead, vocabSize } = this.#slice;
     const history = hasHead ? new TokenHistory(request, vocabSize) : null;
-    const sequence = new Sequence(request, this.#opened++, this.#blocks, history);
+    const sequence = new Sequence(request, this.#opened++, this.#blocks, cacheScope, history);
     const open: OpenSequence = {
       sequence,
       waitedSteps: 0,

@@ -37,12 +37,14 @@ export class Sequence {
 
   /**
    * @param age counts the sequences of a stage.
+   * @param cacheScope see StageExecutor.open.
    * @param history what sampling counts; null where nothing is sampled.
    */
   constructor(
     readonly request: OpenRequest,
     readonly age: number,
     blocks: BlockManager,
+    private readonly cacheScope: string,
     private readonly history: TokenHistory | null,
   ) {
     this.#blocks = blocks;
@@ -267,6 +269,6 @@ export class Sequence {
 
   /** Everybody finds only what requests of their own left: who could find others' could tell what they asked. */
   #keysOf(blockHashes: readonly string[]): string[] {
-    return blockHashes.map((hash) => `${this.request.requester}:${hash}`);
+    return blockHashes.map((hash) => `${this.cacheScope}:${hash}`);
   }
 }

@@ -6,6 +6,7 @@ import { SEQUENCE_IDLE_TIMEOUT_MS } from '../protocol/limits.ts';
 import { cacheableTokens } from '../protocol/stage.ts';
 import type { OpenRequest, StageExecutor, StageOutput } from '../protocol/stage.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
+import { cacheScope } from './cache-scope.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { IdleTimer } from './idle-timer.ts';
@@ -155,7 +156,8 @@ export class ServedStage {
     if (older) this.#end(older, request.blockHashes);
     let cachedTokens: number;
     try {
-      cachedTokens = Math.min(cachedUpstream, this.#executor.open(request).cachedTokens);
+      const here = this.#executor.open(request, cacheScope(request, admission.hopIndex));
+      cachedTokens = Math.min(cachedUpstream, here.cachedTokens);
     } catch (thrown) {
       this.#sender.postFailure(request, blame(this.#identity.self, thrown));
       return;

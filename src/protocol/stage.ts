@@ -92,9 +92,10 @@ export interface StageExecutor {
   /**
    * Takes the request in. `cachedTokens` of the prompt, from its start, are in the prefix cache and stay there for this
    * request: a multiple of BLOCK_TOKENS, below `promptTokens`, because the last token is computed in any case.
+   * @param cacheScope requests share cached blocks with others of the same scope only.
    * @throws SkeinError `busy` when there is no room for it.
    */
-  open(request: OpenRequest): { readonly cachedTokens: number };
+  open(request: OpenRequest, cacheScope: string): { readonly cachedTokens: number };
   /**
    * Appends rows at `position`, which must be where the sequence ends. The first rows may begin at any multiple of
    * BLOCK_TOKENS up to the `cachedTokens` of `open`; what is cached beyond is given up.

@@ -129,11 +129,11 @@ describe('a generation', () => {
     const limits: number[] = [];
     const { machine } = mesh.stage(0);
     const open = machine.open.bind(machine);
-    machine.open = (request) => {
+    machine.open = (request, cacheScope) => {
       limits.push(request.timeLimitMs);
       now += 400;
       if (limits.length < 3) throw new SkeinError('busy', 'full');
-      return open(request);
+      return open(request, cacheScope);
     };
     // Never wakes for the deadline, at once for every other wait.
     const waitsForEver = (ms: number) => ms === 2000;

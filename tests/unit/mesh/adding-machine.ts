@@ -36,6 +36,7 @@ export function expectedTokens(prompt: readonly number[], layerCount: number, co
 
 interface MachineSequence {
   readonly request: OpenRequest;
+  readonly cacheScope: string;
   /** Rows may begin at or before this one; it is not known where until the first come. */
   readonly cachedTokens: number;
   /** After each full block, cached or computed: what a machine that begins there has to know. */
@@ -58,7 +59,7 @@ export interface AddingMachineOptions {
 export class AddingMachine implements StageExecutor {
   onStep: (outputs: readonly StageOutput[]) => Promise<void> = () => Promise.resolve();
   readonly sequences = new Map<RequestId, MachineSequence>();
-  /** The histories at the end of a prefix, by requester and block hash. */
+  /** The histories at the end of a prefix, by scope and block hash. */
   readonly cache = new Map<string, readonly number[]>();
   /** Rows computed since it was made. */
   rowsComputed = 0;
@@ -72,16 +73,17 @@ export class AddingMachine implements StageExecutor {
 
   constructor(private readonly options: AddingMachineOptions) {}
 
-  open(request: OpenRequest): { readonly cachedTokens: number } {
+  open(request: OpenRequest, cacheScope: string): { readonly cachedTokens: number } {
     const { maxRequests = Infinity, layerStart, layerEnd } = this.options;
     if (this.sequences.size >= maxRequests) throw new SkeinError('busy', 'The machine is full.');
     const { requestId } = request.route;
     if (this.sequences.has(requestId)) throw new SkeinError('bad-frame', `${requestId} is open already.`);
-    const boundaries = this.#lookUp(request);
+    const boundaries = this.#lookUp(request, cacheScope);
     const cachedTokens = boundaries.length * BLOCK_TOKENS;
     const histories = new Array<number>(layerEnd - layerStart).fill(0);
     this.sequences.set(requestId, {
       request,
+      cacheScope,
       cachedTokens,
       boundaries,
       histories,
@@ -118,11 +120,11 @@ export class AddingMachine implements StageExecutor {
   }
 
   /** The histories after each block of the longest cached prefix. */
-  #lookUp(request: OpenRequest): (readonly number[])[] {
+  #lookUp(request: OpenRequest, cacheScope: string): (readonly number[])[] {
     const boundaries: (readonly number[])[] = [];
     const most = cacheableTokens(request) / BLOCK_TOKENS;
     for (const hash of request.blockHashes.slice(0, most)) {
-      const histories = this.cache.get(`${request.requester} ${hash}`);
+      const histories = this.cache.get(`${cacheScope} ${hash}`);
       if (!histories) break;
       boundaries.push(histories);
     }
@@ -138,10 +140,10 @@ export class AddingMachine implements StageExecutor {
     sequence.computed = position;
   }
 
-  #keep({ request, boundaries }: MachineSequence, blockHashes: readonly string[]): void {
+  #keep({ cacheScope, boundaries }: MachineSequence, blockHashes: readonly string[]): void {
     boundaries.forEach((histories, block) => {
       const hash = blockHashes[block];
-      if (hash !== undefined) this.cache.set(`${request.requester} ${hash}`, histories);
+      if (hash !== undefined) this.cache.set(`${cacheScope} ${hash}`, histories);
     });
   }
 

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { cacheScope } from '../../../src/mesh/cache-scope.ts';
 import type { RouteToken } from '../../../src/mesh/token-inbox.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
 import { STEP_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
@@ -86,7 +87,8 @@ describe('a prefix that stages have', () => {
     const prompt = tokensFrom(1, 80);
     await ask(mesh, prompt, 2, 1);
     const { cache } = mesh.stage(forgetful).machine;
-    cache.delete(`${mesh.requester} ${chainOf(prompt).hashes[2] ?? ''}`);
+    const scope = cacheScope(mesh.request(1, 1), forgetful);
+    expect(cache.delete(`${scope} ${chainOf(prompt).hashes[2] ?? ''}`)).toBe(true);
     expect((await ask(mesh, prompt, 2, 2)).agreed).toEqual([32]);
     cache.clear();
     expect((await ask(mesh, prompt, 2, 3)).agreed).toEqual([0]);
@@ -141,6 +143,31 @@ describe('a prefix that stages have', () => {
       await settled();
       expect(mesh.openRequests).toBe(0);
     }
+  });
+
+  it('is never what a lying hop left behind in the name of a requester', async () => {
+    const mesh = new LocalMesh(3);
+    const prompt = tokensFrom(1, 40);
+    await ask(mesh, prompt, 2, 1);
+    for (const index of [1, 2]) mesh.stage(index).machine.cache.clear();
+    const liar = new Puppet(mesh.hub.transport(peerId(9)));
+    const request = {
+      ...mesh.request(40, 2, { requestId: requestId(2) }),
+      blockHashes: [...chainOf(prompt).hashes],
+    };
+    const [first, ...others] = request.route.hops;
+    if (!first) throw new Error('a route has a first hop');
+    const route = { ...request.route, hops: [{ ...first, peer: peerId(9) }, ...others] };
+    await liar.say(peerId(2), { type: 'open', request: { ...request, route }, cachedTokens: 0 });
+    const values = new Float32Array(80).fill(1);
+    const rows = { requestId: requestId(2), epoch: 0, position: 0, rows: 40, values };
+    await liar.say(peerId(2), { type: 'activations', hiddenSize: 2, sequences: [rows] });
+    const close = { requestId: requestId(2), epoch: 0, blockHashes: request.blockHashes };
+    await liar.say(peerId(2), { type: 'close', ...close });
+    expect(mesh.stage(1).machine.cache.size).toBe(2);
+    expect(mesh.stage(2).machine.cache.size).toBe(2);
+    expect((await ask(mesh, prompt, 2, 3)).agreed).toEqual([0]);
+    expect((await ask(mesh, prompt, 2, 4)).agreed).toEqual([32]);
   });
 
   it(

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SkeinError } from '../../../src/protocol/errors.ts';
+import { cacheScope } from '../../../src/mesh/cache-scope.ts';
 import { splitFrame } from '../../../src/mesh/framing.ts';
 import { encodeFrame, peekFrameType } from '../../../src/protocol/frame-codec.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
@@ -202,7 +203,7 @@ describe('a cached prefix', () => {
   function knowing(stageIndex: number, blocks: number) {
     const rig = around(stageIndex);
     for (const hash of blockHashes.slice(0, blocks)) {
-      rig.machine.cache.set(`${rig.mesh.requester} ${hash}`, [1, 2]);
+      rig.machine.cache.set(`${cacheScope(rig.request, stageIndex)} ${hash}`, [1, 2]);
     }
     const heard = (peer: PeerId) => rig.puppet(peer).heard.map(({ frame }) => frame);
     return { ...rig, heard };
