@@ -2,6 +2,11 @@
 export interface FileSource {
   /** For messages: the URL or the folder. */
   readonly description: string;
+  /**
+   * The GGUF file that holds the model: the one the source was opened by, or the only one of a folder without safetensors.
+   * @returns null when there is none, or, over HTTP, when none was named. @throws SkeinError `bad-argument` when there are several.
+   */
+  ggufFile(signal?: AbortSignal): Promise<string | null>;
   /** @returns null when there is no such file. @throws SkeinError `model-missing` when the source does not answer. */
   sizeBytes(path: string, signal?: AbortSignal): Promise<number | null>;
   /**

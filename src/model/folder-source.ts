@@ -1,8 +1,10 @@
-import { open, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { open, readdir, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { SkeinError } from '../protocol/errors.ts';
 import { throwIfAborted } from './abort.ts';
 import { allocateBytes } from './allocate.ts';
 import { assertInnerPath, describeFile, missingFile, shortFile } from './model-path.ts';
+import { isGgufPath, onlyGgufFile } from './gguf/gguf-file.ts';
 import type { FileSource } from './file-source.ts';
 
 /** Between chunks of this size a read looks whether it is still wanted. */
@@ -11,9 +13,25 @@ const READ_CHUNK_BYTES = 16 * 1024 * 1024;
 /** A model folder on disk; Node only. Symbolic links are followed, for hub caches are made of them. */
 export class FolderSource implements FileSource {
   readonly description: string;
+  readonly #ggufFile: string | null;
 
-  constructor(folder: string) {
-    this.description = resolve(folder);
+  /** @param location a folder, or a GGUF file in one. */
+  constructor(location: string) {
+    const path = resolve(location);
+    this.#ggufFile = isGgufPath(path) ? basename(path) : null;
+    this.description = this.#ggufFile === null ? path : dirname(path);
+  }
+
+  async ggufFile(signal?: AbortSignal): Promise<string | null> {
+    if (this.#ggufFile !== null) return this.#ggufFile;
+    throwIfAborted(signal);
+    const names = await readdir(this.description).catch((cause: unknown): string[] => {
+      if (isAbsence(cause)) return [];
+      throw new SkeinError('model-missing', `${this.description} cannot be listed: ${reasonOf(cause)}`, {
+        cause,
+      });
+    });
+    return onlyGgufFile(names, this.description);
   }
 
   async sizeBytes(path: string, signal?: AbortSignal): Promise<number | null> {

@@ -1,7 +1,7 @@
 import { SkeinError } from '../protocol/errors.ts';
 import { allocateBytes } from './allocate.ts';
 import { BROWSER_OR_NODE, withAttempts } from './http-attempts.ts';
-import { folderUrl } from './http-location.ts';
+import { folderUrl, namedGgufFile } from './http-location.ts';
 import * as http from './http-response.ts';
 import { assertInnerPath, describeFile, missingFile, shortFile } from './model-path.ts';
 import { WholeFile, WholeFileCache } from './whole-file.ts';
@@ -21,14 +21,20 @@ const SERVER_IGNORES_RANGES = Symbol('server ignores ranges');
 export class HttpSource implements FileSource {
   readonly description: string;
   readonly #folder: URL;
+  readonly #ggufFile: string | null;
   readonly #environment: HttpEnvironment;
   readonly #wholeFiles = new WholeFileCache();
 
-  /** @param location an http(s) URL of a folder, or a hub id. @throws SkeinError `bad-argument` for anything else. */
+  /** @param location an http(s) URL of a folder or of a GGUF file in it, or a hub id. @throws SkeinError `bad-argument` for anything else. */
   constructor(location: string, environment: Partial<HttpEnvironment> = {}) {
     this.#folder = folderUrl(location);
+    this.#ggufFile = namedGgufFile(location);
     this.description = this.#folder.origin + this.#folder.pathname.replace(/\/$/, '');
     this.#environment = { ...BROWSER_OR_NODE, ...environment };
+  }
+
+  ggufFile(): Promise<string | null> {
+    return Promise.resolve(this.#ggufFile);
   }
 
   async sizeBytes(path: string, signal?: AbortSignal): Promise<number | null> {

@@ -4,6 +4,7 @@ import { describeFile, missingFile } from './model-path.ts';
 import { readJsonFile } from './read-file.ts';
 import { tensorFormat } from './safetensors.ts';
 import { WeightFiles } from './weight-files.ts';
+import { openGgufCheckpoint } from './gguf/gguf-checkpoint.ts';
 import { parseQuantization } from './formats/quantization-config.ts';
 import { StoredMatrices } from './formats/stored-matrices.ts';
 import type { Checkpoint } from './checkpoint.ts';
@@ -13,10 +14,13 @@ import type { LocatedTensor } from './weight-files.ts';
 const CONFIG_FILE = 'config.json';
 
 /**
- * Opens a Hugging Face model folder: config.json, then `model.safetensors` or the shards of `model.safetensors.index.json`.
+ * Opens a Hugging Face model folder: config.json, then `model.safetensors` or the shards of `model.safetensors.index.json`; or one
+ * whose model is a GGUF file, which says everything itself.
  * @throws SkeinError `model-missing`, `model-corrupt` or `model-unsupported`, naming the file and the field.
  */
 export async function openCheckpoint(source: FileSource, signal?: AbortSignal): Promise<Checkpoint> {
+  const ggufFile = await source.ggufFile(signal);
+  if (ggufFile !== null) return openGgufCheckpoint(source, ggufFile, signal);
   const config = await readJsonFile(source, CONFIG_FILE, signal);
   if (config === undefined) {
     throw missingFile(source, CONFIG_FILE, 'does not exist. A model is a folder in the Hugging Face layout.');

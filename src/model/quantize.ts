@@ -65,9 +65,14 @@ function formatOf(
 }
 
 /**
- * Rounds to the nearest code. The largest value of a group gets the code 0, which is one step further from the zero than the last code
- * is on the other side: the scale takes its sign, and no code is wasted.
+ * What the largest value of a group may be divided by to give the scale. At 8 bits, the last code. At 4 bits the scale that rounds the
+ * group with the least squared error: −8 gives the largest value the one code that is a step further out than all others, and the
+ * rest stretch or squeeze the steps. One divisor, −8, costs 5 % more error and twice the likelihood.
  */
+const INT8_DIVISORS = [127];
+const INT4_DIVISORS = [-8, -7.6, -8.4, -8.8, 7, 7.4];
+
+/** Rounds each group of a row to the nearest codes of the best scale. @param shape of the tensor, rows of whole groups. */
 export function quantizeMatrix(
   tensor: DenseTensor,
   shape: readonly [rows: number, columns: number],
@@ -75,20 +80,30 @@ export function quantizeMatrix(
 ): QuantizedMatrix {
   const values = denseFloats(tensor);
   const { zero } = format;
-  const highest = 2 * zero - 1;
+  const divisors = format.codes === 'u4' ? INT4_DIVISORS : INT8_DIVISORS;
+  const groups = values.length / GROUP_SIZE;
+  const candidates = new Float32Array(groups);
+  const candidateHalves = new Uint16Array(groups);
+  const halves = new Uint16Array(groups);
+  const errors = new Float64Array(groups).fill(Infinity);
+  for (const divisor of divisors) {
+    for (let group = 0; group < groups; group++)
+      candidates[group] = largestOf(values, group * GROUP_SIZE) / divisor;
+    writeHalves(candidates, candidateHalves);
+    for (let group = 0; group < groups; group++) {
+      const half = candidateHalves[group] ?? 0;
+      const error =
+        divisors.length === 1 ? 0 : squaredError(values, group * GROUP_SIZE, halfToFloat(half), zero);
+      if (error >= (errors[group] ?? 0)) continue;
+      errors[group] = error;
+      halves[group] = half;
+    }
+  }
   const codes = new Uint8Array(values.length);
-  const halves = new Uint16Array(values.length / GROUP_SIZE);
-  const scale = new Float32Array(1);
-  for (let first = 0; first < values.length; first += GROUP_SIZE) {
-    const group = first / GROUP_SIZE;
-    scale[0] = largestOf(values, first) / -zero;
-    writeHalves(scale, halves.subarray(group, group + 1));
-    const step = halfToFloat(halves[group] ?? 0);
-    // A scale too small for a half makes the whole group zero.
-    const inverse = step === 0 ? 0 : 1 / step;
-    for (let index = first; index < first + GROUP_SIZE; index++) {
-      const code = Math.round((values[index] ?? 0) * inverse) + zero;
-      codes[index] = Math.min(highest, Math.max(0, code));
+  for (let group = 0; group < groups; group++) {
+    const inverse = inverseOf(halfToFloat(halves[group] ?? 0));
+    for (let index = group * GROUP_SIZE; index < (group + 1) * GROUP_SIZE; index++) {
+      codes[index] = codeOf(values[index] ?? 0, inverse, zero);
     }
   }
   return {
@@ -101,12 +116,36 @@ export function quantizeMatrix(
   };
 }
 
-/** The value of largest magnitude in a group, with its sign. */
-function largestOf(values: Float32Array, first: number): number {
-  let largest = 0;
+/** A scale too small for a half makes its group zero. */
+function inverseOf(scale: number): number {
+  return scale === 0 ? 0 : 1 / scale;
+}
+
+function codeOf(value: number, inverse: number, zero: number): number {
+  const code = Math.floor(value * inverse + zero + 0.5);
+  return code < 0 ? 0 : Math.min(code, 2 * zero - 1);
+}
+
+/** Of the group that begins at `first`, rounded with this scale. */
+function squaredError(values: Float32Array, first: number, scale: number, zero: number): number {
+  const inverse = inverseOf(scale);
+  let sum = 0;
   for (let index = first; index < first + GROUP_SIZE; index++) {
     const value = values[index] ?? 0;
-    if (Math.abs(value) > Math.abs(largest)) largest = value;
+    const error = scale * (codeOf(value, inverse, zero) - zero) - value;
+    sum += error * error;
   }
-  return largest;
+  return sum;
+}
+
+/** The value of largest magnitude in the group that begins at `first`, with its sign. */
+function largestOf(values: Float32Array, first: number): number {
+  let least = 0;
+  let greatest = 0;
+  for (let index = first; index < first + GROUP_SIZE; index++) {
+    const value = values[index] ?? 0;
+    if (value < least) least = value;
+    if (value > greatest) greatest = value;
+  }
+  return greatest > -least ? greatest : least;
 }

@@ -30,7 +30,7 @@ export const MAX_TOP_LOG_PROBABILITIES = 20;
 export const MAX_HISTORY_TOKENS = 8192;
 /**
  * JSON inside an `open` or `failed` frame: block hashes take 35 bytes each, 280 KiB at most, the tokens that penalties count
- * 240 KiB, logit biases 32 KiB, the longest route 12 KiB.
+ * 260 KiB, logit biases 32 KiB, the longest route 12 KiB.
  */
 export const MAX_FRAME_JSON_BYTES = 640 * 1024;
 /** Hops of a route; more stages than this never pay. */
@@ -63,6 +63,12 @@ export const CACHE_RESERVE_TOKENS = 2048;
 
 /** Bytes of a safetensors header; the largest published checkpoints stay below 10 MiB. */
 export const MAX_SAFETENSORS_HEADER_BYTES = 64 * 1024 * 1024;
+/** Bytes before the tensors of a GGUF file; a vocabulary of 256,000 with its merges takes 12 MiB. */
+export const MAX_GGUF_HEADER_BYTES = 64 * 1024 * 1024;
+/** One text in a GGUF header; the longest are chat templates. */
+export const MAX_GGUF_STRING_BYTES = 1024 * 1024;
+/** Tensors, or metadata entries, of a GGUF file; a dense model of 128 layers has 1,500 tensors. */
+export const MAX_GGUF_ENTRIES = 65_536;
 /** Bytes of config.json, an index or a tokenizer file. */
 export const MAX_MODEL_JSON_BYTES = 128 * 1024 * 1024;
 
