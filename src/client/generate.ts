@@ -5,8 +5,8 @@ import { newRequestId } from '../protocol/ids.ts';
 import type { ModelId, PeerId, RequestId } from '../protocol/ids.ts';
 import { MAX_TIME_LIMIT_MS } from '../protocol/limits.ts';
 import type { Route } from '../protocol/route.ts';
-import { NO_HISTORY, samplingSchema } from '../protocol/sampling.ts';
-import type { SamplingParams } from '../protocol/sampling.ts';
+import { samplingSchema } from '../protocol/sampling.ts';
+import type { SamplingParams, TokenLogProbability } from '../protocol/sampling.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 import { startRoute } from '../mesh/route-session.ts';
 import type { ChatMessage, Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -14,6 +14,7 @@ import { AnswerText } from './answer-text.ts';
 import { Deadline } from './deadline.ts';
 import { nextAttempt } from './retry.ts';
 import type { RetryState } from './retry.ts';
+import { samplingAfter } from './sampling-after.ts';
 
 export type Prompt =
   | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] }
@@ -63,7 +64,10 @@ export type GenerateEvent =
   | {
       readonly type: 'token';
       readonly tokenId: number;
+      /** Of the model's unmodified distribution, as those of the most probable tokens. */
       readonly logProbability: number;
+      /** As many as were asked for, but for tokens of no probability; most probable first. */
+      readonly topLogProbabilities: readonly TokenLogProbability[];
       readonly text: string;
     }
   | { readonly type: 'done'; readonly result: GenerateResult };
@@ -126,15 +130,14 @@ export async function* generate(
             timeLimitMs: deadline.remainingMs,
             maxTokens: maxTokens - tokenIds.length,
             stopTokenIds: [...stopTokenIds],
-            sampling: request.sampling,
-            history: NO_HISTORY,
+            ...samplingAfter(request.sampling, promptIds, tokenIds),
           },
           promptTokenIds: Uint32Array.from(soFar),
           blockHashes,
           onOpened: (tokens) => (cachedTokens = tokens),
           signal: deadline.signal,
         });
-        for await (const { tokenId, logProbability } of tokens) {
+        for await (const { tokenId, logProbability, topLogProbabilities } of tokens) {
           if (tokenIds.length === 0) firstTokenAt = now();
           tokenIds.push(tokenId);
           retry = { ...retry, failures: 0 };
@@ -142,7 +145,13 @@ export async function* generate(
           const text = isStopToken ? '' : answer.push(tokenId);
           if (isStopToken || answer.stopped) finishReason = 'stop';
           else if (tokenIds.length === maxTokens) finishReason = 'length';
-          yield { type: 'token', tokenId, logProbability, text: finishReason ? text + answer.flush() : text };
+          yield {
+            type: 'token',
+            tokenId,
+            logProbability,
+            topLogProbabilities,
+            text: finishReason ? text + answer.flush() : text,
+          };
           if (finishReason !== null) break;
         }
       } catch (thrown) {
@@ -188,6 +197,13 @@ function checkRequest({ sampling, maxTokens, timeLimitMs = DEFAULT_TIME_LIMIT_MS
     throw new SkeinError('bad-argument', `maxTokens is ${maxTokens}; it must be a whole number from 1.`, {
       data: { field: 'maxTokens' },
     });
+  }
+  if (sampling.minTokens > maxTokens) {
+    throw new SkeinError(
+      'bad-argument',
+      `minTokens is ${sampling.minTokens} and maxTokens ${maxTokens}. Ask for more tokens, or insist on fewer.`,
+      { data: { field: 'minTokens' } },
+    );
   }
   if (!Number.isInteger(timeLimitMs) || timeLimitMs < 1 || timeLimitMs > MAX_TIME_LIMIT_MS) {
     throw new SkeinError(

@@ -1,5 +1,5 @@
 import { SkeinError } from '../protocol/errors.ts';
-import { BANNING_BIAS } from '../protocol/sampling.ts';
+import { BANNING_BIAS, hasPenalties } from '../protocol/sampling.ts';
 import type { OpenRequest } from '../protocol/stage.ts';
 import { ADJUSTMENT_FLAG, ADJUSTMENT_WORDS } from './kernels/sample-rows.ts';
 
@@ -126,15 +126,6 @@ export class TokenHistory {
     }
     return entry;
   }
-}
-
-/** Whether tokens of the answer change what comes next. */
-export function hasPenalties({
-  repetitionPenalty,
-  presencePenalty,
-  frequencyPenalty,
-}: OpenRequest['sampling']): boolean {
-  return repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
 }
 
 function checkTokens(field: string, tokenIds: readonly number[], vocabSize: number): void {

@@ -2,6 +2,7 @@ import { SkeinError } from '../protocol/errors.ts';
 import { allFinite } from '../protocol/finite.ts';
 import type { Frame } from '../protocol/frames.ts';
 import type { PeerId } from '../protocol/ids.ts';
+import { isTopOrder } from '../protocol/sampling.ts';
 import type { StageOutput } from '../protocol/stage.ts';
 import { packActivations, packSequences } from './pack-frames.ts';
 import type { Addressed } from './pack-frames.ts';
@@ -33,7 +34,10 @@ export function checkOutput(
       `The route of request ${sequence.requestId} does not end where the model ends. Ask for a new route.`,
     );
   }
-  const isSound = output.kind === 'token' ? Number.isFinite(output.logProbability) : allFinite(output.values);
+  const isSound =
+    output.kind === 'token'
+      ? Number.isFinite(output.logProbability) && isTopOrder(output.topLogProbabilities)
+      : allFinite(output.values);
   return isSound
     ? { sequence, output }
     : peerError('internal', self, 'computed values that are not finite. Ask for a new route.');
@@ -54,8 +58,11 @@ export function packStep(results: readonly StepResult[]): {
     const { requestId, epoch, downstream, request, firstHop } = sequence;
     const { position } = output;
     if (output.kind === 'token') {
-      const { tokenId, logProbability } = output;
-      sampled.push({ to: request.requester, part: { requestId, epoch, position, tokenId, logProbability } });
+      const { tokenId, logProbability, topLogProbabilities } = output;
+      sampled.push({
+        to: request.requester,
+        part: { requestId, epoch, position, tokenId, logProbability, topLogProbabilities },
+      });
       if (sequence.endsWith(tokenId, position)) continue;
       ring.push({ to: firstHop, part: { requestId, epoch, position, tokenIds: Uint32Array.of(tokenId) } });
     } else if (downstream !== null) {

@@ -1,4 +1,5 @@
 import { SkeinError } from '../protocol/errors.ts';
+import type { TokenLogProbability } from '../protocol/sampling.ts';
 import type { OpenRequest } from '../protocol/stage.ts';
 
 /** A token of the answer. */
@@ -6,6 +7,8 @@ export interface RouteToken {
   readonly tokenId: number;
   /** Under the model's unmodified distribution. */
   readonly logProbability: number;
+  /** As many as the request asked for, but for tokens of no probability; most probable first. */
+  readonly topLogProbabilities: readonly TokenLogProbability[];
   /** In the sequence: the first token of the answer comes right after the prompt. */
   readonly position: number;
 }
@@ -32,7 +35,7 @@ export class TokenInbox {
   }
 
   /** @returns whether it is the next token of the answer. */
-  push({ tokenId, logProbability, position }: RouteToken): boolean {
+  push({ tokenId, logProbability, topLogProbabilities, position }: RouteToken): boolean {
     if (this.isOver || position < this.#nextPosition) return false;
     if (position > this.#nextPosition) {
       this.fail(
@@ -46,7 +49,7 @@ export class TokenInbox {
     }
     this.#nextPosition += 1;
     this.#isComplete = this.#nextPosition === this.#endPosition || this.#stopTokenIds.includes(tokenId);
-    this.#waiting.push({ tokenId, logProbability, position });
+    this.#waiting.push({ tokenId, logProbability, topLogProbabilities, position });
     this.#wake();
     return true;
   }

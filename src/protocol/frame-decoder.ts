@@ -16,6 +16,7 @@ import {
   OPENED_SIZE,
   RECORD,
   RECORD_SIZE,
+  TOP_ENTRY,
 } from './frame-layout.ts';
 import type { Frame, FrameSequence } from './frames.ts';
 import { floatsFromHalves } from './half.ts';
@@ -28,7 +29,10 @@ import {
   MAX_FRAME_SEQUENCES,
   MAX_HIDDEN_SIZE,
   MAX_SEQUENCE_TOKENS,
+  MAX_TOP_LOG_PROBABILITIES,
 } from './limits.ts';
+import { isTopOrder } from './sampling.ts';
+import type { TokenLogProbability } from './sampling.ts';
 import { errorShapeSchema } from './signaling.ts';
 import { BLOCK_TOKENS, cacheableTokens, openRequestSchema } from './stage.ts';
 
@@ -165,14 +169,42 @@ function decodeActivations(view: DataView, sequenceCount: number): Frame {
 
 function decodeSampled(view: DataView, sequenceCount: number): Frame {
   const records = readRecords(view, sequenceCount, HEADER.size, RECORD_SIZE.sampled);
-  checkLength(view, HEADER.size + sequenceCount * RECORD_SIZE.sampled);
-  const sequences = records.map(({ requestId, epoch, position, value: tokenId, offset }) => {
+  const recordsEnd = HEADER.size + sequenceCount * RECORD_SIZE.sampled;
+  const topCounts = records.map(({ offset }) => readTopCount(view, offset));
+  checkLength(view, recordsEnd + topCounts.reduce((sum, count) => sum + count, 0) * TOP_ENTRY.size);
+  let source = recordsEnd;
+  const sequences = records.map(({ requestId, epoch, position, value: tokenId, offset }, index) => {
     const logProbability = view.getFloat32(offset + RECORD.logProbability, true);
     if (!Number.isFinite(logProbability)) refuse(`Request ${requestId} has a log-probability of no value.`);
     checkRange('position', position, 0, MAX_SEQUENCE_TOKENS - 1);
-    return { requestId, epoch, position, tokenId, logProbability };
+    const topLogProbabilities = readTop(view, source, topCounts[index] ?? 0);
+    if (!isTopOrder(topLogProbabilities)) {
+      refuse(`The most probable tokens of request ${requestId} are not in order or named twice.`);
+    }
+    source += topLogProbabilities.length * TOP_ENTRY.size;
+    return { requestId, epoch, position, tokenId, logProbability, topLogProbabilities };
   });
   return { type: 'sampled', sequences };
+}
+
+function readTopCount(view: DataView, offset: number): number {
+  const count = view.getUint8(offset + RECORD.topCount);
+  checkRange('number of most probable tokens', count, 0, MAX_TOP_LOG_PROBABILITIES);
+  for (let byte = 1; byte < 4; byte++) {
+    checkRange('reserved byte', view.getUint8(offset + RECORD.topCount + byte), 0, 0);
+  }
+  return count;
+}
+
+/** @param count checked against the length of the frame. */
+function readTop(view: DataView, offset: number, count: number): TokenLogProbability[] {
+  return Array.from({ length: count }, (_, rank) => {
+    const entry = offset + rank * TOP_ENTRY.size;
+    return {
+      tokenId: view.getUint32(entry + TOP_ENTRY.tokenId, true),
+      logProbability: view.getFloat32(entry + TOP_ENTRY.logProbability, true),
+    };
+  });
 }
 
 function readRecords(

@@ -19,6 +19,7 @@ import {
   OPENED_SIZE,
   RECORD,
   RECORD_SIZE,
+  TOP_ENTRY,
 } from './frame-layout.ts';
 import type { ActivationFormat, Frame, FrameSequence } from './frames.ts';
 import { MAX_HALF, writeHalves } from './half.ts';
@@ -31,7 +32,10 @@ import {
   MAX_FRAME_SEQUENCES,
   MAX_HIDDEN_SIZE,
   MAX_SEQUENCE_TOKENS,
+  MAX_TOP_LOG_PROBABILITIES,
 } from './limits.ts';
+import { isTopOrder } from './sampling.ts';
+import type { TokenLogProbability } from './sampling.ts';
 import { errorShapeSchema } from './signaling.ts';
 import { BLOCK_TOKENS, blockHashesSchema, cacheableTokens, openRequestSchema } from './stage.ts';
 
@@ -113,7 +117,10 @@ function encodeActivations(
 
 function encodeSampled({ sequences }: FrameOf<'sampled'>): Uint8Array<ArrayBuffer> {
   checkSequences(sequences, () => 1, MAX_FRAME_SEQUENCES);
-  const view = newFrame('sampled', sequences.length, HEADER.size + sequences.length * RECORD_SIZE.sampled);
+  const topCount = sum(sequences, ({ topLogProbabilities }) => topLogProbabilities.length);
+  const recordsEnd = HEADER.size + sequences.length * RECORD_SIZE.sampled;
+  const view = newFrame('sampled', sequences.length, recordsEnd + topCount * TOP_ENTRY.size);
+  let target = recordsEnd;
   sequences.forEach((sequence, index) => {
     const record = HEADER.size + index * RECORD_SIZE.sampled;
     checkRange('token id', sequence.tokenId, 0, 0xffff_ffff);
@@ -121,8 +128,21 @@ function encodeSampled({ sequences }: FrameOf<'sampled'>): Uint8Array<ArrayBuffe
     writeRecord(view, record, sequence);
     view.setUint32(record + RECORD.value, sequence.tokenId, true);
     view.setFloat32(record + RECORD.logProbability, sequence.logProbability, true);
+    view.setUint8(record + RECORD.topCount, sequence.topLogProbabilities.length);
+    checkTop(sequence.topLogProbabilities);
+    for (const { tokenId, logProbability } of sequence.topLogProbabilities) {
+      view.setUint32(target + TOP_ENTRY.tokenId, tokenId, true);
+      view.setFloat32(target + TOP_ENTRY.logProbability, logProbability, true);
+      target += TOP_ENTRY.size;
+    }
   });
   return bytesOf(view);
+}
+
+function checkTop(top: readonly TokenLogProbability[]): void {
+  checkRange('number of most probable tokens', top.length, 0, MAX_TOP_LOG_PROBABILITIES);
+  for (const { tokenId } of top) checkRange('token id', tokenId, 0, 0xffff_ffff);
+  if (!isTopOrder(top)) refuse('The most probable tokens must be in order and each named once.');
 }
 
 /** A zeroed frame with its header, and at least that long. */

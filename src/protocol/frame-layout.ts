@@ -19,11 +19,13 @@
  *  12  u32  position
  *  16  u32  tokens: ids of this sequence; activations: rows of this sequence; sampled: the token id
  *  20  f32  sampled only: log-probability
+ *  24  u8   sampled only: most probable tokens that are reported
+ *  25  3 bytes  sampled only: zero
  *
  * payload, in order of the records
  *   tokens       u32 per id
  *   activations  f32 or f16 [rows, hidden size]
- *   sampled      nothing
+ *   sampled      u32 token id and f32 log-probability of each of the most probable tokens, most probable first
  *
  * open    header, then u32 cached tokens, then JSON of the request, UTF-8, to the end
  * opened  header, then the first 12 bytes of a record, then u32 cached tokens
@@ -72,13 +74,16 @@ export const RECORD = {
   position: REQUEST_ID_BYTES + 4,
   value: REQUEST_ID_BYTES + 8,
   logProbability: REQUEST_ID_BYTES + 12,
+  topCount: REQUEST_ID_BYTES + 16,
 } as const;
 
 /** Of an opened frame whole, and of a close frame up to its hashes; both after the header. */
 export const OPENED_SIZE = RECORD.cachedTokens + 4;
 export const CLOSE_HEAD_SIZE = RECORD.hashCount + 4;
 
-export const RECORD_SIZE = { tokens: 20, activations: 20, sampled: 24 } as const;
+export const RECORD_SIZE = { tokens: 20, activations: 20, sampled: 28 } as const;
+/** One of the most probable tokens. */
+export const TOP_ENTRY = { tokenId: 0, logProbability: 4, size: 8 } as const;
 
 /** Largest epoch a frame can say. */
 export const MAX_EPOCH = 0xffff;

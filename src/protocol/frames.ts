@@ -1,5 +1,6 @@
 import type { ErrorShape } from './errors.ts';
 import type { RequestId } from './ids.ts';
+import type { TokenLogProbability } from './sampling.ts';
 import type { OpenRequest } from './stage.ts';
 
 /** Token rows of one sequence inside a frame. `position` is the position of the first row in the sequence. */
@@ -48,6 +49,8 @@ export type Frame =
       readonly sequences: readonly (FrameSequence & {
         readonly tokenId: number;
         readonly logProbability: number;
+        /** Most probable first; empty where nobody asked. */
+        readonly topLogProbabilities: readonly TokenLogProbability[];
       })[];
     }
   /** Requester → first stage → … → last stage: the request is over. The hashes name the blocks of prompt and answer. */

@@ -34,7 +34,7 @@ export const samplingSchema = v.object({
   frequencyPenalty: between(-2, 2),
   /** Added to logits: [token id, bias]; `BANNING_BIAS` bans the token. A token is named once. */
   logitBias: v.pipe(
-    v.array(v.tuple([u32, between(BANNING_BIAS, 100)])),
+    v.array(v.strictTuple([u32, between(BANNING_BIAS, 100)])),
     v.maxLength(MAX_LOGIT_BIASES),
     v.check((biases) => new Set(biases.map(([id]) => id)).size === biases.length, 'names a token twice'),
   ),
@@ -67,6 +67,15 @@ export function sampling(params: Partial<SamplingParams>): SamplingParams {
   return { ...GREEDY, ...params };
 }
 
+/** Whether tokens of the answer change what comes next. */
+export function hasPenalties({
+  repetitionPenalty,
+  presencePenalty,
+  frequencyPenalty,
+}: SamplingParams): boolean {
+  return repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
+}
+
 /**
  * Tokens that penalties count and the last stage has not sampled itself. At most `MAX_HISTORY_TOKENS` of each; where there are
  * more, the latest.
@@ -76,7 +85,7 @@ export const requestHistorySchema = v.object({
   prompt: v.pipe(v.array(u32), v.maxLength(MAX_HISTORY_TOKENS)),
   /** [token id, how often] of an answer that another route began; empty where all penalties are off. A token is named once. */
   generated: v.pipe(
-    v.array(v.tuple([u32, v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS))])),
+    v.array(v.strictTuple([u32, v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS))])),
     v.maxLength(MAX_HISTORY_TOKENS),
     v.check((counts) => new Set(counts.map(([id]) => id)).size === counts.length, 'names a token twice'),
   ),
@@ -84,6 +93,18 @@ export const requestHistorySchema = v.object({
 export type RequestHistory = v.InferOutput<typeof requestHistorySchema>;
 
 export const NO_HISTORY: RequestHistory = { prompt: [], generated: [] };
+
+/** Whether log-probabilities are finite and never rise, and no token is named twice. */
+export function isTopOrder(top: readonly TokenLogProbability[]): boolean {
+  return (
+    new Set(top.map(({ tokenId }) => tokenId)).size === top.length &&
+    top.every(
+      ({ logProbability }, rank) =>
+        Number.isFinite(Math.fround(logProbability)) &&
+        logProbability <= (top[rank - 1]?.logProbability ?? Infinity),
+    )
+  );
+}
 
 /** A token, and its natural log-probability under the unmodified softmax. */
 export interface TokenLogProbability {

@@ -8,8 +8,8 @@ import type {
   GenerateResult,
 } from '../../../src/client/generate.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
-import { GREEDY } from '../../../src/protocol/sampling.ts';
-import type { StageOutput } from '../../../src/protocol/stage.ts';
+import { GREEDY, sampling } from '../../../src/protocol/sampling.ts';
+import type { OpenRequest, StageOutput } from '../../../src/protocol/stage.ts';
 import type { Tokenizer } from '../../../src/tokenizer/tokenizer.ts';
 import { refusalOf } from '../../fixtures/errors.ts';
 import { expectedTokens } from '../mesh/adding-machine.ts';
@@ -19,6 +19,10 @@ const PROMPT = Array.from({ length: 50 }, (_, index) => index * 7);
 
 function requestOf(ids: readonly number[], maxTokens: number, changes: Partial<GenerateRequest> = {}) {
   return { model: MODEL, prompt: { kind: 'ids', ids }, maxTokens, sampling: GREEDY, ...changes } as const;
+}
+
+function sameIds(expected: readonly number[]): (ids: readonly number[]) => boolean {
+  return (ids) => ids.length === expected.length && expected.every((id) => ids.includes(id));
 }
 
 /** The world of a mesh in this process; every route is all of its stages. */
@@ -79,6 +83,63 @@ describe('a generation', () => {
     expect(result.cachedTokens).toBe(48);
     await settled();
     expect(mesh.openRequests).toBe(0);
+  });
+
+  it('goes on as it began: penalties count what was said, and what is missing of the least length is missing', async () => {
+    const mesh = new LocalMesh(1);
+    const { machine } = mesh.stage(0);
+    const opened: Pick<OpenRequest, 'sampling' | 'history'>[] = [];
+    const open = machine.open.bind(machine);
+    machine.open = (request, cacheScope) => {
+      opened.push(request);
+      return open(request, cacheScope);
+    };
+    const prompt = [5, 6, 5, 7];
+    const answer = expectedTokens(prompt, mesh.layerCount, 30);
+    const said = answer.slice(0, 17);
+    const counts = new Map(said.map((id) => [id, said.filter((other) => other === id).length]));
+    const byId = ([a]: readonly number[], [b]: readonly number[]) => (a ?? NaN) - (b ?? NaN);
+    const cases = [
+      { changes: {}, prompt: [], counts: [] },
+      { changes: { presencePenalty: 1 }, prompt: [], counts: [...counts] },
+      { changes: { frequencyPenalty: -1 }, prompt: [], counts: [...counts] },
+      { changes: { repetitionPenalty: 1.1 }, prompt: [5, 6, 7], counts: [...counts] },
+    ];
+    for (const { changes, prompt: expectedPrompt, counts: expectedCounts } of cases) {
+      opened.length = 0;
+      let tokens = 0;
+      machine.tamper = (outputs) =>
+        outputs.map((output): StageOutput => {
+          tokens += 1;
+          const error = new SkeinError('internal', 'once');
+          return tokens === 18 ? { kind: 'failed', requestId: output.requestId, error } : output;
+        });
+      const params = sampling({ ...changes, minTokens: 20, topLogProbabilities: 2 });
+      const { result } = await run(generate(requestOf(prompt, 30, { sampling: params }), depsOf(mesh)));
+      expect(result.tokenIds).toEqual(answer);
+      expect(opened[0]).toMatchObject({
+        sampling: params,
+        history: { prompt: expect.toSatisfy(sameIds(expectedPrompt)) as unknown, generated: [] },
+      });
+      expect(opened[1]?.sampling).toEqual({ ...params, minTokens: 3 });
+      expect(opened[1]?.history.prompt).toSatisfy(sameIds(expectedPrompt));
+      expect(opened[1]?.history.generated.toSorted(byId)).toEqual(expectedCounts.toSorted(byId));
+    }
+  });
+
+  it('hands on the most probable tokens of each', async () => {
+    const mesh = new LocalMesh(2);
+    const topLogProbabilities = [
+      { tokenId: 3, logProbability: -0.25 },
+      { tokenId: 1, logProbability: -2.5 },
+    ];
+    mesh.stage(1).machine.tamper = (outputs) =>
+      outputs.map((output) => (output.kind === 'token' ? { ...output, topLogProbabilities } : output));
+    const seen: unknown[] = [];
+    for await (const event of generate(requestOf(PROMPT, 3), depsOf(mesh))) {
+      if (event.type === 'token') seen.push(event.topLogProbabilities);
+    }
+    expect(seen).toEqual([topLogProbabilities, topLogProbabilities, topLogProbabilities]);
   });
 
   it('ends at its time limit when stages are silent, and does not try again', async () => {

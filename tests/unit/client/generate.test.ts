@@ -38,6 +38,24 @@ describe('generate', () => {
     ],
     ['no tokens', { maxTokens: 0 }, /maxTokens is 0/],
     ['a mass of nothing', { sampling: { ...GREEDY, topP: 0 } }, /topP/],
+    [
+      'more than the answer may have',
+      { sampling: { ...GREEDY, minTokens: 1000 }, maxTokens: 999 },
+      /minTokens/,
+    ],
+    [
+      'a bias twice',
+      {
+        sampling: {
+          ...GREEDY,
+          logitBias: [
+            [1, 1],
+            [1, 2],
+          ],
+        },
+      },
+      /logitBias/,
+    ],
     ['a seed that is no u32', { sampling: { ...GREEDY, seed: -1 } }, /seed/],
   ])('refuses %s by name before it asks for a route', async (_, changes, words) => {
     const error = await refusalOf(() => generate({ ...request, ...changes }, deps).next());

@@ -93,7 +93,14 @@ describe('packing tokens', () => {
   it('makes one frame for each peer, and more only past the limit', () => {
     const parts = Array.from({ length: MAX_FRAME_SEQUENCES * 2 + 2 }, (_, index) => ({
       to: peerId(index % 2),
-      part: { requestId: requestId(index), epoch: 0, position: index, tokenId: index, logProbability: -1 },
+      part: {
+        requestId: requestId(index),
+        epoch: 0,
+        position: index,
+        tokenId: index,
+        logProbability: -1,
+        topLogProbabilities: [],
+      },
     }));
     const frames = packSequences<'sampled'>(parts, (sequences) => ({ type: 'sampled', sequences }));
     const sizes = frames.map(({ to, frame }) => {

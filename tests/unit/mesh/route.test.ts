@@ -41,7 +41,12 @@ describe('a route', () => {
     const [tokenId = 0] = expectedTokens(PROMPT, mesh.layerCount, 1);
     const tokens = await takeAll(mesh.route(PROMPT, 1));
     expect(tokens).toEqual([
-      { tokenId, position: PROMPT.length, logProbability: Math.fround(-tokenId / 1021) },
+      {
+        tokenId,
+        position: PROMPT.length,
+        logProbability: Math.fround(-tokenId / 1021),
+        topLogProbabilities: [],
+      },
     ]);
   });
 
@@ -264,7 +269,9 @@ describe('the requester', () => {
   const request = { requestId: requestId(1), epoch: 0 };
   const sampled = (position: number, epoch = 0): Frame => ({
     type: 'sampled',
-    sequences: [{ ...request, epoch, position, tokenId: position, logProbability: -1 }],
+    sequences: [
+      { ...request, epoch, position, tokenId: position, logProbability: -1, topLogProbabilities: [] },
+    ],
   });
 
   /** A requester whose two hops are puppets: the first and the last. */

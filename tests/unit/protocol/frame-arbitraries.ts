@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { ERROR_CODES } from '../../../src/protocol/errors.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
 import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
-import { MAX_TIME_LIMIT_MS } from '../../../src/protocol/limits.ts';
+import { MAX_TIME_LIMIT_MS, MAX_TOP_LOG_PROBABILITIES } from '../../../src/protocol/limits.ts';
 import type { Hop } from '../../../src/protocol/route.ts';
 import { BLOCK_TOKENS, cacheableTokens } from '../../../src/protocol/stage.ts';
 
@@ -58,8 +58,15 @@ const anyActivations: fc.Arbitrary<Frame> = fc
     sequencesOf(anyRows(hiddenSize)).map((sequences) => ({ type: 'activations', hiddenSize, sequences })),
   );
 
+const anyTop = fc
+  .uniqueArray(fc.record({ tokenId: anyU32, logProbability: anyFiniteF32 }), {
+    maxLength: MAX_TOP_LOG_PROBABILITIES,
+    selector: ({ tokenId }) => tokenId,
+  })
+  .map((top) => top.sort((a, b) => b.logProbability - a.logProbability));
+
 const anySampled: fc.Arbitrary<Frame> = sequencesOf(
-  fc.record({ tokenId: anyU32, logProbability: anyFiniteF32 }),
+  fc.record({ tokenId: anyU32, logProbability: anyFiniteF32, topLogProbabilities: anyTop }),
 ).map((sequences) => ({ type: 'sampled', sequences }));
 
 /** JSON has one zero. */

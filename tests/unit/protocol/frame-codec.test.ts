@@ -9,9 +9,12 @@ import {
   MAX_FRAME_BYTES,
   MAX_FRAME_JSON_BYTES,
   MAX_FRAME_ROWS,
+  MAX_HISTORY_TOKENS,
+  MAX_LOGIT_BIASES,
   MAX_ROUTE_HOPS,
   MAX_STOP_TOKENS,
   MAX_TIME_LIMIT_MS,
+  MAX_TOP_LOG_PROBABILITIES,
 } from '../../../src/protocol/limits.ts';
 import { GREEDY, NO_HISTORY } from '../../../src/protocol/sampling.ts';
 import { anyFrame } from './frame-arbitraries.ts';
@@ -78,6 +81,48 @@ function tampered(frame: Frame, change: (view: DataView, bytes: Uint8Array) => v
   return bytes;
 }
 
+const HOSTILE_SAMPLING: Record<string, Record<string, unknown>> = {
+  'a share below none': { minP: -0.1 },
+  'a share above all': { minP: 1.1 },
+  'a penalty of nothing': { repetitionPenalty: 0 },
+  'a penalty of null': { repetitionPenalty: null },
+  'a presence penalty over two': { presencePenalty: 2.1 },
+  'a frequency penalty below minus two': { frequencyPenalty: -2.1 },
+  'a bias below a ban': { logitBias: [[1, -100.5]] },
+  'a bias over a hundred': { logitBias: [[1, 100.5]] },
+  'a bias of no token': { logitBias: [[-1, 1]] },
+  'a bias of two numbers': { logitBias: [[1, 1, 1]] },
+  'two biases of one token': {
+    logitBias: [
+      [1, 1],
+      [1, 2],
+    ],
+  },
+  'more biases than there may be': {
+    logitBias: Array.from({ length: MAX_LOGIT_BIASES + 1 }, (_, id) => [id, 1]),
+  },
+  'more log-probabilities than there may be': { topLogProbabilities: MAX_TOP_LOG_PROBABILITIES + 1 },
+  'half a log-probability': { topLogProbabilities: 0.5 },
+  'a negative least length': { minTokens: -1 },
+};
+
+/** Two answers, the first with these most probable tokens and the second with one. */
+function sampledFrame(top: readonly (readonly [tokenId: number, logProbability: number])[]): Frame {
+  const topLogProbabilities = top.map(([tokenId, logProbability]) => ({ tokenId, logProbability }));
+  const base = { epoch: 0, position: 1, tokenId: 7, logProbability: -1 };
+  return {
+    type: 'sampled',
+    sequences: [
+      { ...base, requestId: FIRST, topLogProbabilities },
+      {
+        ...base,
+        requestId: SECOND,
+        topLogProbabilities: [{ tokenId: 9, logProbability: -3 }],
+      },
+    ],
+  };
+}
+
 describe('a frame', () => {
   it('comes back as it was sent, whatever it says', () => {
     fc.assert(
@@ -105,14 +150,22 @@ describe('a frame', () => {
     const frame: Frame = {
       type: 'sampled',
       sequences: [
-        { requestId: FIRST, epoch: 0x0102, position: 3, tokenId: 0x01020304, logProbability: -0.5 },
+        {
+          requestId: FIRST,
+          epoch: 0x0102,
+          position: 3,
+          tokenId: 0x01020304,
+          logProbability: -0.5,
+          topLogProbabilities: [{ tokenId: 0x0a0b, logProbability: -0.25 }],
+        },
       ],
     };
     expect([...encodeFrame(frame, 'f16')]).toEqual([
       ...[2, 4, 1, 0],
       ...[0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x02, 0x01, 0, 0, 3, 0, 0, 0],
       ...[0x04, 0x03, 0x02, 0x01],
-      ...[0, 0, 0, 0xbf],
+      ...[0, 0, 0, 0xbf, 1, 0, 0, 0],
+      ...[0x0b, 0x0a, 0, 0, 0, 0, 0x80, 0xbe],
     ]);
     expect([...encodeFrame(activations([1, -2]), 'f16')]).toEqual([
       ...[2, 3, 1, 0, 2, 0, 2, 0],
@@ -157,6 +210,7 @@ describe('a frame', () => {
       layerStart: layerStart * 8,
       layerEnd: layerStart * 8 + 8,
     }));
+    const ids = (count: number) => Array.from({ length: count }, (_, index) => 0xffff_ffff - index);
     const frame: Frame = {
       type: 'open',
       cachedTokens: 0,
@@ -168,8 +222,15 @@ describe('a frame', () => {
         timeLimitMs: MAX_TIME_LIMIT_MS,
         maxTokens: 1_000_000,
         stopTokenIds: new Array<number>(MAX_STOP_TOKENS).fill(0xffff_ffff),
-        sampling: { ...GREEDY, seed: 0xffff_ffff },
-        history: NO_HISTORY,
+        sampling: {
+          ...GREEDY,
+          seed: 0xffff_ffff,
+          logitBias: ids(MAX_LOGIT_BIASES).map((id): [number, number] => [id, -99.99999999999999]),
+        },
+        history: {
+          prompt: ids(MAX_HISTORY_TOKENS),
+          generated: ids(MAX_HISTORY_TOKENS).map((id): [number, number] => [id, 1024 * 1024]),
+        },
       },
     };
     expect(decodeFrame(encodeFrame(frame, 'f16'))).toEqual(frame);
@@ -226,6 +287,11 @@ describe('decoding', () => {
     epoch: 1,
     error: { code: 'busy', message: 'm', data: {} },
   };
+  /** 4 of header, 2 · 28 of records, then tokens 4, 5 of the first and 9 of the second. */
+  const sampled = sampledFrame([
+    [4, -1],
+    [5, -2],
+  ]);
   const hostile: Record<string, Uint8Array> = {
     'nothing at all': new Uint8Array(0),
     'three bytes': Uint8Array.of(1, 2, 3),
@@ -272,6 +338,27 @@ describe('decoding', () => {
       request['promptTokens'] = 1024 * 1024;
       request['blockHashes'] = new Array<string>(MAX_BLOCK_HASHES + 1).fill(HASH);
     }),
+    ...Object.fromEntries(
+      Object.entries(HOSTILE_SAMPLING).map(([name, fields]) => [
+        name,
+        openBytes((request) => (request['sampling'] = { ...GREEDY, ...fields })),
+      ]),
+    ),
+    'a history that counts a token twice': openBytes((request) => {
+      request['history'] = {
+        prompt: [],
+        generated: [
+          [1, 1],
+          [1, 1],
+        ],
+      };
+    }),
+    'a history of a token that was never said': openBytes((request) => {
+      request['history'] = { prompt: [], generated: [[1, 0]] };
+    }),
+    'more history than there may be': openBytes((request) => {
+      request['history'] = { prompt: new Array<number>(MAX_HISTORY_TOKENS + 1).fill(1), generated: [] };
+    }),
     'no time at all': openBytes((request) => (request['timeLimitMs'] = 0)),
     'more time than there may be': openBytes((request) => (request['timeLimitMs'] = MAX_TIME_LIMIT_MS + 1)),
     'a close of more hashes than it has': tampered(close, (view) => view.setUint32(16, 2, true)),
@@ -281,10 +368,22 @@ describe('decoding', () => {
     'an opened of no whole block': tampered(opened, (view) => view.setUint32(16, 8, true)),
     'an opened past every sequence': tampered(opened, (view) => view.setUint32(16, 0xffff_fff0, true)),
     'an opened that is too long': Uint8Array.from([...encodeFrame(opened, 'f16'), 0]),
+    'a count of most probable tokens over the cap': tampered(sampled, (view) => {
+      view.setUint8(4 + 24, MAX_TOP_LOG_PROBABILITIES + 1);
+    }),
+    'a count of most probable tokens that are not there': tampered(sampled, (view) => {
+      view.setUint8(4 + 24, 3);
+    }),
+    'most probable tokens that nobody counted': tampered(sampled, (view) => view.setUint8(4 + 24, 1)),
+    'a reserved byte of a sampled token': tampered(sampled, (view) => view.setUint8(4 + 27, 1)),
+    'most probable tokens out of order': tampered(sampled, (view) => view.setFloat32(64, -9, true)),
+    'a most probable token twice': tampered(sampled, (view) => view.setUint32(68, 4, true)),
+    'a most probable token of no value': tampered(sampled, (view) => view.setFloat32(72, NaN, true)),
     'a frame over the cap': new Uint8Array(MAX_FRAME_BYTES + 1).fill(1),
   };
   it('takes what the hostile frames are made of', () => {
-    for (const sound of [twoRows, tokens, close, opened, failed]) decodeFrame(encodeFrame(sound, 'f32'));
+    for (const sound of [twoRows, tokens, sampled, close, opened, failed])
+      decodeFrame(encodeFrame(sound, 'f32'));
     expect(decodeFrame(openBytes(() => undefined))).toMatchObject({ type: 'open', cachedTokens: 32 });
   });
 
@@ -314,8 +413,21 @@ describe('encoding refuses what no receiver would take', () => {
     'too many rows': activations(new Array<number>(MAX_FRAME_ROWS + 1).fill(0), 1),
     'a log-probability of no value': {
       type: 'sampled',
-      sequences: [{ ...base, tokenId: 1, logProbability: NaN }],
+      sequences: [{ ...base, tokenId: 1, logProbability: NaN, topLogProbabilities: [] }],
     },
+    'more most probable tokens than there may be': sampledFrame(
+      Array.from({ length: MAX_TOP_LOG_PROBABILITIES + 1 }, (_, rank) => [rank, -rank]),
+    ),
+    'most probable tokens out of order': sampledFrame([
+      [1, -2],
+      [2, -1],
+    ]),
+    'a most probable token twice': sampledFrame([
+      [1, -1],
+      [1, -2],
+    ]),
+    'a most probable token of no probability': sampledFrame([[1, -Infinity]]),
+    'a most probable token that is no u32': sampledFrame([[2 ** 32, -1]]),
     'a request id that is none': { type: 'close', requestId: 'xyz' as RequestId, epoch: 0, blockHashes: [] },
     'an epoch out of range': { type: 'close', requestId: FIRST, epoch: 0x1_0000, blockHashes: [] },
     'cached tokens that no hash names': openFrame(49, [HASH], 32),

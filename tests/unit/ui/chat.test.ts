@@ -44,7 +44,7 @@ class FakeGeneration {
   }
 
   async token(text: string): Promise<void> {
-    await this.emit({ type: 'token', tokenId: 1, logProbability: -0.1, text });
+    await this.emit({ type: 'token', tokenId: 1, logProbability: -0.1, topLogProbabilities: [], text });
   }
 
   async finish(text: string): Promise<void> {
