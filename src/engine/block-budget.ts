@@ -10,18 +10,17 @@ export interface BlockHolding {
   readonly isResident: boolean;
   /** Tokens in the cache: now, or right after admission. */
   readonly cacheLength: number;
-  readonly heldBlocks: number;
+  /** Its blocks, in order of positions. */
+  readonly blocks: readonly number[];
+  /**
+   * How many of them, from the first on, stay while it lives: they were cached before it began, and this stage could not
+   * compute them again.
+   */
+  readonly pinnedBlocks: number;
   /** Tokens it is known to bring: the prompt, and what came after it. */
   readonly knownTokens: number;
   /** Whether its next row goes into a block that others hold too, so that it needs one of its own. */
   readonly writesShared: boolean;
-  /** Blocks that preempting it would make free. */
-  readonly soleBlocks: number;
-  /**
-   * Blocks that ending it would make free beside those: they were cached before it began, and this stage could not compute
-   * them again, so they stay while it lives.
-   */
-  readonly solePinnedBlocks: number;
   /** For how long nothing of it could be computed; null while something can. */
   readonly idleMs: number | null;
 }
@@ -54,6 +53,8 @@ export class BlockBudget {
   #free: number;
   readonly #reserved = new Map<RequestId, number>();
   readonly #admitted = new Set<RequestId>();
+  /** By block, how many hold it and have not lost it. Made when it is first needed, which mostly is never. */
+  #holders: Map<number, number> | null = null;
 
   constructor(
     private readonly holdings: readonly BlockHolding[],
@@ -90,11 +91,11 @@ export class BlockBudget {
   get retryAfterMs(): number | null {
     if (!this.#isShort) return null;
     const { idleHoldMs } = this.limits;
-    const waits = this.holdings.flatMap(({ idleMs, isResident, solePinnedBlocks }) => {
+    const waits = this.holdings.flatMap(({ idleMs, isResident, pinnedBlocks }) => {
       if (idleMs === null) return [];
       return [
         isResident ? idleHoldMs - idleMs : 0,
-        solePinnedBlocks > 0 ? idleHoldMs * PINNED_HOLD_FACTOR - idleMs : 0,
+        pinnedBlocks > 0 ? idleHoldMs * PINNED_HOLD_FACTOR - idleMs : 0,
       ];
     });
     const ahead = waits.filter((waitMs) => waitMs > 0);
@@ -110,32 +111,51 @@ export class BlockBudget {
       (other) => other.age < holding.age && this.#isResident(other) && !gone.has(other),
     );
     const promised = older.reduce((sum, other) => sum + this.#promisedTo(other), 0);
-    return blocksOf(holding.knownTokens) - holding.heldBlocks + promised <= free;
+    return blocksOf(holding.knownTokens) - holding.blocks.length + promised <= free;
   }
 
+  /** Blocks that nobody holds once these have given up theirs, and what had been reserved for them. */
   #freedBy(victims: readonly Victim[]): number {
-    return victims.reduce((sum, { holding, isEnded }) => {
-      if (isEnded) return sum + holding.solePinnedBlocks;
-      // One that was only just admitted on paper has no blocks yet but those that were reserved for it.
-      const held = holding.isResident ? holding.soleBlocks : 0;
-      return sum + held + (this.#reserved.get(holding.requestId) ?? 0);
-    }, 0);
+    if (victims.length === 0) return 0;
+    const holders = new Map<number, number>();
+    let freed = 0;
+    for (const victim of victims) {
+      freed += this.#reserved.get(victim.holding.requestId) ?? 0;
+      for (const block of givenUp(victim)) {
+        const left = (holders.get(block) ?? this.#holdersOf(block)) - 1;
+        holders.set(block, left);
+        if (left === 0) freed += 1;
+      }
+    }
+    return freed;
   }
 
-  #takeFrom({ holding: { requestId, isResident }, isEnded }: Victim): void {
-    if (isEnded) this.ended.add(requestId);
+  #takeFrom(victim: Victim): void {
+    const { requestId, isResident } = victim.holding;
+    for (const block of givenUp(victim)) this.#holders?.set(block, this.#holdersOf(block) - 1);
+    if (victim.isEnded) this.ended.add(requestId);
     else if (isResident) this.preempted.add(requestId);
-    if (isEnded) this.preempted.delete(requestId);
+    if (victim.isEnded) this.preempted.delete(requestId);
     this.#reserved.delete(requestId);
     this.#admitted.delete(requestId);
   }
 
-  /** The rest of its prompt, and a block to grow into. */
-  #promisedTo({ requestId, knownTokens, heldBlocks }: BlockHolding): number {
-    return 1 + Math.max(0, blocksOf(knownTokens) - heldBlocks - (this.#reserved.get(requestId) ?? 0));
+  #holdersOf(block: number): number {
+    if (this.#holders === null) {
+      this.#holders = new Map();
+      for (const each of this.holdings.flatMap(({ blocks }) => blocks)) {
+        this.#holders.set(each, (this.#holders.get(each) ?? 0) + 1);
+      }
+    }
+    return this.#holders.get(block) ?? 0;
   }
 
-  /** Who may be taken from, in order. Whoever is ended was preempted first, if there was anything to it. */
+  /** The rest of its prompt, and a block to grow into. */
+  #promisedTo({ requestId, knownTokens, blocks }: BlockHolding): number {
+    return 1 + Math.max(0, blocksOf(knownTokens) - blocks.length - (this.#reserved.get(requestId) ?? 0));
+  }
+
+  /** Who may be taken from, in order. Whoever is ended was preempted before that. */
   #candidates(holding: BlockHolding): Victim[] {
     const { idleHoldMs } = this.limits;
     const others = this.holdings.filter((other) => other !== holding && !this.ended.has(other.requestId));
@@ -145,15 +165,11 @@ export class BlockBudget {
     const youngest = (a: BlockHolding, b: BlockHolding) => b.age - a.age;
     const longestIdle = (a: BlockHolding, b: BlockHolding) => (b.idleMs ?? 0) - (a.idleMs ?? 0);
     const residents = others.filter((other) => this.#isResident(other));
-    const pinners = others.filter(({ solePinnedBlocks }) => solePinnedBlocks > 0);
+    const pinners = others.filter(({ pinnedBlocks }) => pinnedBlocks > 0);
     return [
+      ...residents.filter(isYounger).sort(youngest).map(preempt),
       ...residents
-        .filter((other) => isYounger(other) && this.#holdsMore(other))
-        .sort(youngest)
-        .map(preempt),
-      ...residents
-        // To whoever waits for admission, also what is only promised is in the way.
-        .filter((other) => isIdleFor(other, idleHoldMs) && (!holding.isResident || this.#holdsMore(other)))
+        .filter((other) => isIdleFor(other, idleHoldMs))
         .sort(longestIdle)
         .map(preempt),
       ...pinners.filter(isYounger).sort(youngest).map(end),
@@ -168,15 +184,16 @@ export class BlockBudget {
     if (this.#admitted.has(requestId)) return true;
     return isResident && !this.preempted.has(requestId) && !this.ended.has(requestId);
   }
-
-  #holdsMore({ requestId, isResident, soleBlocks }: BlockHolding): boolean {
-    return (isResident && soleBlocks > 0) || (this.#reserved.get(requestId) ?? 0) > 0;
-  }
 }
 
 /** Blocks that the next rows of a sequence take. */
-function newBlocks({ cacheLength, heldBlocks, writesShared }: BlockHolding, rowCount: number): number {
-  return Math.max(0, blocksOf(cacheLength + rowCount) - heldBlocks) + (writesShared ? 1 : 0);
+function newBlocks({ cacheLength, blocks, writesShared }: BlockHolding, rowCount: number): number {
+  return Math.max(0, blocksOf(cacheLength + rowCount) - blocks.length) + (writesShared ? 1 : 0);
+}
+
+/** Whoever is ended was preempted before, and has only the pinned ones left. */
+function givenUp({ holding: { blocks, pinnedBlocks }, isEnded }: Victim): readonly number[] {
+  return isEnded ? blocks.slice(0, pinnedBlocks) : blocks.slice(pinnedBlocks);
 }
 
 function blocksOf(tokens: number): number {

@@ -137,13 +137,6 @@ export class BlockManager {
     this.#tables.delete(table);
   }
 
-  /** How many blocks closing would make free, of those from `firstIndex` on. */
-  soleBlocks(table: BlockTable, firstIndex = 0): number {
-    return this.#blocksOf(table)
-      .slice(firstIndex)
-      .filter((block) => this.#references[block] === 1).length;
-  }
-
   /**
    * Names a block that holds all its tokens, so that `open` finds it. Where the key or the block has a partner already,
    * that stays: either is as good.

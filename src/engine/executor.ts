@@ -9,6 +9,7 @@ import { BLOCK_TOKENS } from './batch.ts';
 import type { BatchResult, Slice } from './batch.ts';
 import { BlockManager } from './block-manager.ts';
 import { planBatch } from './plan.ts';
+import type { PlannableSequence } from './plan.ts';
 import { Sequence } from './sequence.ts';
 import { TraceRing } from './step-trace.ts';
 import type { StepTrace } from './step-trace.ts';
@@ -278,15 +279,17 @@ export class Executor implements StageExecutor {
   #plan(): PlannedSequence[] {
     const now = this.#clock.now();
     const pending: OpenSequence[] = [];
-    const waiting = [...this.#open.values()].map((open) => {
-      if (open.sequence.hasPendingRows) {
+    const plannable = new Map<RequestId, PlannableSequence>();
+    for (const [requestId, open] of this.#open) {
+      const { hasPendingRows } = open.sequence;
+      if (hasPendingRows) {
         pending.push(open);
         open.activeAtMs = now;
       }
-      const idleMs = open.sequence.hasPendingRows ? null : now - open.activeAtMs;
-      return open.sequence.plannable(open.waitedSteps, idleMs);
-    });
-    const plan = planBatch(waiting, {
+      const idleMs = hasPendingRows ? null : now - open.activeAtMs;
+      plannable.set(requestId, open.sequence.plannable(open.waitedSteps, idleMs));
+    }
+    const plan = planBatch([...plannable.values()], {
       maxRows: this.#slice.maxBatchRows,
       maxSequences: this.#slice.maxBatchSequences,
       prefillChunkRows: this.#options.prefillChunkRows,
@@ -307,7 +310,7 @@ export class Executor implements StageExecutor {
       this.#open.set(requestId, open);
       open.waitedSteps = 0;
       const { sequence } = open;
-      sequence.admit();
+      sequence.admit(plannable.get(requestId)?.cacheLength ?? 0);
       return [{ sequence, rowCount, position: sequence.cacheLength, isRecomputed: sequence.isRecomputing }];
     });
   }

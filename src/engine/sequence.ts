@@ -88,7 +88,6 @@ export class Sequence {
     const { promptTokens, route } = this.request;
     const cacheLength = this.#admittedLength;
     const isResident = this.#stand === 'resident';
-    const soleBlocks = isResident ? this.#blocks.soleBlocks(this.#table, this.#pinnedBlocks) : 0;
     return {
       requestId: route.requestId,
       age: this.age,
@@ -98,11 +97,10 @@ export class Sequence {
       hopCount: route.hops.length,
       waitedSteps,
       cacheLength,
-      heldBlocks: this.#table.blocks.length,
+      blocks: this.#table.blocks,
+      pinnedBlocks: this.#pinnedBlocks,
       knownTokens: Math.max(promptTokens, this.#log.end),
       writesShared: isResident && this.#writesShared(),
-      soleBlocks,
-      solePinnedBlocks: this.#blocks.soleBlocks(this.#table) - soleBlocks,
       idleMs,
     };
   }
@@ -134,11 +132,14 @@ export class Sequence {
     this.#log.append(input);
   }
 
-  /** Takes back into its table what the cache still has of it; from now on it may take blocks. */
-  admit(): void {
+  /**
+   * Takes back into its table what the cache still has of it; from now on it may take blocks.
+   * @param cacheLength as `plannable` said: what came into the cache since then was not planned with.
+   */
+  admit(cacheLength: number): void {
     if (this.#stand !== 'waiting') return;
     const keys = this.#lostKeys();
-    this.#blocks.attach(this.#table, keys);
+    this.#blocks.attach(this.#table, keys.slice(0, cacheLength / BLOCK_TOKENS - this.#pinnedBlocks));
     // What was taken back may get the name of its tokens later, and what was not is of no use any more.
     this.#blocks.forget(keys.filter((key) => this.#isOwnKey(key)));
     this.#cacheLength = this.#table.blocks.length * BLOCK_TOKENS;
@@ -224,7 +225,8 @@ export class Sequence {
 
   /** No batch spans the end of the prompt, where sampling starts, and none mixes rows that were passed on with new ones. */
   #pendingRows(cacheLength: number): number {
-    if (this.#stand === 'opened' || this.#stand === 'over') return 0;
+    // What is lost is computed again only where something new follows: others may need the room more until then.
+    if (this.#stand === 'opened' || this.#stand === 'over' || this.#log.end <= this.#passedOn) return 0;
     const { promptTokens } = this.request;
     if (cacheLength < this.#passedOn) return this.#passedOn - cacheLength;
     const end = cacheLength < promptTokens ? Math.min(promptTokens, this.#log.end) : this.#log.end;

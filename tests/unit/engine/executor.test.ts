@@ -2,31 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Executor } from '../../../src/engine/executor.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
-import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
-import { GREEDY, NO_HISTORY } from '../../../src/protocol/sampling.ts';
-import type { OpenRequest, StageOutput } from '../../../src/protocol/stage.ts';
-import { hashTokens, RecordingSlice } from './recording-slice.ts';
-
-const peer = 'a'.repeat(32) as PeerId;
-
-function requestId(index: number): RequestId {
-  return index.toString(16).padStart(16, '0') as RequestId;
-}
-
-function openRequest(id: RequestId, promptTokens: number, maxTokens: number): OpenRequest {
-  const hops = [{ peer, layerStart: 0, layerEnd: 1 }];
-  return {
-    route: { requestId: id, epoch: 0, model: 'm' as ModelId, hops },
-    requester: peer,
-    promptTokens,
-    blockHashes: [],
-    timeLimitMs: 3_600_000,
-    maxTokens,
-    stopTokenIds: [],
-    sampling: GREEDY,
-    history: NO_HISTORY,
-  };
-}
+import type { RequestId } from '../../../src/protocol/ids.ts';
+import type { StageOutput } from '../../../src/protocol/stage.ts';
+import { openRequest, requestId } from './executor-route.ts';
+import { expectedAnswer, RecordingSlice } from './recording-slice.ts';
 
 /** Feeds every sampled token back, as the ring does, until each request has its tokens. */
 function runRing(
@@ -65,12 +44,6 @@ function runRing(
       executor.push(id, 0, { kind: 'tokens', tokenIds: Uint32Array.from(prompt) });
     }
   });
-}
-
-function expectedAnswer(prompt: readonly number[], maxTokens: number): number[] {
-  const ids = [...prompt];
-  for (let step = 0; step < maxTokens; step++) ids.push(hashTokens(ids));
-  return ids.slice(prompt.length);
 }
 
 describe('Executor', () => {

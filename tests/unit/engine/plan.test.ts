@@ -15,6 +15,12 @@ const limits: PlanLimits = {
 };
 
 let ages = 0;
+let blocks = 0;
+
+/** Blocks that nobody else has. */
+function newBlocks(count: number): number[] {
+  return Array.from({ length: count }, () => blocks++);
+}
 
 /** A resident sequence on a route of one hop, for which nothing is short. */
 function sequence(
@@ -33,11 +39,10 @@ function sequence(
     waitedSteps: 0,
     isResident: true,
     cacheLength,
-    heldBlocks: Math.ceil(cacheLength / BLOCK_TOKENS),
+    blocks: newBlocks(Math.ceil(cacheLength / BLOCK_TOKENS)),
+    pinnedBlocks: 0,
     knownTokens: cacheLength + pendingRows,
     writesShared: false,
-    soleBlocks: Math.ceil(cacheLength / BLOCK_TOKENS),
-    solePinnedBlocks: 0,
     idleMs: pendingRows > 0 ? null : 0,
     ...changes,
   };
@@ -122,9 +127,8 @@ describe('planBatch', () => {
     const old = sequence('old', 'decode', 1, { cacheLength: 32 });
     const pinning = sequence('pin', 'prefill', 0, {
       isResident: false,
-      heldBlocks: 2,
-      soleBlocks: 0,
-      solePinnedBlocks: 2,
+      blocks: newBlocks(2),
+      pinnedBlocks: 2,
     });
     const holding = sequence('hold', 'decode', 0, { cacheLength: 32 });
     expect(planBatch([old, pinning], { ...limits, freeBlocks: 0 }).ended).toEqual(['pin']);
@@ -139,7 +143,7 @@ describe('planBatch', () => {
   });
 
   it('admits in order of age, and only who can go on with what older ones leave', () => {
-    const waiting = { isResident: false, soleBlocks: 0 };
+    const waiting = { isResident: false };
     const large = sequence('large', 'prefill', 160, waiting);
     const small = sequence('small', 'prefill', 16, waiting);
     expect(names(planBatch([small, large], { ...limits, freeBlocks: 9 }))).toEqual([]);
@@ -162,30 +166,39 @@ describe('planBatch', () => {
 const anySequence = fc.record({
   phase: fc.constantFrom('prefill' as const, 'decode' as const),
   pendingRows: fc.oneof(fc.constant(0), fc.nat(300)),
-  cacheLength: fc.nat(100),
+  ownTokens: fc.nat(100),
   isResident: fc.boolean(),
   hopCount: fc.integer({ min: 1, max: 4 }),
   waitedSteps: fc.nat(STARVING_STEPS + 2),
-  solePinnedBlocks: fc.nat(2),
+  /** The first blocks, by number: sequences meet in them. */
+  pinned: fc.uniqueArray(fc.nat(4), { maxLength: 3 }),
+  sharesNext: fc.boolean(),
   idleMs: fc.nat(6000),
-  writesShared: fc.boolean(),
-  shares: fc.nat(3),
 });
 const anySequences = fc.array(anySequence, { maxLength: 30 }).map((entries) =>
-  entries.map(({ shares, isResident, ...entry }, index) => {
-    const own = Math.ceil(entry.cacheLength / BLOCK_TOKENS);
-    return sequence(String(index), entry.phase, entry.pendingRows, {
-      ...entry,
-      age: index,
-      isResident,
-      heldBlocks: entry.solePinnedBlocks + (isResident ? own : 0),
-      cacheLength: entry.solePinnedBlocks * BLOCK_TOKENS + (isResident ? entry.cacheLength : 0),
-      knownTokens: entry.solePinnedBlocks * BLOCK_TOKENS + entry.cacheLength + entry.pendingRows,
-      soleBlocks: isResident ? Math.max(0, own - shares) : 0,
-      writesShared: isResident && entry.writesShared && shares > 0,
-      idleMs: entry.pendingRows > 0 ? null : entry.idleMs,
-    });
-  }),
+  entries.map(
+    ({ phase, pendingRows, ownTokens, isResident, pinned, sharesNext, idleMs, ...entry }, index) => {
+      const ownBlocks = Array.from(
+        { length: isResident ? Math.ceil(ownTokens / BLOCK_TOKENS) : 0 },
+        (_, offset) => 100 * (index + 1) + offset,
+      );
+      // As after a fork: it holds the last block of the one before, and would write into it.
+      const writesShared = isResident && sharesNext && index > 0 && ownTokens % BLOCK_TOKENS > 0;
+      if (writesShared) ownBlocks[ownBlocks.length - 1] = 100 * index;
+      const pinnedTokens = pinned.length * BLOCK_TOKENS;
+      return sequence(String(index), phase, pendingRows, {
+        ...entry,
+        age: index,
+        isResident,
+        blocks: [...pinned, ...ownBlocks],
+        pinnedBlocks: pinned.length,
+        cacheLength: pinnedTokens + (isResident ? ownTokens : 0),
+        knownTokens: pinnedTokens + ownTokens + pendingRows,
+        writesShared,
+        idleMs: pendingRows > 0 ? null : idleMs,
+      });
+    },
+  ),
 );
 const anyLimits = fc.record({
   maxRows: fc.integer({ min: 1, max: 64 }),
@@ -195,7 +208,16 @@ const anyLimits = fc.record({
   idleHoldMs: fc.constant(1000),
 });
 
-/** Blocks that the planned rows take, and what there is for them. */
+/** Blocks that nobody would hold any more if these gave up theirs. */
+function freedBy(
+  sequences: readonly PlannableSequence[],
+  keptBy: (sequence: PlannableSequence) => readonly number[],
+): number {
+  const kept = new Set(sequences.flatMap(keptBy));
+  return new Set(sequences.flatMap((each) => each.blocks).filter((block) => !kept.has(block))).size;
+}
+
+/** Blocks that there are for the planned rows, less those that they take. */
 function blockBalance(
   plan: BatchPlan,
   sequences: readonly PlannableSequence[],
@@ -205,15 +227,14 @@ function blockBalance(
   const taken = plan.rows.reduce((sum, { requestId, rowCount }) => {
     const each = byId.get(requestId);
     if (!each) return sum;
-    const blocks = Math.ceil((each.cacheLength + rowCount) / BLOCK_TOKENS);
-    return sum + Math.max(0, blocks - each.heldBlocks) + (each.writesShared ? 1 : 0);
+    const ends = Math.ceil((each.cacheLength + rowCount) / BLOCK_TOKENS);
+    return sum + Math.max(0, ends - each.blocks.length) + (each.writesShared ? 1 : 0);
   }, 0);
-  const freed = [...plan.preempted, ...plan.ended].reduce(
-    (sum, id) => sum + (byId.get(id)?.soleBlocks ?? 0),
-    0,
-  );
-  const unpinned = plan.ended.reduce((sum, id) => sum + (byId.get(id)?.solePinnedBlocks ?? 0), 0);
-  return freeBlocks + freed + unpinned - taken;
+  const freed = freedBy(sequences, ({ requestId, blocks: held, pinnedBlocks }) => {
+    if (plan.ended.includes(requestId)) return [];
+    return plan.preempted.includes(requestId) ? held.slice(0, pinnedBlocks) : held;
+  });
+  return freeBlocks + freed - taken;
 }
 
 describe('planBatch, whatever the sequences', () => {
@@ -265,25 +286,15 @@ describe('planBatch, whatever the sequences', () => {
         const plan = planBatch(waiting, bounds);
         const oldest = waiting.find(({ pendingRows }) => pendingRows > 0);
         if (!oldest || plan.rows.length > 0) return;
-        const younger = waiting.filter(({ age }) => age > oldest.age);
-        const obtainable = younger.reduce(
-          (sum, { soleBlocks, solePinnedBlocks }) => sum + soleBlocks + solePinnedBlocks,
-          bounds.freeBlocks,
-        );
+        const obtainable =
+          bounds.freeBlocks + freedBy(waiting, ({ age, blocks: held }) => (age > oldest.age ? [] : held));
         const elders = waiting.filter(({ age, isResident }) => age < oldest.age && isResident);
-        const promised = oldest.isResident
-          ? 0
-          : elders.reduce(
-              (sum, each) =>
-                sum + 1 + Math.max(0, Math.ceil(each.knownTokens / BLOCK_TOKENS) - each.heldBlocks),
-              0,
-            );
-        const needed = oldest.isResident
-          ? Math.ceil((oldest.cacheLength + 1) / BLOCK_TOKENS) - oldest.heldBlocks
-          : Math.ceil(oldest.knownTokens / BLOCK_TOKENS) - oldest.heldBlocks;
-        // A chunk may span more blocks than its first row; that much may be missing.
-        const chunk = Math.ceil(Math.min(oldest.pendingRows, bounds.prefillChunkRows) / BLOCK_TOKENS) + 1;
-        expect(needed + promised + (oldest.isResident ? chunk : 0)).toBeGreaterThan(obtainable);
+        const blocksMissing = ({ knownTokens, blocks: held }: PlannableSequence) =>
+          Math.ceil(knownTokens / BLOCK_TOKENS) - held.length;
+        const promised = elders.reduce((sum, each) => sum + 1 + Math.max(0, blocksMissing(each)), 0);
+        // The rows of one chunk begin and end somewhere in a block.
+        const chunk = Math.ceil(Math.min(oldest.pendingRows, bounds.prefillChunkRows) / BLOCK_TOKENS) + 2;
+        expect(oldest.isResident ? chunk : blocksMissing(oldest) + promised).toBeGreaterThan(obtainable);
       }),
       { numRuns: 2000 },
     );
