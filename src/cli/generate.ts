@@ -10,24 +10,22 @@ import type { Precision } from '../engine/weight-format.ts';
 import { openCheckpoint } from '../model/open-checkpoint.ts';
 import { fileSourceFor } from '../model/open-source.ts';
 import { SkeinError } from '../protocol/errors.ts';
-import { sampling } from '../protocol/sampling.ts';
 import type { ActivationFormat } from '../protocol/frames.ts';
 import type { ModelId } from '../protocol/ids.ts';
+import type { TokenLogProbability } from '../protocol/sampling.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { numberBetween, wholeNumber } from './arguments.ts';
+import { wholeNumber } from './arguments.ts';
 import { abortOnInterrupt } from './interrupt.ts';
 import { ProgressLine } from './progress-line.ts';
+import { addSamplingOptions, samplingOf } from './sampling-options.ts';
+import type { SamplingOptions } from './sampling-options.ts';
 
-interface GenerateOptions {
+interface GenerateOptions extends SamplingOptions {
   readonly model: string;
   readonly prompt?: string;
   readonly chat?: string;
   readonly promptIds?: number[];
   readonly maxTokens: number;
-  readonly temperature: number;
-  readonly topK: number;
-  readonly topP: number;
-  readonly seed: number;
   readonly cuts: number[];
   readonly precision: Precision;
   readonly wire: ActivationFormat;
@@ -36,20 +34,20 @@ interface GenerateOptions {
   readonly json: boolean;
 }
 
+/** What `--top-logprobs` prints of a token. */
+type TokenScores = TokenLogProbability & { readonly topLogProbabilities: readonly TokenLogProbability[] };
+
 const MAX_U32 = 0xffff_ffff;
 
 export function generateCommand(): Command {
-  return new Command('generate')
+  const command = new Command('generate')
     .description("Answer one prompt with this machine's GPU, without a server.")
     .requiredOption('--model <dir-or-url>', 'model folder, URL or hub id', 'public/models/skein-tiny')
     .option('--prompt <text>', 'text to continue, as it is')
     .option('--chat <text>', 'a message to answer, through the chat template')
     .option('--prompt-ids <ids>', 'token ids to continue, comma separated', parseIds)
-    .option('--max-tokens <n>', 'tokens of the answer, at most', wholeNumber(1, MAX_U32), 128)
-    .option('--temperature <t>', '0 is greedy', numberBetween(0, 100), 0)
-    .option('--top-k <k>', 'keep the k most probable tokens; 0 keeps all', wholeNumber(0, MAX_U32), 0)
-    .option('--top-p <p>', 'keep the most probable tokens up to this mass', numberBetween(0, 1), 1)
-    .option('--seed <n>', 'same seed, same answer', wholeNumber(0, MAX_U32), 0)
+    .option('--max-tokens <n>', 'tokens of the answer, at most', wholeNumber(1, MAX_U32), 128);
+  return addSamplingOptions(command)
     .option('--cuts <layers>', 'split into stages before these layers, e.g. 3,5', parseIds, [])
     .addOption(new Option('--precision <p>', 'of weights and cache').choices(['f32', 'f16']).default('f32'))
     .addOption(
@@ -64,6 +62,7 @@ export function generateCommand(): Command {
 Examples:
   $ skein generate --chat "What is Skein?"
   $ skein generate --model ./my-model --prompt "Once upon" --temperature 0.8 --seed 7
+  $ skein generate --chat "Say it again." --logit-bias 42=-100 --repetition-penalty 1.1 --top-logprobs 5 --json
   $ skein generate --chat "Count to 12." --cuts 3,5 --json      three stages, real frames between them`,
     )
     .action(runGenerate);
@@ -71,6 +70,7 @@ Examples:
 
 async function runGenerate(options: GenerateOptions): Promise<void> {
   const chosen = choosePrompt(options);
+  checkSampling(options);
   const { signal, release } = abortOnInterrupt();
   const progress = new ProgressLine(process.stderr);
   const source = fileSourceFor(options.model);
@@ -94,13 +94,18 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
   });
   progress.clear();
   try {
-    const result = await stream({ kind: 'ids', ids: promptIds }, options, mesh, tokenizer, signal);
+    const { result, logProbabilities } = await stream(
+      { kind: 'ids', ids: promptIds },
+      options,
+      mesh,
+      tokenizer,
+      signal,
+    );
     if (options.json) {
       const { tokenIds, text, finishReason, timeToFirstTokenMs, tokensPerSecond } = result;
       const { adapterName: adapter } = device;
-      console.log(
-        JSON.stringify({ tokenIds, text, finishReason, timeToFirstTokenMs, tokensPerSecond, adapter }),
-      );
+      const words = { tokenIds, text, finishReason, timeToFirstTokenMs, tokensPerSecond, adapter };
+      console.log(JSON.stringify(options.topLogprobs > 0 ? { ...words, logProbabilities } : words));
     }
   } finally {
     mesh.dispose();
@@ -115,10 +120,11 @@ async function stream(
   mesh: LocalMesh,
   tokenizer: Tokenizer,
   signal: AbortSignal,
-): Promise<GenerateResult> {
-  const { temperature, topK, topP, seed, maxTokens } = options;
+): Promise<{ result: GenerateResult; logProbabilities: TokenScores[] }> {
+  const { maxTokens } = options;
+  const logProbabilities: TokenScores[] = [];
   const events = generate(
-    { model: mesh.model, prompt, maxTokens, sampling: sampling({ temperature, topK, topP, seed }) },
+    { model: mesh.model, prompt, maxTokens, sampling: samplingOf(options) },
     {
       transport: mesh.transport,
       tokenizer,
@@ -130,13 +136,30 @@ async function stream(
     signal,
   );
   for await (const event of events) {
-    if (event.type === 'token' && !options.json) process.stdout.write(event.text);
+    if (event.type === 'token') {
+      const { tokenId, logProbability, topLogProbabilities } = event;
+      logProbabilities.push({ tokenId, logProbability, topLogProbabilities });
+      if (!options.json) process.stdout.write(event.text);
+    }
     if (event.type === 'done') {
       if (!options.json) process.stdout.write('\n');
-      return event.result;
+      return { result: event.result, logProbabilities };
     }
   }
   throw new SkeinError('internal', 'The generation ended without a result.');
+}
+
+/** Before a model is loaded for nothing. */
+function checkSampling({ topLogprobs, json, minTokens, maxTokens }: GenerateOptions): void {
+  if (topLogprobs > 0 && !json) {
+    throw new SkeinError('bad-argument', '--top-logprobs is for programs to read: give --json too.');
+  }
+  if (minTokens > maxTokens) {
+    throw new SkeinError(
+      'bad-argument',
+      `--min-tokens is ${minTokens} and --max-tokens ${maxTokens}. Ask for more tokens, or insist on fewer.`,
+    );
+  }
 }
 
 function choosePrompt({ prompt, chat, promptIds }: GenerateOptions): Prompt {
