@@ -2,6 +2,7 @@ import { EMBEDDING_TENSOR, FINAL_NORM_TENSOR, headTensorName, layerTensors } fro
 import type { TensorSpec } from '../model/tensor-names.ts';
 import type { Checkpoint } from '../model/checkpoint.ts';
 import type { ModelId } from '../protocol/ids.ts';
+import type { Quantization } from '../protocol/quantization.ts';
 import type { ModelCard } from '../protocol/signaling.ts';
 
 const BYTES_PER_CACHE_ELEMENT = 4;
@@ -9,13 +10,15 @@ const BYTES_PER_CACHE_ELEMENT = 4;
 /**
  * What the scheduler needs to know of a model. Looks up every tensor, so a checkpoint that lacks one is found before any
  * tab loads it. A tied head counts its own copy of the embedding, which only a slice with both ends can save.
- * @param url the model's folder, as pages find it.
+ * @param url the model's folder or GGUF file, as pages find it.
+ * @param quantization of `checkpoint`, whose sizes already are those after it.
  * @throws SkeinError `model-missing` or `model-corrupt`, naming file and tensor.
  */
 export async function modelCard(
   id: ModelId,
   url: string,
   checkpoint: Checkpoint,
+  quantization: Quantization,
   signal?: AbortSignal,
 ): Promise<ModelCard> {
   const { architecture } = checkpoint;
@@ -28,6 +31,7 @@ export async function modelCard(
   return {
     id,
     url,
+    quantization,
     layerCount: architecture.layerCount,
     contextLength: architecture.contextLength,
     bytesPerLayer: Math.max(...layerSizes),

@@ -8,6 +8,8 @@ import type { StagePolicy } from '../../signaling/scheduler/types.ts';
 import { startServer } from '../../signaling/server.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { MAX_ROUTE_HOPS } from '../protocol/limits.ts';
+import { QUANTIZATIONS } from '../protocol/quantization.ts';
+import type { Quantization } from '../protocol/quantization.ts';
 import { wholeNumber } from './arguments.ts';
 import { openServedModels } from './served-models.ts';
 import type { ServedModel } from './served-models.ts';
@@ -21,6 +23,7 @@ interface ServeOptions {
   readonly host: string;
   readonly port: number;
   readonly model?: readonly string[];
+  readonly quantize: Quantization;
   readonly stages: StagePolicy;
   readonly iceServer?: readonly string[];
   readonly trustProxy: boolean;
@@ -37,7 +40,15 @@ export function serveCommand(): Command {
         .argParser(wholeNumber(0, MAX_PORT))
         .default(3000),
     )
-    .option('--model <dir-or-url...>', 'model folders, URLs or hub ids (default: the embedded skein-tiny)')
+    .option(
+      '--model <dir-or-url...>',
+      'model folders, .gguf files, URLs or hub ids (default: the embedded skein-tiny)',
+    )
+    .addOption(
+      new Option('--quantize <format>', 'what tabs make of the weights when they load them')
+        .choices(QUANTIZATIONS)
+        .default('none'),
+    )
     .option('--stages <auto|n>', 'split a model over as few peers as hold it, or over n', parseStages, 'auto')
     .option('--ice-server <url...>', 'STUN or TURN servers that tabs use to find each other')
     .option('--trust-proxy', 'take client addresses from X-Forwarded-For', false)
@@ -49,6 +60,7 @@ Examples:
   $ skein serve                                     the embedded model on http://localhost:3000
   $ skein serve --stages 3                          split it over three tabs
   $ skein serve --model ./my-model Qwen/Qwen3-0.6B  a folder and a model from the hub
+  $ skein serve --model Qwen/Qwen3-4B --quantize int4  a quarter of the memory in every tab
   $ HOST=0.0.0.0 PORT=8080 skein serve              for other machines, behind a proxy that speaks HTTPS`,
     )
     .action(runServe);
@@ -59,7 +71,7 @@ async function runServe(options: ServeOptions): Promise<void> {
     throw new SkeinError('bad-argument', `There are no pages in ${PAGES}. Build them with: npm run build`);
   }
   const stop = abortOnStop();
-  const served = await openServedModels(options.model ?? [EMBEDDED_MODEL], stop);
+  const served = await openServedModels(options.model ?? [EMBEDDED_MODEL], options.quantize, stop);
   const server = await startServer({
     host: options.host,
     port: options.port,
@@ -94,7 +106,8 @@ function abortOnStop(): AbortSignal {
 function welcome(url: string, models: readonly ServedModel[], stages: StagePolicy): string {
   const lines = models.map(({ card, root }) => {
     const from = root === null ? card.url : relative(process.cwd(), root.folder);
-    return `  ${card.id}: ${card.layerCount} layers, from ${from}`;
+    const loaded = card.quantization === 'none' ? '' : `, loaded as ${card.quantization}`;
+    return `  ${card.id}: ${card.layerCount} layers${loaded}, from ${from}`;
   });
   const split = stages === 'auto' ? 'as few tabs as hold it' : `${stages} tab${stages === 1 ? '' : 's'}`;
   return [

@@ -1,5 +1,6 @@
 import type { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
+import type { Quantization } from '../protocol/quantization.ts';
 import type { Capability } from '../protocol/signaling.ts';
 
 /** The layers `[layerStart, layerEnd)` of a model with `layerCount` layers. */
@@ -8,6 +9,8 @@ export interface AssignedSlice {
   readonly layerStart: number;
   readonly layerEnd: number;
   readonly layerCount: number;
+  /** What was made of its weights. */
+  readonly quantization: Quantization;
 }
 
 /** What a serving stage did and does. */

@@ -172,7 +172,13 @@ export class Contributor {
     }
     this.#dropStage(run);
     const { model, layerStart, layerEnd } = message;
-    const slice = { model, layerStart, layerEnd, layerCount: card.layerCount };
+    const slice = {
+      model,
+      layerStart,
+      layerEnd,
+      layerCount: card.layerCount,
+      quantization: card.quantization,
+    };
     run.stage = { slice, session, abort: new AbortController() };
     void this.#load(run, run.stage, run.capability, card);
   }

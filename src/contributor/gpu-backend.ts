@@ -6,6 +6,7 @@ import { measureDevice } from '../engine/measure.ts';
 import { ServedStage } from '../mesh/served-stage.ts';
 import { HttpSource } from '../model/http-source.ts';
 import { openCheckpoint } from '../model/open-checkpoint.ts';
+import { quantizedCheckpoint } from '../model/quantize.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
 import type { Capability } from '../protocol/signaling.ts';
@@ -36,7 +37,8 @@ export class GpuBackend implements EngineBackend {
   async startStage(request: StageRequest, context: StageLoadContext): Promise<RunningStage> {
     const { layerStart, layerEnd } = request;
     const { transport, signal, onProgress } = context;
-    const checkpoint = await openCheckpoint(new HttpSource(request.modelUrl), signal);
+    const stored = await openCheckpoint(new HttpSource(request.modelUrl), signal);
+    const checkpoint = quantizedCheckpoint(stored, request.quantization);
     const slice = await GpuSlice.load({
       device: await this.#open(),
       checkpoint,

@@ -79,6 +79,7 @@ export class WorkerEngineHost implements EngineHost {
     this.#bridge = bridgeTransport(transport, pagePort);
     const request = {
       modelUrl: new URL(model.url, this.#baseUrl).href,
+      quantization: model.quantization,
       model: model.id,
       layerStart,
       layerEnd,

@@ -1,12 +1,14 @@
 import type { ErrorShape } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
+import type { Quantization } from '../protocol/quantization.ts';
 import type { Capability } from '../protocol/signaling.ts';
 import type { StageStats } from './contributor-state.ts';
 
 /** Which slice the worker loads, and from where. */
 export interface StageRequest {
-  /** Absolute URL of the model folder. */
+  /** Absolute URL of the model folder, or of the GGUF file in it. */
   readonly modelUrl: string;
+  readonly quantization: Quantization;
   readonly model: string;
   readonly layerStart: number;
   readonly layerEnd: number;

@@ -1,10 +1,11 @@
 import * as v from 'valibot';
 import { ERROR_CODES, SkeinError } from './errors.ts';
 import { MAX_SEQUENCE_TOKENS, MAX_SERVER_SIGNALING_BYTES, MAX_SIGNALING_BYTES } from './limits.ts';
+import { QUANTIZATIONS } from './quantization.ts';
 import { layerRangeEntries, modelIdSchema, peerIdSchema, requestIdSchema, routeSchema } from './route.ts';
 
 /** Raised when either side must understand something new; a mismatch is refused in words. */
-export const SIGNALING_VERSION = 1;
+export const SIGNALING_VERSION = 2;
 
 const text = (maxLength: number) => v.pipe(v.string(), v.maxLength(maxLength));
 const count = v.pipe(v.number(), v.finite(), v.minValue(0));
@@ -30,11 +31,13 @@ export const capabilitySchema = v.object({
 });
 export type Capability = v.InferOutput<typeof capabilitySchema>;
 
-/** What placement and pages need to know of a model; sizes in bytes as stored. */
+/** What placement and pages need to know of a model; sizes in bytes as a slice holds them. */
 export const modelCardSchema = v.object({
   id: modelIdSchema,
-  /** Folder of config.json and the weights; absolute, or relative to the server. */
+  /** Folder of config.json and the weights, or a GGUF file in its folder; absolute, or relative to the server. */
   url: text(2000),
+  /** What stages do to the matrices when they load them. */
+  quantization: v.picklist(QUANTIZATIONS),
   layerCount: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1024)),
   contextLength: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS)),
   bytesPerLayer: positive,

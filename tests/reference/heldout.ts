@@ -17,7 +17,8 @@ export function textNll(weights: ReferenceWeights, ids: readonly number[]): NllS
   const { logits } = referenceForward(weights, window);
   const targets = window.slice(1);
   const negativeLogLikelihood = targets.reduce(
-    (sum, target, row) => sum - logProbability(logits.subarray(row * vocabSize, (row + 1) * vocabSize), target),
+    (sum, target, row) =>
+      sum - logProbability(logits.subarray(row * vocabSize, (row + 1) * vocabSize), target),
     0,
   );
   return { negativeLogLikelihood, tokens: targets.length };

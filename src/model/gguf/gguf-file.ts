@@ -1,4 +1,8 @@
 import { SkeinError } from '../../protocol/errors.ts';
+import type { FileSource } from '../file-source.ts';
+import { describeFile } from '../model-path.ts';
+
+const TOKENIZER_FILE = 'tokenizer.json';
 
 export function isGgufPath(path: string): boolean {
   return path.toLowerCase().endsWith('.gguf');
@@ -17,5 +21,23 @@ export function onlyGgufFile(names: readonly string[], folder: string): string |
     'bad-argument',
     `${folder} has several GGUF files: ${[only, ...others].join(', ')}. Name one of them: ${folder}/${only}.`,
     { data: { folder } },
+  );
+}
+
+/**
+ * A GGUF file brings a tokenizer that Skein does not read.
+ * @throws SkeinError `model-missing` that says what to put beside the file.
+ */
+export async function requireTokenizer(
+  source: FileSource,
+  ggufFile: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  if ((await source.sizeBytes(TOKENIZER_FILE, signal)) !== null) return;
+  throw new SkeinError(
+    'model-missing',
+    `${source.description} has ${ggufFile} but no tokenizer.json. Put tokenizer.json and tokenizer_config.json of the model it was made ` +
+      "from beside it; they are in that model's repository on the hub.",
+    { data: { file: describeFile(source, TOKENIZER_FILE) } },
   );
 }

@@ -11,6 +11,7 @@ import { connectPage } from '../connection/page-session.ts';
 import { loadMemoryLimit } from '../contribute/memory-limit.ts';
 import type { SendEvent } from '../prompt-composer/prompt-composer.ts';
 import type { SettingsEvent } from '../sampling-settings/sampling-settings.ts';
+import { formatModel } from '../text/format.ts';
 import { baseStyles } from '../theme/base.styles.ts';
 import '../chat-turn/chat-turn.ts';
 import '../contributor-status/contributor-status.ts';
@@ -134,12 +135,17 @@ export class ChatPage extends LitElement {
   #renderModel() {
     const card = this.#card;
     if (card === null) return nothing;
-    if (this.models.length === 1) return html`<span data-testid="model">${card.id}</span>`;
+    if (this.models.length === 1)
+      return html`<span data-testid="model">${formatModel(card.id, card.quantization)}</span>`;
     return html`
       <label>
         <span class="visually-hidden">Model</span>
         <select data-testid="model" @change=${this.#chooseModel} .value=${card.id}>
-          ${this.models.map(({ id }) => html`<option ?selected=${id === card.id}>${id}</option>`)}
+          ${this.models.map(
+            ({ id, quantization }) => html`
+              <option value=${id} ?selected=${id === card.id}>${formatModel(id, quantization)}</option>
+            `,
+          )}
         </select>
       </label>
     `;

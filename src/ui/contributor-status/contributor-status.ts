@@ -2,7 +2,7 @@ import { html, LitElement, nothing } from 'lit';
 import { customElement, property } from 'lit/decorators.js';
 import type { AssignedSlice, ContributorState } from '../../contributor/contributor-state.ts';
 import { baseStyles } from '../theme/base.styles.ts';
-import { countOf, formatBytes, formatLayers, formatTokenRate } from '../text/format.ts';
+import { countOf, formatBytes, formatLayers, formatModel, formatTokenRate } from '../text/format.ts';
 import { contributorStatusStyles } from './contributor-status.styles.ts';
 
 /** What the lent GPU does right now, in words and numbers. @slot - more facts. @slot actions - buttons. */
@@ -78,8 +78,8 @@ function phaseWords(state: ContributorState): string {
   }
 }
 
-function sliceWords({ model, layerStart, layerEnd, layerCount }: AssignedSlice): string {
-  return `${formatLayers(layerStart, layerEnd)} of ${layerCount} of ${model}`;
+function sliceWords({ model, quantization, layerStart, layerEnd, layerCount }: AssignedSlice): string {
+  return `${formatLayers(layerStart, layerEnd)} of ${layerCount} of ${formatModel(model, quantization)}`;
 }
 
 declare global {

@@ -1,4 +1,5 @@
-import type { PeerId } from '../../protocol/ids.ts';
+import type { ModelId, PeerId } from '../../protocol/ids.ts';
+import type { Quantization } from '../../protocol/quantization.ts';
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
 const SHORT_PEER_LENGTH = 6;
@@ -28,6 +29,11 @@ export function formatTokenRate(tokensPerSecond: number): string {
 /** Layers `[layerStart, layerEnd)` as people count ranges: `layers 0–3`, `layer 7`. */
 export function formatLayers(layerStart: number, layerEnd: number): string {
   return layerEnd - layerStart === 1 ? `layer ${layerStart}` : `layers ${layerStart}–${layerEnd - 1}`;
+}
+
+/** `Qwen3-4B`, or `Qwen3-4B (int4)` where the tabs quantise it. */
+export function formatModel(model: ModelId, quantization: Quantization): string {
+  return quantization === 'none' ? model : `${model} (${quantization})`;
 }
 
 /** Enough of an id to tell the tabs of a mesh apart. */

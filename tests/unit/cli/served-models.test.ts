@@ -1,12 +1,16 @@
-import { mkdtemp, rm, stat, symlink } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createLog } from '../../../signaling/log.ts';
 import { startServer } from '../../../signaling/server.ts';
 import type { RunningServer } from '../../../signaling/server.ts';
 import { openServedModels } from '../../../src/cli/served-models.ts';
 import { FolderSource } from '../../../src/model/folder-source.ts';
+import { sliceTensors } from '../../../src/model/tensor-names.ts';
+import { TINY_QWEN3 } from '../../fixtures/architectures.ts';
+import { ggufFile } from '../../fixtures/gguf-file.ts';
+import { ggufMetadata, toGgufName } from '../../fixtures/gguf-model.ts';
 
 const TINY = resolve(import.meta.dirname, '../../../public/models/skein-tiny');
 
@@ -50,6 +54,67 @@ it('serves a folder from here under a name that can stand in a URL', async () =>
   expect(model).toMatchObject({
     card: { id: 'My-model-v2-', url: '/models/My-model-v2-/', layerCount: 8, contextLength: 2048 },
     root: { urlPath: '/models/My-model-v2-/', folder: location },
+  });
+});
+
+it('counts what tabs hold after quantising', async () => {
+  const [stored] = await openServedModels([TINY]);
+  const { bytesPerLayer: storedLayer, embeddingBytes: storedEmbedding } = stored?.card ?? fail();
+  // Per element: 2 bytes stored; 1 and a half byte in 16 for the scale of 32; half a byte and the same.
+  for (const [quantization, share] of [
+    ['int8', 34 / 64],
+    ['int4', 18 / 64],
+  ] as const) {
+    const [model] = await openServedModels([TINY], quantization);
+    const { card } = model ?? fail();
+    expect(card.quantization).toBe(quantization);
+    expect(card.embeddingBytes).toBe((storedEmbedding * 34) / 64);
+    // Norms stay.
+    expect(Math.abs(card.bytesPerLayer / storedLayer - share)).toBeLessThan(0.002);
+  }
+});
+
+describe('a folder with a GGUF file', () => {
+  const gguf = (name: string) => join(folder, name);
+  beforeAll(async () => {
+    await mkdir(gguf('quants'));
+    const weight = (name: string, ...shape: number[]) => {
+      const bytes = new Uint8Array(4 * shape.reduce((a, b) => a * b, 1));
+      return { name, type: 0, shape, bytes };
+    };
+    const architecture = { ...TINY_QWEN3, layerCount: 1 };
+    const specs = sliceTensors(architecture, { layerStart: 0, layerEnd: 1 });
+    const tensors = specs.map(({ name, shape }) => weight(toGgufName(name), ...shape));
+    const file = ggufFile({ metadata: ggufMetadata(architecture), tensors });
+    await writeFile(gguf('quants/Tiny Q4.gguf'), file);
+  });
+
+  it('needs a tokenizer beside it, and says which', async () => {
+    await expect(openServedModels([gguf('quants')])).rejects.toMatchObject({
+      code: 'model-missing',
+      message: expect.stringMatching(/Put tokenizer\.json and tokenizer_config\.json/) as string,
+    });
+  });
+
+  it('is served by the name of the file, from a URL that names it', async () => {
+    await symlink(join(TINY, 'tokenizer.json'), gguf('quants/tokenizer.json'));
+    const expected = {
+      card: { id: 'Tiny-Q4', url: '/models/Tiny-Q4/Tiny%20Q4.gguf', layerCount: 1 },
+      root: { urlPath: '/models/Tiny-Q4/', folder: gguf('quants') },
+    };
+    for (const location of [gguf('quants'), gguf('quants/Tiny Q4.gguf')]) {
+      expect((await openServedModels([location]))[0]).toMatchObject(expected);
+    }
+  });
+
+  it('is refused when there are two, unless one is named', async () => {
+    await cp(gguf('quants'), gguf('two'), { recursive: true });
+    await writeFile(gguf('two/other.gguf'), 'x');
+    await expect(openServedModels([gguf('two')])).rejects.toMatchObject({
+      code: 'bad-argument',
+      message: expect.stringContaining('Tiny Q4.gguf, other.gguf') as string,
+    });
+    expect(await openServedModels([gguf('two/Tiny Q4.gguf')])).toHaveLength(1);
   });
 });
 

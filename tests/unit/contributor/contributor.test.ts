@@ -111,7 +111,7 @@ describe('loading and serving', () => {
   it('loads what is assigned with progress, and serves', async () => {
     await startAndMeasure();
     session.deliver({ type: 'assign', model: TINY.id, layerStart: 2, layerEnd: 5 });
-    const slice = { model: TINY.id, layerStart: 2, layerEnd: 5, layerCount: 8 };
+    const slice = { model: TINY.id, layerStart: 2, layerEnd: 5, layerCount: 8, quantization: 'none' };
     const base = { capability: CAPABILITY, slice };
     expect(contributor.state).toEqual({ phase: 'loading', ...base, loadedBytes: 0, totalBytes: 0 });
     expect(host().lastLoad.options).toMatchObject({ model: TINY, layerStart: 2, layerEnd: 5 });

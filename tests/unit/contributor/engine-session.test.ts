@@ -26,6 +26,7 @@ class FakeStage implements RunningStage {
 
 const REQUEST: StageRequest = {
   modelUrl: 'http://localhost/models/skein-tiny/',
+  quantization: 'none',
   model: 'skein-tiny',
   layerStart: 0,
   layerEnd: 4,

@@ -15,6 +15,7 @@ export const CAPABILITY: Capability = {
 export const TINY: ModelCard = {
   id: 'skein-tiny' as ModelId,
   url: '/models/skein-tiny/',
+  quantization: 'none',
   layerCount: 8,
   contextLength: 2048,
   bytesPerLayer: 1e6,

@@ -23,6 +23,7 @@ export function card(overrides: Partial<ModelCard> = {}): ModelCard {
   return {
     id: MODEL,
     url: '/models/model/',
+    quantization: 'none',
     layerCount: 8,
     contextLength: 4096,
     bytesPerLayer: 1000,
