@@ -7,12 +7,16 @@ import { LocalMesh } from '../contributor/local-mesh.ts';
 import { requestEngineDevice } from '../engine/device.ts';
 import { createNodeGpu } from '../engine/node-gpu.ts';
 import type { Precision } from '../engine/weight-format.ts';
+import { requireTokenizer } from '../model/gguf/gguf-file.ts';
 import { openCheckpoint } from '../model/open-checkpoint.ts';
 import { fileSourceFor } from '../model/open-source.ts';
+import { quantizedCheckpoint } from '../model/quantize.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { ActivationFormat } from '../protocol/frames.ts';
 import type { ModelId } from '../protocol/ids.ts';
 import type { TokenLogProbability } from '../protocol/sampling.ts';
+import { QUANTIZATIONS } from '../protocol/quantization.ts';
+import type { Quantization } from '../protocol/quantization.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { wholeNumber } from './arguments.ts';
 import { abortOnInterrupt } from './interrupt.ts';
@@ -28,6 +32,7 @@ interface GenerateOptions extends SamplingOptions {
   readonly maxTokens: number;
   readonly cuts: number[];
   readonly precision: Precision;
+  readonly quantize: Quantization;
   readonly wire: ActivationFormat;
   readonly prefillChunk?: number;
   readonly adapter?: string;
@@ -42,13 +47,22 @@ const MAX_U32 = 0xffff_ffff;
 export function generateCommand(): Command {
   const command = new Command('generate')
     .description("Answer one prompt with this machine's GPU, without a server.")
-    .requiredOption('--model <dir-or-url>', 'model folder, URL or hub id', 'public/models/skein-tiny')
+    .requiredOption(
+      '--model <dir-or-url>',
+      'model folder, .gguf file, URL or hub id',
+      'public/models/skein-tiny',
+    )
     .option('--prompt <text>', 'text to continue, as it is')
     .option('--chat <text>', 'a message to answer, through the chat template')
     .option('--prompt-ids <ids>', 'token ids to continue, comma separated', parseIds)
     .option('--max-tokens <n>', 'tokens of the answer, at most', wholeNumber(1, MAX_U32), 128);
   return addSamplingOptions(command)
     .option('--cuts <layers>', 'split into stages before these layers, e.g. 3,5', parseIds, [])
+    .addOption(
+      new Option('--quantize <format>', 'what to make of the weights when they are loaded')
+        .choices(QUANTIZATIONS)
+        .default('none'),
+    )
     .addOption(new Option('--precision <p>', 'of weights and cache').choices(['f32', 'f16']).default('f32'))
     .addOption(
       new Option('--wire <p>', 'of activations between stages').choices(['f16', 'f32']).default('f16'),
@@ -74,10 +88,13 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
   const { signal, release } = abortOnInterrupt();
   const progress = new ProgressLine(process.stderr);
   const source = fileSourceFor(options.model);
-  const [checkpoint, tokenizer] = await Promise.all([
+  const ggufFile = await source.ggufFile(signal);
+  if (ggufFile !== null) await requireTokenizer(source, ggufFile, signal);
+  const [stored, tokenizer] = await Promise.all([
     openCheckpoint(source, signal),
     Tokenizer.load(source, signal),
   ]);
+  const checkpoint = quantizedCheckpoint(stored, options.quantize);
   const promptIds = encodePrompt(chosen, tokenizer);
   const device = await requestEngineDevice(await createNodeGpu(options.adapter));
   const mesh = await LocalMesh.start({

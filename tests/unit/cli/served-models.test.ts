@@ -60,7 +60,7 @@ it('serves a folder from here under a name that can stand in a URL', async () =>
 it('counts what tabs hold after quantising', async () => {
   const [stored] = await openServedModels([TINY]);
   const { bytesPerLayer: storedLayer, embeddingBytes: storedEmbedding } = stored?.card ?? fail();
-  // Per element: 2 bytes stored; 1 and a half byte in 16 for the scale of 32; half a byte and the same.
+  // Stored elements take 2 bytes; codes take 1 or a half, and 32 of them 2 for their scale.
   for (const [quantization, share] of [
     ['int8', 34 / 64],
     ['int4', 18 / 64],
