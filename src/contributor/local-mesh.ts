@@ -1,7 +1,9 @@
 import { Executor } from '../engine/executor.ts';
+import type { ExecutorStats } from '../engine/executor.ts';
 import type { EngineDevice } from '../engine/device.ts';
 import { GpuSlice } from '../engine/gpu-slice.ts';
 import type { KernelCompiler } from '../engine/kernel.ts';
+import type { StepTrace } from '../engine/step-trace.ts';
 import type { Precision } from '../engine/weight-format.ts';
 import { LocalHub } from '../mesh/local-hub.ts';
 import { ServedStage } from '../mesh/served-stage.ts';
@@ -16,6 +18,8 @@ import type { FrameTransport } from '../protocol/transport.ts';
 
 export interface LocalMeshOptions {
   readonly device: EngineDevice;
+  /** One for each stage, in order, where they are not to share `device`. */
+  readonly stageDevices?: readonly EngineDevice[];
   readonly model: ModelId;
   readonly checkpoint: Checkpoint;
   /** Layers at which a new stage begins, ascending; none for one stage. */
@@ -32,29 +36,47 @@ export interface LocalMeshOptions {
   readonly onProgress?: (progress: { loadedBytes: number; totalBytes: number }) => void;
 }
 
+/** What one stage of a LocalMesh did so far. */
+export interface LocalStage {
+  readonly hop: Hop;
+  readonly stats: ExecutorStats;
+  readonly trace: readonly StepTrace[];
+}
+
+interface RunningStage {
+  readonly hop: Hop;
+  readonly slice: GpuSlice;
+  readonly executor: Executor;
+  readonly served: ServedStage;
+}
+
 /**
  * A whole mesh in one process: stages on one GPU that exchange real frames without a network. A run without cuts is the
  * oracle for every split: the same code with a route of one stage.
  */
 export class LocalMesh {
-  readonly #stages: { readonly hop: Hop; readonly slice: GpuSlice; readonly served: ServedStage }[] = [];
+  readonly #stages: RunningStage[] = [];
+  readonly #hub: LocalHub;
 
   private constructor(
     readonly model: ModelId,
+    hub: LocalHub,
     /** The requester's end. */
     readonly transport: FrameTransport,
-  ) {}
+  ) {
+    this.#hub = hub;
+  }
 
   /** @throws SkeinError `bad-argument` for impossible cuts, and whatever loading a slice throws. */
   static async start(options: LocalMeshOptions): Promise<LocalMesh> {
     const { model, checkpoint } = options;
     const hub = new LocalHub();
-    const mesh = new LocalMesh(model, hub.transport(newPeerId()));
+    const mesh = new LocalMesh(model, hub, hub.transport(newPeerId()));
     const ranges = cutLayers(checkpoint.architecture.layerCount, options.cuts);
     try {
       for (const [index, range] of ranges.entries()) {
         const slice = await GpuSlice.load({
-          device: options.device,
+          device: options.stageDevices?.[index] ?? options.device,
           checkpoint,
           slice: range,
           precision: options.precision,
@@ -68,17 +90,18 @@ export class LocalMesh {
             }),
         });
         const hop: Hop = { peer: newPeerId(), ...range };
+        const executor = new Executor(
+          slice,
+          options.prefillChunkRows === undefined ? {} : { prefillChunkRows: options.prefillChunkRows },
+        );
         const served = new ServedStage({
           transport: hub.transport(hop.peer),
-          executor: new Executor(
-            slice,
-            options.prefillChunkRows === undefined ? {} : { prefillChunkRows: options.prefillChunkRows },
-          ),
+          executor,
           model,
           ...range,
           wireFormat: options.wireFormat,
         });
-        mesh.#stages.push({ hop, slice, served });
+        mesh.#stages.push({ hop, slice, executor, served });
       }
     } catch (thrown) {
       mesh.dispose();
@@ -90,6 +113,16 @@ export class LocalMesh {
   /** The one route there is: every stage in order. */
   requestRoute(query: { model: ModelId; requestId: RequestId; epoch: number }): Promise<Route> {
     return Promise.resolve({ ...query, hops: this.#stages.map(({ hop }) => hop) });
+  }
+
+  /** What the stages did so far, in order of the route. */
+  get stages(): LocalStage[] {
+    return this.#stages.map(({ hop, executor }) => ({ hop, stats: executor.stats, trace: executor.trace }));
+  }
+
+  /** The end of another requester: nobody finds what others left in the caches. */
+  newRequester(): FrameTransport {
+    return this.#hub.transport(newPeerId());
   }
 
   dispose(): void {

@@ -17,4 +17,13 @@ program.addCommand(
   ),
 );
 
+program.addCommand(
+  benchCommand(
+    'serving',
+    'Many requests together against one at a time, and how busy the stages of a pipeline are.',
+    SOFTWARE_FIRST,
+    () => import('./serving.ts'),
+  ),
+);
+
 await program.parseAsync();

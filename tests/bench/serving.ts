@@ -1,0 +1,141 @@
+import { fileURLToPath } from 'node:url';
+import { LocalMesh } from '../../src/contributor/local-mesh.ts';
+import type { LocalMeshOptions, LocalStage } from '../../src/contributor/local-mesh.ts';
+import type { EngineDevice } from '../../src/engine/device.ts';
+import { FolderSource } from '../../src/model/folder-source.ts';
+import { openCheckpoint } from '../../src/model/open-checkpoint.ts';
+import type { ModelId } from '../../src/protocol/ids.ts';
+import type { BenchOptions } from './bench-command.ts';
+import { openBenchDevice } from './gpu.ts';
+import { answer, randomPrompt } from './local-requests.ts';
+import type { BenchAnswer, BenchRequest } from './local-requests.ts';
+import { atLeast, benchReport, exactly } from './report.ts';
+import type { BenchReport } from './report.ts';
+import { interleave, speedup, timed } from './timing.ts';
+
+const MODEL_FOLDER = fileURLToPath(new URL('../../public/models/skein-tiny', import.meta.url));
+const REQUESTS = 32;
+const SHORTEST_PROMPT = 8;
+const LONGEST_PROMPT = 160;
+const SHORTEST_ANSWER = 16;
+const LONGEST_ANSWER = 48;
+/** Answers over the pipeline are of one length, so that there is a time in which all are on their way. */
+const PIPELINE_PROMPT = 24;
+const PIPELINE_ANSWER = 64;
+const ROUNDS = 3;
+/** Layers of the 8 at which a stage begins. The last stage has fewer: it has the head, too. */
+const PIPELINE_CUTS = [3, 6];
+
+/** Many requests together against one at a time, and how busy the stages of a pipeline are. */
+export async function run({ onProgress }: BenchOptions): Promise<BenchReport> {
+  const checkpoint = await openCheckpoint(new FolderSource(MODEL_FOLDER));
+  const { vocabSize } = checkpoint.architecture;
+  const device = await openBenchDevice();
+  const options: LocalMeshOptions = {
+    device,
+    model: 'skein-tiny' as ModelId,
+    checkpoint,
+    cuts: [],
+    precision: 'f32',
+    wireFormat: 'f16',
+    cacheTokens: REQUESTS * (LONGEST_PROMPT + LONGEST_ANSWER),
+  };
+  const mixed = mixedRequests(vocabSize);
+  onProgress(`Answering ${REQUESTS} requests one at a time and together …`);
+  const one = await LocalMesh.start(options);
+  const alone = await oneByOne(one, mixed);
+  const together = await allAtOnce(one, mixed);
+  const [serial, batched] = await interleave(
+    [timed('one at a time', () => oneByOne(one, mixed)), timed('together', () => allAtOnce(one, mixed))],
+    { rounds: ROUNDS, warmUps: 0 },
+  );
+  one.dispose();
+  if (!serial || !batched) throw new Error('two contenders have two timings');
+
+  onProgress('Answering them over three stages …');
+  const even = Array.from({ length: REQUESTS }, (_, index) => ({
+    prompt: randomPrompt(PIPELINE_PROMPT, vocabSize, 1000 + index),
+    answerTokens: PIPELINE_ANSWER,
+  }));
+  const stageDevices = await Promise.all([...PIPELINE_CUTS, 0].map(() => openBenchDevice()));
+  const pipeline = await LocalMesh.start({ ...options, cuts: PIPELINE_CUTS, stageDevices });
+  const warm = await allAtOnce(pipeline, mixed);
+  const answers = await allAtOnce(pipeline, even);
+  const stages = busyShares(pipeline.stages, answers);
+  pipeline.dispose();
+  for (const { device: each } of [device, ...stageDevices] as EngineDevice[]) each.destroy();
+
+  const generated = mixed.reduce((sum, { answerTokens }) => sum + answerTokens, 0);
+  const throughput = [serial, batched].map(({ name, medianMs }) => ({
+    requests: name,
+    'median ms': medianMs,
+    'answer tokens/s': (generated / medianMs) * 1000,
+  }));
+  return benchReport(
+    'serving',
+    device.adapterName,
+    [
+      { title: `${REQUESTS} requests of mixed lengths on one stage`, rows: throughput },
+      {
+        title: `${REQUESTS} requests in flight over three stages, each with its own device on the same processor: busy is the share of time with a forward pass under way, from planning to read-back, while all requests are on their way`,
+        rows: stages,
+      },
+    ],
+    [
+      exactly('answers that differ together from alone', differing(alone, together), 0),
+      exactly('answers that differ over three stages from one', differing(alone, warm), 0),
+      atLeast('throughput together / one at a time', speedup(batched, serial), 4),
+      ...stages.map(({ stage, 'busy share': share }) => atLeast(`busy share of stage ${stage}`, share, 0.8)),
+    ],
+  );
+}
+
+/** Prompts and answers of every length between the shortest and the longest, in no order. */
+function mixedRequests(vocabSize: number): BenchRequest[] {
+  const between = (least: number, most: number, index: number) =>
+    least + Math.round(((most - least) * index) / (REQUESTS - 1));
+  return Array.from({ length: REQUESTS }, (_, index) => ({
+    prompt: randomPrompt(between(SHORTEST_PROMPT, LONGEST_PROMPT, (index * 13) % REQUESTS), vocabSize, index),
+    answerTokens: between(SHORTEST_ANSWER, LONGEST_ANSWER, (index * 7) % REQUESTS),
+  }));
+}
+
+/** As a requester that nothing is cached for, every time. */
+async function oneByOne(mesh: LocalMesh, requests: readonly BenchRequest[]): Promise<BenchAnswer[]> {
+  const requester = mesh.newRequester();
+  const answers: BenchAnswer[] = [];
+  for (const request of requests) answers.push(await answer(mesh, requester, request));
+  return answers;
+}
+
+async function allAtOnce(mesh: LocalMesh, requests: readonly BenchRequest[]): Promise<BenchAnswer[]> {
+  const requester = mesh.newRequester();
+  return Promise.all(requests.map((request) => answer(mesh, requester, request)));
+}
+
+function differing(expected: readonly BenchAnswer[], actual: readonly BenchAnswer[]): number {
+  return expected.filter(({ tokenIds }, index) => tokenIds.join() !== actual[index]?.tokenIds.join()).length;
+}
+
+/** Over the time in which every request decodes: from the last first token to the first end. */
+function busyShares(stages: readonly LocalStage[], answers: readonly BenchAnswer[]) {
+  const from = Math.max(...answers.map(({ firstTokenMs }) => firstTokenMs));
+  const to = Math.min(...answers.map(({ endMs }) => endMs));
+  return stages.map(({ hop, trace }, index) => {
+    const steps = trace.filter(({ startMs, endMs }) => endMs > from && startMs < to);
+    const busyMs = steps.reduce(
+      (sum, { startMs, endMs }) => sum + Math.min(endMs, to) - Math.max(startMs, from),
+      0,
+    );
+    const rows = steps.reduce((sum, step) => sum + step.rows, 0);
+    return {
+      stage: index,
+      layers: `${hop.layerStart} to ${hop.layerEnd}`,
+      'busy share': busyMs / (to - from),
+      passes: steps.length,
+      'rows per pass': rows / steps.length,
+      'ms per pass': busyMs / steps.length,
+      'observed ms': to - from,
+    };
+  });
+}
