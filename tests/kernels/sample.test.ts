@@ -1,14 +1,13 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { GpuMemory } from '../../src/engine/gpu-memory.ts';
-import { decodeSampled } from '../../src/engine/kernels/sample-rows.ts';
 import type { SampledToken, SampleRow } from '../../src/engine/kernels/sample-rows.ts';
 import { Sampler } from '../../src/engine/sampler.ts';
 import { GREEDY, sampling } from '../../src/protocol/sampling.ts';
 import type { SamplingParams } from '../../src/protocol/sampling.ts';
-import { randomNormal } from '../fixtures/random-model.ts';
 import { keptTokens, logProbabilities, sampledProbabilities } from '../reference/sampling.ts';
 import { ONE_ROW, openTestGpu } from './gpu.ts';
 import type { TestGpu } from './gpu.ts';
+import { randomLogits, sampleOnce } from './sampler-rig.ts';
 
 /** A sum of up to 2^18 positive f32 over 256 lanes, and a logarithm: relative error of the sum below 2^-24 · 2^10. */
 const LOG_PROBABILITY_TOLERANCE = 1e-4;
@@ -18,30 +17,7 @@ beforeAll(async () => {
   gpu = await openTestGpu();
 });
 
-/** @param logits f32 [head rows][vocab]. */
-async function sample(logits: readonly Float32Array[], rows: readonly SampleRow[]): Promise<SampledToken[]> {
-  const vocabSize = logits[0]?.length ?? 0;
-  const all = new Float32Array(logits.length * vocabSize);
-  logits.forEach((row, index) => all.set(row, index * vocabSize));
-  const buffer = gpu.upload(all);
-  const memory = new GpuMemory(gpu.device);
-  const sampler = await Sampler.create(gpu.compiler, memory, { vocabSize, maxRows: rows.length }, buffer);
-  sampler.write(rows);
-  await gpu.run([sampler], { ...ONE_ROW, headRows: logits.length, sampleRows: rows.length });
-  const [sampled, top] = await Promise.all(
-    sampler.results.map(async ([result, sizeBytes]) =>
-      (await gpu.readU32(result)).buffer.slice(0, sizeBytes),
-    ),
-  );
-  memory.dispose();
-  buffer.destroy();
-  return decodeSampled(rows, sampled, top);
-}
-
-function randomLogits(vocabSize: number, seed: number, spread = 1): Float32Array {
-  const normal = randomNormal(seed);
-  return Float32Array.from({ length: vocabSize }, () => spread * normal());
-}
+const sample = (logits: readonly Float32Array[], rows: readonly SampleRow[]) => sampleOnce(gpu, logits, rows);
 
 /** The same draw under many seeds. */
 function manySeeds(count: number, params: Partial<SamplingParams>, position = 0): SampleRow[] {
