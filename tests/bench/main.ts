@@ -19,11 +19,31 @@ program.addCommand(
 
 program.addCommand(
   benchCommand(
+    'engine',
+    'Decode and prefill against ONNX Runtime Web on the same weights, in one Chromium.',
+    ['swiftshader', 'native'],
+    () => import('./engine.ts'),
+  ).option('--only <text>', 'the cases whose names contain this, such as "skein-tiny f32"'),
+);
+
+program.addCommand(
+  benchCommand(
     'serving',
     'Many requests together against one at a time, and how busy the stages of a pipeline are.',
     SOFTWARE_FIRST,
     () => import('./serving.ts'),
   ),
+);
+
+program.addCommand(
+  benchCommand(
+    'formats',
+    'Held-out likelihood of skein-tiny in every weight format, from the dequantised weights in float64.',
+    SOFTWARE_FIRST,
+    () => import('./formats.ts'),
+  )
+    .option('--only <text>', 'the formats whose names contain this, such as "GGUF"')
+    .option('--texts <n>', 'only this many of the held-out texts', Number),
 );
 
 await program.parseAsync();
