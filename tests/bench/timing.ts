@@ -16,17 +16,27 @@ export interface Timing {
   readonly samplesMs: readonly number[];
 }
 
+export interface Rounds {
+  /** Timed, ≥ 1. */
+  readonly rounds: number;
+  /** Before them, not counted. */
+  readonly warmUps: number;
+  /** After this time no further round begins, but one always does. */
+  readonly budgetMs?: number;
+}
+
 /**
  * Times contenders in turn, round after round (A B, B A, A B, …), so that what the machine does meanwhile hits all of them alike.
- * @param rounds timed rounds, ≥ 1. @param warmUps rounds before, which do not count.
  * @returns a timing per contender, in order.
  */
 export async function interleave(
   contenders: readonly Contender[],
-  { rounds, warmUps }: { readonly rounds: number; readonly warmUps: number },
+  { rounds, warmUps, budgetMs = Infinity }: Rounds,
 ): Promise<Timing[]> {
   const samples = contenders.map((): number[] => []);
+  const startedMs = performance.now();
   for (let round = -warmUps; round < rounds; round++) {
+    if (round > 0 && performance.now() - startedMs > budgetMs) break;
     const order = [...contenders.entries()];
     if (round % 2 !== 0) order.reverse();
     for (const [index, contender] of order) {

@@ -17,6 +17,12 @@ describe('interleave', () => {
     expect(a?.samplesMs).toEqual([2, 5, 6]);
     expect(b?.samplesMs).toEqual([3, 4, 7]);
   });
+
+  it('begins no further round when its time is over, but always one', async () => {
+    const contender = { name: 'slow', run: () => Promise.resolve(1) };
+    const [timing] = await interleave([contender], { rounds: 3, warmUps: 1, budgetMs: -1 });
+    expect(timing?.samplesMs).toEqual([1]);
+  });
 });
 
 describe('median', () => {
