@@ -31,6 +31,16 @@ describe('a sequence at a hop', () => {
     expect(sequence.takeActivations(peerId(1), 1, 1, VALUES)?.position).toBe(1);
   });
 
+  it('begins at any block up to what is cached, whatever the engine would do', () => {
+    const request = new LocalMesh(3).request(100, 3);
+    const begin = (position: number) =>
+      new StageSequence(request, 1, 32).takeActivations(peerId(1), position, 1, VALUES);
+    for (const position of [0, 16, 32]) expect(begin(position)?.position).toBe(position);
+    for (const position of [1, 8, 31, 33, 48]) {
+      expect(() => begin(position)).toThrow(/where a whole block up to 32 is next/);
+    }
+  });
+
   it('ends with the last token that was asked for', () => {
     const sequence = sequenceAt(2);
     expect([4, 5, 6].map((position) => sequence.endsWith(0, position))).toEqual([false, false, true]);
