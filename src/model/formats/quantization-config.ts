@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import type { SkeinError } from '../../protocol/errors.ts';
 import { show, unsupported } from '../config-errors.ts';
 import { parseFields, size } from '../config-fields.ts';
 import { isJsonObject } from '../json.ts';
@@ -57,7 +58,11 @@ class Settings {
     const value = this.values[name];
     if (accepted.includes(value)) return;
     const words = accepted.map((one) => (isAbsent(one) ? 'absent' : show(one)));
-    throw unsupported(this.file, `${this.path}.${name}`, value, [...new Set(words)].join(' or '));
+    throw this.refusal(name, [...new Set(words)].join(' or '));
+  }
+
+  refusal(name: string, supported: string): SkeinError {
+    return unsupported(this.file, `${this.path}.${name}`, this.values[name], supported);
   }
 
   parse<Schema extends v.ObjectSchema<v.ObjectEntries, undefined>>(schema: Schema): v.InferOutput<Schema> {
@@ -66,7 +71,7 @@ class Settings {
 
   inner(name: string): Settings {
     const value = this.values[name];
-    if (!isJsonObject(value)) throw unsupported(this.file, `${this.path}.${name}`, value, 'an object');
+    if (!isJsonObject(value)) throw this.refusal(name, 'an object');
     return new Settings(value, this.file, `${this.path}.${name}`);
   }
 }
@@ -109,8 +114,9 @@ function parseCompressedTensors(settings: Settings): StoredFormat {
   refuseExceptions(settings, 'transform_config');
   const groups = settings.inner('config_groups');
   const [only, ...others] = Object.keys(groups.values);
-  if (only === undefined || others.length > 0) groups.require('length', [1]);
-  const group = groups.inner(only ?? '');
+  if (only === undefined || others.length > 0)
+    throw settings.refusal('config_groups', 'one group for all modules');
+  const group = groups.inner(only);
   group.require('input_activations', [undefined, null]);
   group.require('output_activations', [undefined, null]);
   const weights = group.inner('weights');
@@ -142,21 +148,19 @@ const mlxSchema = v.object({
 });
 
 function parseMlx(settings: Settings): StoredFormat {
-  settings.require('mode', [undefined, null, 'affine']);
-  settings.require('bits', [4, 8]);
-  settings.require('group_size', MLX_GROUP_SIZES);
   const general = mlxOptions(settings);
   const ofModule = new Map<string, MlxOptions>();
   for (const [name, value] of Object.entries(settings.values)) {
     if (!isJsonObject(value)) continue;
-    const module = settings.inner(name);
-    module.require('mode', [undefined, null, 'affine']);
-    ofModule.set(name, mlxOptions(module));
+    ofModule.set(name, mlxOptions(settings.inner(name)));
   }
   return mlxFormat(`MLX ${general.bits}-bit`, (stem) => ofModule.get(stem) ?? general);
 }
 
 function mlxOptions(settings: Settings): MlxOptions {
+  settings.require('mode', [undefined, null, 'affine']);
+  settings.require('bits', [4, 8]);
+  settings.require('group_size', MLX_GROUP_SIZES);
   const { bits, group_size: groupSize } = settings.parse(mlxSchema);
   return { bits, groupSize };
 }

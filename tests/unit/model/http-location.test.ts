@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { FolderSource } from '../../../src/model/folder-source.ts';
-import { folderUrl } from '../../../src/model/http-location.ts';
+import { folderUrl, namedGgufFile } from '../../../src/model/http-location.ts';
 import { HttpSource } from '../../../src/model/http-source.ts';
 import { fileSourceFor } from '../../../src/model/open-source.ts';
 import { refusalOf } from '../../fixtures/errors.ts';
@@ -15,10 +15,27 @@ describe('folderUrl', () => {
     ['https://huggingface.co/Qwen/Qwen3-0.6B', 'https://huggingface.co/Qwen/Qwen3-0.6B/resolve/main/'],
     ['https://huggingface.co/Qwen/Qwen3-0.6B/', 'https://huggingface.co/Qwen/Qwen3-0.6B/resolve/main/'],
     ['https://huggingface.co/a/b/resolve/v2', 'https://huggingface.co/a/b/resolve/v2/'],
+    ['https://huggingface.co/a/b/blob/main/x-Q4_0.gguf', 'https://huggingface.co/a/b/resolve/main/'],
+    ['https://a.test/m/My%20Model.GGUF?token=1', 'https://a.test/m/?token=1'],
     ['http://localhost:3000/models/tiny', 'http://localhost:3000/models/tiny/'],
     ['https://a.test/m/?token=1', 'https://a.test/m/?token=1'],
   ])('%s is %s', (location, url) => {
     expect(folderUrl(location).href).toBe(url);
+  });
+
+  it.each([
+    ['https://huggingface.co/a/b/resolve/main/x-Q4_0.gguf', 'x-Q4_0.gguf'],
+    ['https://a.test/m/My%20Model.GGUF?token=1', 'My Model.GGUF'],
+    ['https://a.test/m/', null],
+    ['https://a.test/m?file=x.gguf', null],
+    ['a/b.gguf', null],
+  ])('%s names the GGUF file %s', (location, file) => {
+    expect(namedGgufFile(location)).toBe(file);
+  });
+
+  it('refuses a GGUF file with broken escapes', async () => {
+    const refusal = await refusalOf(() => namedGgufFile('https://a.test/m/%zz.gguf'));
+    expect(refusal.code).toBe('bad-argument');
   });
 
   it.each([
