@@ -134,6 +134,14 @@ export class ExecutorRoute {
     await settled();
   }
 
+  /** Lets time pass, a millisecond at a time. */
+  async pass(ms: number): Promise<void> {
+    for (let step = 0; step < ms; step++) {
+      this.clock.advance(1);
+      await settled();
+    }
+  }
+
   /** Whatever an executor holds beside what is cached. */
   get leftovers() {
     return this.executors.map(({ stats }, index) => ({

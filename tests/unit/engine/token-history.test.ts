@@ -72,7 +72,9 @@ describe('TokenHistory', () => {
         (changes, prompt, answer, stopTokenIds, cut) => {
           const all = sampling(changes);
           const before = answer.slice(0, cut);
-          const counts = new Map(before.map((said) => [said, before.filter((other) => other === said).length]));
+          const counts = new Map(
+            before.map((said) => [said, before.filter((other) => other === said).length]),
+          );
           const hasPenalties =
             all.repetitionPenalty !== 1 || all.presencePenalty !== 0 || all.frequencyPenalty !== 0;
           const history = historyOf(
@@ -143,7 +145,9 @@ describe('TokenHistory', () => {
     const history = historyOf({ presencePenalty: 1 });
     for (let token = 0; token < VOCAB; token++) history.add(PROMPT_TOKENS + token, VOCAB - 1 - token);
     const table = adjustmentsAt(history, PROMPT_TOKENS + VOCAB);
-    expect([...table.keys()].sort((a, b) => a - b)).toEqual(Array.from({ length: VOCAB }, (_, token) => token));
+    expect([...table.keys()].sort((a, b) => a - b)).toEqual(
+      Array.from({ length: VOCAB }, (_, token) => token),
+    );
   });
 
   it.each<[string, Partial<SamplingParams>, Partial<HistoryRequest>, RegExp]>([
@@ -162,12 +166,17 @@ describe('TokenHistory', () => {
     ],
     [
       'a ban of everything',
-      { logitBias: Array.from({ length: VOCAB - 1 }, (_, token): [number, number] => [token, -100]), minTokens: 1 },
+      {
+        logitBias: Array.from({ length: VOCAB - 1 }, (_, token): [number, number] => [token, -100]),
+        minTokens: 1,
+      },
       { stopTokenIds: [VOCAB - 1] },
       /ban all 100 tokens/,
     ],
   ])('refuses %s', (_, params, changes, words) => {
     expect(() => historyOf(params, changes)).toThrow(words);
-    expect(() => historyOf(params, changes)).toThrow(expect.objectContaining({ code: 'bad-argument' }) as Error);
+    expect(() => historyOf(params, changes)).toThrow(
+      expect.objectContaining({ code: 'bad-argument' }) as Error,
+    );
   });
 });

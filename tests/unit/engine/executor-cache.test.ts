@@ -1,0 +1,299 @@
+import { describe, expect, it, vi } from 'vitest';
+import { BlockManager } from '../../../src/engine/block-manager.ts';
+import { Executor } from '../../../src/engine/executor.ts';
+import type { ExecutorOptions } from '../../../src/engine/executor.ts';
+import type { RequestId } from '../../../src/protocol/ids.ts';
+import type { StageInput, StageOutput } from '../../../src/protocol/stage.ts';
+import { ManualClock } from '../mesh/manual-clock.ts';
+import { ExecutorRoute, hashesOf, openRequest, requestId, settled } from './executor-route.ts';
+import { expectedAnswer, hashTokens, RecordingSlice } from './recording-slice.ts';
+
+const ids = (count: number, from = 0) => Array.from({ length: count }, (_, index) => from + index);
+
+function tokens(tokenIds: readonly number[]): StageInput {
+  return { kind: 'tokens', tokenIds: Uint32Array.from(tokenIds) };
+}
+
+/** An executor whose outputs are kept, by request. */
+function listen(slice: RecordingSlice, options: ExecutorOptions = {}) {
+  const clock = new ManualClock();
+  const executor = new Executor(slice, { clock, ...options });
+  const outputs: StageOutput[] = [];
+  executor.onStep = (step) => {
+    outputs.push(...step);
+    return Promise.resolve();
+  };
+  const sampled = (id: RequestId) =>
+    outputs.flatMap((output) => (output.kind === 'token' && output.requestId === id ? [output.tokenId] : []));
+  const failures = () =>
+    outputs.flatMap((output) => (output.kind === 'failed' ? [[output.requestId, output.error.code]] : []));
+  return { clock, executor, outputs, sampled, failures };
+}
+
+describe('the prefix cache of an executor', () => {
+  it('has the full blocks of a prompt as soon as they are computed, but never the last token', async () => {
+    const { executor } = listen(new RecordingSlice(16));
+    const prompt = ids(40);
+    executor.open(openRequest(requestId(1), 40, 4, { blockHashes: hashesOf(prompt) }));
+    const open = (id: number, text: readonly number[]) => {
+      const { cachedTokens } = executor.open(
+        openRequest(requestId(id), text.length, 4, { blockHashes: hashesOf(text) }),
+      );
+      executor.close(requestId(id));
+      return cachedTokens;
+    };
+    expect(open(2, prompt)).toBe(0);
+    executor.push(requestId(1), 0, tokens(prompt));
+    await settled();
+    expect(open(3, prompt)).toBe(32);
+    expect(open(4, ids(33))).toBe(32);
+    expect(open(5, ids(32))).toBe(16);
+    expect(open(6, [...ids(16), 99, ...ids(23, 17)])).toBe(16);
+    expect(open(7, ids(40, 1))).toBe(0);
+  });
+
+  it('is of one requester, and of one way that its rows came', () => {
+    const route = new RecordingSlice(16);
+    const { executor } = listen(route);
+    const prompt = ids(20);
+    const request = (id: number) => openRequest(requestId(id), 20, 4, { blockHashes: hashesOf(prompt) });
+    executor.open(request(1), 'one way');
+    executor.push(requestId(1), 0, tokens(prompt));
+    return settled().then(() => {
+      expect(executor.open(request(2), 'another').cachedTokens).toBe(0);
+      expect(executor.open(request(3), 'one way').cachedTokens).toBe(16);
+      expect(executor.open(request(4)).cachedTokens).toBe(0);
+    });
+  });
+
+  it('keeps answers that are closed with their hashes, as far as they were computed', async () => {
+    const route = new ExecutorRoute([16]);
+    const prompt = ids(20);
+    const [first] = await route.ask([{ prompt, maxTokens: 30 }]);
+    const all = [...prompt, ...(first?.tokens ?? [])];
+    // Of 50 tokens the last was sampled and never fed: 49 are in the cache, which are 3 full blocks.
+    const [second] = await route.ask([{ prompt: [...all, 1, 2, 3], maxTokens: 4 }]);
+    expect(second?.cachedTokens).toBe(48);
+    expect(second?.tokens).toEqual(expectedAnswer([...all, 1, 2, 3], 4));
+    expect(route.total('cachedTokens')).toBe(48);
+  });
+
+  it('believes no hashes that contradict those of the beginning, and needs none', async () => {
+    const { executor, sampled } = listen(new RecordingSlice(16));
+    const prompt = ids(40);
+    const lie = [...hashesOf(ids(40, 7)), ...hashesOf(ids(40, 9))];
+    for (const [id, closing] of [
+      [1, lie],
+      [2, []],
+    ] as const) {
+      executor.open(openRequest(requestId(id), 40, 4, { blockHashes: hashesOf(prompt).slice(0, 1) }));
+      executor.push(requestId(id), 0, tokens(prompt));
+      await settled();
+      expect(sampled(requestId(id))).toEqual([hashTokens(prompt)]);
+      executor.close(requestId(id), closing);
+    }
+    const found = (text: readonly number[]) => {
+      const { cachedTokens } = executor.open(
+        openRequest(requestId(9), text.length, 4, { blockHashes: hashesOf(text) }),
+      );
+      executor.close(requestId(9));
+      return cachedTokens;
+    };
+    expect([found(ids(40)), found(ids(40, 7))]).toEqual([16, 0]);
+  });
+
+  it('takes the first rows at any block up to what it said, and gives up the rest', async () => {
+    const slice = new RecordingSlice(16);
+    const { executor, sampled } = listen(slice);
+    const prompt = ids(60);
+    const request = (id: number) => openRequest(requestId(id), 60, 2, { blockHashes: hashesOf(prompt) });
+    executor.open(request(1));
+    executor.push(requestId(1), 0, tokens(prompt));
+    await settled();
+    executor.close(requestId(1));
+    for (const [index, position] of [48, 16, 32, 0].entries()) {
+      const id = requestId(10 + index);
+      expect(executor.open(request(10 + index)).cachedTokens).toBe(48);
+      const rowsBefore = executor.stats.rowsComputed;
+      executor.push(id, position, tokens(prompt.slice(position)));
+      await settled();
+      expect(sampled(id)).toEqual([hashTokens(prompt)]);
+      expect(executor.stats.rowsComputed - rowsBefore).toBe(60 - position);
+      executor.close(id);
+    }
+    expect(executor.stats.cachedTokens).toBe(48 + 16 + 32);
+    expect(executor.stats.freeBlocks).toBe(16);
+  });
+
+  it.each([
+    ['inside a block', 8],
+    ['past what is cached', 48],
+  ])('refuses first rows %s', async (_, position) => {
+    const { executor } = listen(new RecordingSlice(16));
+    const prompt = ids(60);
+    executor.open(openRequest(requestId(1), 40, 2, { blockHashes: hashesOf(ids(40)) }));
+    executor.push(requestId(1), 0, tokens(ids(40)));
+    await settled();
+    const { cachedTokens } = executor.open(
+      openRequest(requestId(2), 60, 2, { blockHashes: hashesOf(prompt) }),
+    );
+    expect(cachedTokens).toBe(32);
+    expect(() => executor.push(requestId(2), position, tokens(prompt.slice(position)))).toThrow(
+      expect.objectContaining({ code: 'bad-frame' }),
+    );
+  });
+
+  it('keeps the blocks it said are there, however little room there is', async () => {
+    const { executor, sampled, failures } = listen(new RecordingSlice(6));
+    const prompt = ids(34);
+    executor.open(openRequest(requestId(1), 34, 2, { blockHashes: hashesOf(prompt) }));
+    executor.push(requestId(1), 0, tokens(prompt));
+    await settled();
+    executor.close(requestId(1));
+    expect(
+      executor.open(openRequest(requestId(2), 34, 2, { blockHashes: hashesOf(prompt) })).cachedTokens,
+    ).toBe(32);
+    const other = ids(60, 500);
+    executor.open(openRequest(requestId(3), 60, 4));
+    executor.push(requestId(3), 0, tokens(other));
+    await settled();
+    expect(sampled(requestId(3))).toEqual([hashTokens(other)]);
+    executor.close(requestId(3));
+    executor.push(requestId(2), 32, tokens(prompt.slice(32)));
+    await settled();
+    expect(sampled(requestId(2))).toEqual([hashTokens(prompt)]);
+    expect(failures()).toEqual([]);
+  });
+});
+
+describe('shared blocks', () => {
+  it('are copied before one of two sequences writes on in the middle of a block', async () => {
+    const slice = new RecordingSlice(16);
+    const blocks = new BlockManager(16);
+    const opened = vi.spyOn(blocks, 'open');
+    const { executor, sampled } = listen(slice, { blocks });
+    const prompt = ids(20);
+    executor.open(openRequest(requestId(1), 20, 9));
+    executor.push(requestId(1), 0, tokens(prompt));
+    await settled();
+    const table = opened.mock.results[0]?.value as ReturnType<BlockManager['open']>;
+    const fork = blocks.fork(table);
+    const shared = [...fork.blocks];
+    executor.push(requestId(1), 20, tokens([77]));
+    await settled();
+    expect(sampled(requestId(1))).toEqual([hashTokens(prompt), hashTokens([...prompt, 77])]);
+    expect(slice.copies).toBe(1);
+    expect(fork.blocks).toEqual(shared);
+    expect(table.blocks[0]).toBe(shared[0]);
+    expect(table.blocks[1]).not.toBe(shared[1]);
+    executor.push(requestId(1), 21, tokens([78]));
+    await settled();
+    expect(slice.copies).toBe(1);
+    executor.close(requestId(1));
+    blocks.close(fork);
+    expect(blocks.freeCount).toBe(16);
+  });
+});
+
+describe('requests that end early', () => {
+  it('are failed with timeout at their time limit, wherever they stand, and free at once', async () => {
+    const { clock, executor, failures } = listen(new RecordingSlice(4));
+    executor.open(openRequest(requestId(1), 40, 4, { timeLimitMs: 1000 }));
+    executor.open(openRequest(requestId(2), 40, 4, { timeLimitMs: 500 }));
+    executor.open(openRequest(requestId(3), 40, 4, { timeLimitMs: 9000 }));
+    for (const id of [1, 2]) executor.push(requestId(id), 0, tokens(ids(40, id * 100)));
+    await settled();
+    expect(executor.stats).toMatchObject({ activeSequences: 3, waitingSequences: 1 });
+    clock.advance(499);
+    await settled();
+    expect(failures()).toEqual([]);
+    clock.advance(1);
+    await settled();
+    expect(failures()).toEqual([[requestId(2), 'timeout']]);
+    clock.advance(500);
+    await settled();
+    expect(failures()).toEqual([
+      [requestId(2), 'timeout'],
+      [requestId(1), 'timeout'],
+    ]);
+    expect(executor.stats).toMatchObject({ activeSequences: 1, freeBlocks: 4, logBytes: 0 });
+    // Whoever feeds it may not have heard yet.
+    executor.push(requestId(1), 40, tokens([1]));
+    for (const id of [1, 2, 3]) executor.close(requestId(id));
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('fails whoever brings more than may be kept, and takes nobody while that much is kept', async () => {
+    const { executor, failures, sampled } = listen(new RecordingSlice(64), { maxLogBytes: 1000 });
+    executor.open(openRequest(requestId(1), 100, 4));
+    executor.push(requestId(1), 0, tokens(ids(100)));
+    executor.open(openRequest(requestId(2), 100, 4));
+    executor.push(requestId(2), 0, tokens(ids(100)));
+    await settled();
+    expect(failures()).toEqual([[requestId(2), 'busy']]);
+    expect(sampled(requestId(1))).toHaveLength(1);
+    expect(executor.stats.logBytes).toBe(528);
+    executor.close(requestId(1));
+    executor.close(requestId(2));
+    expect(executor.stats.logBytes).toBe(0);
+  });
+
+  it('may be closed while a pass writes their blocks, which the next pass may use', async () => {
+    const slice = new RecordingSlice(3);
+    let letGo: () => void = () => undefined;
+    slice.gate = () => new Promise((resolve) => (letGo = resolve));
+    const { executor, sampled } = listen(slice);
+    executor.open(openRequest(requestId(1), 40, 4, { blockHashes: hashesOf(ids(40)) }));
+    executor.push(requestId(1), 0, tokens(ids(40)));
+    await settled();
+    executor.close(requestId(1), hashesOf(ids(40)));
+    expect(executor.stats.freeBlocks).toBe(3);
+    // Nothing of the pass that is not over may be found.
+    const other = openRequest(requestId(2), 40, 4, { blockHashes: hashesOf(ids(40)) });
+    expect(executor.open(other).cachedTokens).toBe(0);
+    executor.push(requestId(2), 0, tokens(ids(40)));
+    slice.gate = () => Promise.resolve();
+    letGo();
+    await settled();
+    expect(sampled(requestId(1))).toEqual([]);
+    expect(sampled(requestId(2))).toEqual([hashTokens(ids(40))]);
+  });
+
+  it('leave no name of theirs in the cache when a pass fails', async () => {
+    const slice = new RecordingSlice(8);
+    const { executor, failures } = listen(slice);
+    const request = (id: number) => openRequest(requestId(id), 40, 4, { blockHashes: hashesOf(ids(40)) });
+    slice.failNext = new Error('boom');
+    executor.open(request(1));
+    executor.push(requestId(1), 0, tokens(ids(40)));
+    await settled();
+    expect(failures()).toEqual([[requestId(1), 'internal']]);
+    executor.close(requestId(1), hashesOf(ids(40)));
+    expect(executor.open(request(2)).cachedTokens).toBe(0);
+    expect(executor.stats.freeBlocks).toBe(8);
+  });
+});
+
+describe('what an executor says of itself', () => {
+  it('traces its passes, and counts requests that wait for room', async () => {
+    const slice = new RecordingSlice(4);
+    const { clock, executor } = listen(slice);
+    slice.gate = () => {
+      clock.advance(5);
+      return Promise.resolve();
+    };
+    for (const id of [1, 2]) {
+      executor.open(openRequest(requestId(id), 40, 4));
+      executor.push(requestId(id), 0, tokens(ids(40)));
+    }
+    await settled();
+    expect(executor.trace).toEqual([
+      { startMs: 0, endMs: 5, rows: 24, sequences: 1 },
+      { startMs: 5, endMs: 10, rows: 16, sequences: 1 },
+    ]);
+    expect(executor.stats).toMatchObject({ waitingSequences: 1, busyMs: 10, steps: 2, rowsComputed: 40 });
+    executor.close(requestId(1));
+    await settled();
+    expect(executor.stats).toMatchObject({ waitingSequences: 0, steps: 4, rowsComputed: 80 });
+  });
+});
