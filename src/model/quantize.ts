@@ -82,16 +82,17 @@ export function quantizeMatrix(
   const { zero } = format;
   const divisors = format.codes === 'u4' ? INT4_DIVISORS : INT8_DIVISORS;
   const groups = values.length / GROUP_SIZE;
-  const candidates = new Float32Array(groups);
-  const candidateHalves = new Uint16Array(groups);
+  const largest = Float32Array.from({ length: groups }, (_, group) => largestOf(values, group * GROUP_SIZE));
   const halves = new Uint16Array(groups);
+  const candidates = new Uint16Array(groups);
   const errors = new Float64Array(groups).fill(Infinity);
   for (const divisor of divisors) {
-    for (let group = 0; group < groups; group++)
-      candidates[group] = largestOf(values, group * GROUP_SIZE) / divisor;
-    writeHalves(candidates, candidateHalves);
+    writeHalves(
+      largest.map((value) => value / divisor),
+      candidates,
+    );
     for (let group = 0; group < groups; group++) {
-      const half = candidateHalves[group] ?? 0;
+      const half = candidates[group] ?? 0;
       const error =
         divisors.length === 1 ? 0 : squaredError(values, group * GROUP_SIZE, halfToFloat(half), zero);
       if (error >= (errors[group] ?? 0)) continue;
@@ -122,8 +123,9 @@ function inverseOf(scale: number): number {
 }
 
 function codeOf(value: number, inverse: number, zero: number): number {
-  const code = Math.floor(value * inverse + zero + 0.5);
-  return code < 0 ? 0 : Math.min(code, 2 * zero - 1);
+  const code = value * inverse + zero + 0.5;
+  if (code < 0) return 0;
+  return code >= 2 * zero ? 2 * zero - 1 : code | 0;
 }
 
 /** Of the group that begins at `first`, rounded with this scale. */

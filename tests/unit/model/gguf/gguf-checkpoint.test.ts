@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { HttpSource } from '../../../../src/model/http-source.ts';
 import { openCheckpoint } from '../../../../src/model/open-checkpoint.ts';
 import { dequantize } from '../../../../src/model/quantized.ts';
 import { sliceTensors } from '../../../../src/model/tensor-names.ts';
@@ -10,6 +11,7 @@ import { ggufFile } from '../../../fixtures/gguf-file.ts';
 import type { GgufToWrite } from '../../../fixtures/gguf-file.ts';
 import { ggufMetadata, ggufTensors, toGgufName } from '../../../fixtures/gguf-model.ts';
 import { MemorySource } from '../../../fixtures/memory-source.ts';
+import { ModelServer } from '../../../fixtures/model-server.ts';
 import { randomBytes } from '../../../fixtures/random-bytes.ts';
 import { randomTensors } from '../../../fixtures/random-model.ts';
 import { dequantizeBlocks, REFERENCE_TYPES } from '../../../reference/gguf-blocks.ts';
@@ -65,6 +67,25 @@ describe.each([LLAMA, TINY_QWEN2, TINY_QWEN3])('a GGUF file of a $family model',
       4 * architecture.hiddenSize * architecture.intermediateSize,
     ]);
   });
+});
+
+it('comes over HTTP by its ranges, from a URL that names the file', async () => {
+  const file = ggufFile(floatModel(LLAMA));
+  const server = await ModelServer.start(new Map([['m/Tiny Q4.gguf', file]]));
+  try {
+    const checkpoint = await openCheckpoint(new HttpSource(`${server.url}/m/Tiny%20Q4.gguf`));
+    const shape = [LLAMA.hiddenSize, LLAMA.intermediateSize];
+    const tensor = await checkpoint.read(DOWN, shape);
+    expect(tensor).toEqual(
+      randomTensors({ architecture: LLAMA, format: 'f32' }).find(({ name }) => name === DOWN),
+    );
+    expect(new Set(server.requests.map(({ path }) => path))).toEqual(new Set(['m/Tiny%20Q4.gguf']));
+    const firstRead = 64 * 1024;
+    const sent = server.sentBytes.get('m/Tiny Q4.gguf') ?? 0;
+    expect(sent).toBeLessThanOrEqual(1 + firstRead + 4 * LLAMA.hiddenSize * LLAMA.intermediateSize);
+  } finally {
+    await server.stop();
+  }
 });
 
 /** The f16 fields of a block hold every kind of number but infinities and NaN. */
