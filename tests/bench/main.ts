@@ -37,6 +37,15 @@ program.addCommand(
 
 program.addCommand(
   benchCommand(
+    'prefix',
+    'Time to first token of a prompt that begins like one before it.',
+    SOFTWARE_FIRST,
+    () => import('./prefix.ts'),
+  ),
+);
+
+program.addCommand(
+  benchCommand(
     'formats',
     'Held-out likelihood of skein-tiny in every weight format, from the dequantised weights in float64.',
     SOFTWARE_FIRST,
