@@ -5,13 +5,14 @@ import { SkeinError } from '../protocol/errors.ts';
  * (`GPUBufferUsage` and so on) that browsers have.
  * The process lives as long as the returned object is reachable: https://issues.chromium.org/issues/387965810
  * @param adapter part of an adapter's name, to choose among several.
+ * @param flags of Dawn, such as `disable-dawn-features=timestamp_quantization`.
  * @throws SkeinError `no-adapter` when the package has no binary for this platform.
  */
-export async function createNodeGpu(adapter?: string): Promise<GPU> {
+export async function createNodeGpu(adapter?: string, flags: readonly string[] = []): Promise<GPU> {
   try {
     const { create, globals } = await import('webgpu');
     Object.assign(globalThis, globals);
-    return create(adapter === undefined ? [] : [`adapter=${adapter}`]);
+    return create([...(adapter === undefined ? [] : [`adapter=${adapter}`]), ...flags]);
   } catch (cause) {
     throw new SkeinError(
       'no-adapter',
