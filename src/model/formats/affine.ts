@@ -1,5 +1,5 @@
 import { SkeinError } from '../../protocol/errors.ts';
-import { writeHalves } from '../../protocol/half.ts';
+import { floatsFromHalves, writeHalves } from '../../protocol/half.ts';
 import type { DenseTensor, TensorFormat } from '../checkpoint.ts';
 import { denseFloats } from '../dense-floats.ts';
 import { codeBytes, scaleBytes } from '../quantized.ts';
@@ -45,21 +45,24 @@ export interface ScaledCodes {
   readonly kind: CodeKind;
   readonly groupSize: number;
   /** [rows, columns / groupSize] */
-  readonly scales: Float32Array;
-  /** As they were stored: F16 ones stay halves where they can. */
+  readonly scales: Float32Array<ArrayBuffer>;
+  /** As they were stored. */
   readonly scalesDtype: string;
 }
 
 /** value = scale · (code − zero) with one zero for all. */
 export function symmetricMatrix(matrix: ScaledCodes & { readonly zero: number }): QuantizedMatrix {
   const { name, shape, codes, kind, groupSize, scales, zero } = matrix;
-  const stored = scaleKind(matrix.scalesDtype);
-  const format = { codes: kind, zero, groupSize, scales: stored } as const;
-  if (stored === 'f32')
-    return { kind: 'quantized', name, shape, format, codes, scales: bytesOf(Float32Array.from(scales)) };
-  const halves = new Uint16Array(scales.length);
-  writeHalves(Float32Array.from(scales), halves);
-  return { kind: 'quantized', name, shape, format, codes, scales: bytesOf(halves) };
+  const halves = scaleKind(matrix.scalesDtype) === 'f16' ? exactHalves(scales) : null;
+  const format = { codes: kind, zero, groupSize, scales: halves ? 'f16' : 'f32' } as const;
+  return { kind: 'quantized', name, shape, format, codes, scales: bytesOf(halves ?? scales) };
+}
+
+/** @returns null when one of the values is not a half. */
+function exactHalves(values: Float32Array): Uint16Array<ArrayBuffer> | null {
+  const halves = new Uint16Array(values.length);
+  writeHalves(values, halves);
+  return floatsFromHalves(halves).every((half, index) => Object.is(half, values[index])) ? halves : null;
 }
 
 /** value = scale · code + offset. @param offsets like the scales. */
@@ -91,9 +94,12 @@ export function zeroPointMatrix(
   return affineMatrix({ ...matrix, offsets: scales.map((scale, group) => -scale * (zeros[group] ?? 0)) });
 }
 
-/** The narrowest kind that holds symmetric scales of this dtype exactly. */
+/**
+ * The narrowest kind that holds symmetric scales of this dtype exactly. For BF16 it does as long as they are from 2^-17 to 65,280, which
+ * those of weights are; a matrix with others takes f32.
+ */
 export function scaleKind(scalesDtype: string): 'f16' | 'f32' {
-  return scalesDtype === 'F16' ? 'f16' : 'f32';
+  return scalesDtype === 'F32' ? 'f32' : 'f16';
 }
 
 /** Bytes of codes and scales of a matrix in the internal layout. */
