@@ -18,7 +18,12 @@ export function rowsFrame(position: number, rows: number, hiddenSize = HIDDEN_SI
   return { type: 'activations', hiddenSize, sequences: [sequence] };
 }
 
-export const closeFrame: Frame = { type: 'close', requestId: requestId(1), epoch: 0, blockHashes: [] };
+export const closeFrame = {
+  type: 'close',
+  requestId: requestId(1),
+  epoch: 0,
+  blockHashes: [],
+} as const satisfies Frame;
 
 /** Three stages of which only one is real; the others, the requester and a stranger are puppets. */
 export function around(stageIndex: number, options: MeshOptions = {}) {
