@@ -286,6 +286,17 @@ describe('the requester', () => {
     expect(sent().map(({ type }) => type)).toEqual(['open', 'close']);
   });
 
+  it('sends nothing more once the route has failed', async () => {
+    const { mesh, last, done, sent } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT) });
+    const error = { code: 'internal', message: 'broken' } as const;
+    await Promise.all([
+      last.say(mesh.requester, { type: 'failed', requestId: requestId(1), epoch: 0, error }),
+      last.say(mesh.requester, opened(16)),
+    ]);
+    expect(await refusalOf(() => done)).toMatchObject({ code: 'internal' });
+    expect(sent().map(({ type }) => type)).toEqual(['open', 'close']);
+  });
+
   it('gives up when nobody answers', async () => {
     const { mesh, done } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT) });
     await settled();
