@@ -36,6 +36,7 @@ export class StoredMatrices {
     if (shape === null || codes.shape.length !== 2) {
       throw this.#corrupt(codes, name, `has shape [${codes.shape.join(', ')}] and is no matrix`);
     }
+    this.#refuse(codes, name, shape, stem);
     const scales = await this.files.locate(stem + this.format.scales, signal);
     return this.format.loadedBytes(shape, scales.dtype, stem);
   }
@@ -50,14 +51,7 @@ export class StoredMatrices {
     }
     const matrix: MatrixShape = [rows, columns];
     const file = describeFile(this.files.source, codes.path);
-    const refusal = this.format.refusal(matrix, stem);
-    if (refusal !== null) {
-      throw new SkeinError(
-        'model-unsupported',
-        `${file}: tensor "${name}" cannot be read as ${this.format.label}: ${refusal}. Choose another version of the model.`,
-        { data: { file, tensor: name } },
-      );
-    }
+    this.#refuse(codes, name, matrix, stem);
     const located = await this.#locate(stem, this.format.parts(matrix, stem), signal);
     const parts = new Map<string, Part>();
     for (const [suffix, part] of located) {
@@ -65,6 +59,17 @@ export class StoredMatrices {
       parts.set(suffix, { dtype: part.dtype, bytes });
     }
     return this.format.repack({ name, shape: matrix, file, parts }, stem);
+  }
+
+  #refuse({ path }: LocatedTensor, tensor: string, shape: MatrixShape, stem: string): void {
+    const refusal = this.format.refusal(shape, stem);
+    if (refusal === null) return;
+    const file = describeFile(this.files.source, path);
+    throw new SkeinError(
+      'model-unsupported',
+      `${file}: tensor "${tensor}" cannot be read as ${this.format.label}: ${refusal}. Choose another version of the model.`,
+      { data: { file, tensor } },
+    );
   }
 
   /** Looks at every part before any is read. */

@@ -250,6 +250,8 @@ const CASES: readonly Case[] = [
   mlx(4, 64, [7, 192], 'BF16'),
   mlx(4, 128, [3, 256], 'F32'),
   mlx(8, 32, [5, 96], 'BF16'),
+  // Enough groups beside the extremes, and scales whose products with a code are not exact in f32.
+  mlx(8, 32, [24, 256], 'F32'),
   mlx(8, 64, [9, 64], 'F16'),
   compressedTensors(4, 32, [13, 96], 'BF16', true),
   compressedTensors(4, 32, [13, 96], 'BF16', true, true),

@@ -164,6 +164,12 @@ describe('a quantised matrix', () => {
     expect(refusal).toMatchObject({ code: 'model-unsupported', data: { tensor: `${STEM}.weight` } });
   });
 
+  it('of a size that cannot be laid out has none that placement could count', async () => {
+    const checkpoint = await openCheckpoint(folder(PARTS, { ...GPTQ, group_size: 48 }));
+    const refusal = await refusalOf(() => checkpoint.sizeBytes(`${STEM}.weight`));
+    expect(refusal).toMatchObject({ code: 'model-unsupported', data: { tensor: `${STEM}.weight` } });
+  });
+
   it('is not read where a vector is called for', async () => {
     expect((await refusalOf(() => read(folder(PARTS), [1024]))).code).toBe('model-corrupt');
   });
