@@ -152,8 +152,9 @@ export class ServedStage {
       this.#sender.postFailure(request, admission.error);
       return;
     }
-    // The prompt of the later epoch goes on where the earlier ended, so its hashes name what that one computed.
-    if (older) this.#end(older, request.blockHashes);
+    // The prompt of the later epoch goes on where the earlier ended, so its hashes name what that one computed. Only who fed
+    // that one is believed: others have no part in what is cached in its scope.
+    if (older) this.#end(older, older.sequence.upstream === from ? request.blockHashes : []);
     let cachedTokens: number;
     try {
       const here = this.#executor.open(request, cacheScope(request, admission.hopIndex));

@@ -114,6 +114,17 @@ describe('a cached prefix', () => {
     expect(heard(peers.last).at(-1)).toEqual({ ...closeFrame, blockHashes: named });
   });
 
+  it('is not named by a next epoch from another peer', async () => {
+    const { open, peers, machine, request } = knowing(1, 0);
+    await open(peers.first, { promptTokens: 20, blockHashes: blockHashes.slice(0, 1) });
+    const hops = request.route.hops.map((hop, index) =>
+      index === 0 ? { ...hop, peer: peers.stranger } : hop,
+    );
+    await open(peers.stranger, { ...changes, route: { ...request.route, epoch: 1, hops } });
+    expect(machine.closedWith).toEqual([[]]);
+    expect(machine.sequences.get(requestId(1))?.request.route.epoch).toBe(1);
+  });
+
   it('is kept for the next epoch, by the hashes which that one brings', async () => {
     const { open, peers, machine, heard, request } = knowing(1, 0);
     await open(peers.first, { promptTokens: 20, blockHashes: blockHashes.slice(0, 1) });
