@@ -137,7 +137,7 @@ type Step =
   | { readonly kind: 'open'; readonly text: number; readonly length: number }
   | { readonly kind: 'extend'; readonly pick: number; readonly length: number; readonly text: number }
   | { readonly kind: 'fork' | 'register' | 'close' | 'abort'; readonly pick: number }
-  | { readonly kind: 'rewind'; readonly pick: number; readonly share: number }
+  | { readonly kind: 'rewind'; readonly pick: number; readonly percent: number }
   | { readonly kind: 'evict'; readonly count: number }
   | { readonly kind: 'forget'; readonly pick: number };
 
@@ -159,7 +159,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('rewind' as const),
       pick,
-      share: fc.double({ min: 0, max: 1, noNaN: true }),
+      percent: fc.nat(100),
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('evict' as const), count: fc.nat(4) }) },
@@ -190,7 +190,7 @@ function take(bench: Bench, step: Step): void {
       if (chosen) bench.fork(chosen);
       break;
     case 'rewind':
-      if (chosen) bench.rewind(chosen, Math.floor(chosen.tokens.length * step.share));
+      if (chosen) bench.rewind(chosen, Math.floor((chosen.tokens.length * step.percent) / 100));
       break;
     case 'register':
       if (chosen) bench.register(chosen);
@@ -294,6 +294,22 @@ describe('BlockManager', () => {
     expect(manager.extend(whole, BLOCK_TOKENS, 20)).toEqual([]);
     expect(whole.blocks[1]).not.toBe(second);
     expect(manager.extend(manager.fork(whole), BLOCK_TOKENS, 20)).toEqual([]);
+  });
+
+  it('names a block once, and a name one block', () => {
+    const manager = new BlockManager(4);
+    const tables = [manager.open(), manager.open()];
+    for (const table of tables) manager.extend(table, 0, BLOCK_TOKENS);
+    const [first, second] = tables;
+    if (!first || !second) throw new Error('two tables');
+    manager.register(first, 0, 'a');
+    manager.register(first, 0, 'b');
+    expect([manager.find(['a']), manager.find(['b'])]).toEqual([1, 0]);
+    manager.register(second, 0, 'a');
+    expect(manager.open(['a']).blocks).toEqual(first.blocks);
+    manager.close(second);
+    expect(manager.keyedCount).toBe(1);
+    expect(manager.freeCount).toBe(3);
   });
 
   it('refuses a table that was closed and a range that leaves a hole', () => {
