@@ -9,9 +9,9 @@ override first_token: u32; // token id of the first row of this part
 override part_tokens: u32; // rows of this part
 
 // Token id per row.
-@group(0) @binding(1) var<storage, read> token_ids: array<u32>;
+@group(0) @binding(2) var<storage, read> token_ids: array<u32>;
 // Residual stream, f32 [rows, in_features].
-@group(0) @binding(2) var<storage, read_write> hidden: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> hidden: array<vec4<f32>>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

@@ -1,67 +1,52 @@
-// output = input × weightsᵀ (+ bias) for few rows: input f32 [rows, in_features], output f32 [rows, out_stride], columns
-// [out_offset, out_offset + out_features). Reads every weight once per `input_rows` rows: bound by memory, as decoding is.
+// A linear map for few rows. Reads every weight once per `input_rows` rows: bound by memory, as decoding is.
 //
 // A team of `lanes` invocations computes 4 output features of `input_rows` rows. Its lanes sweep the 4 weight rows side by side in
-// octets, so that one cycle touches one contiguous stripe of each, and the activations are loaded once for all 4. Partial sums meet in
-// workgroup memory behind the only barrier, and one lane per input row adds them up in a fixed order: the bits of a row depend neither
-// on the other rows nor on scheduling. With one lane per team, as on CPUs, there is nothing to add up.
+// octets, so that one cycle touches one contiguous stripe of each, and the activations are loaded once for all 4. Partial sums meet as
+// the file in front says (team_memory, team_subgroup), in a fixed order: the bits of a row depend neither on the other rows nor on
+// scheduling. One barrier.
 // Grid: x and y are the groups of 4 · teams output features (two-dimensional, since a vocabulary can exceed 65,535 groups), z the groups
 // of `input_rows` rows.
 
 override input_rows: u32; // rows computed together: 1 or 4
-override lanes: u32; // invocations of a team
+override lanes: u32; // invocations of a team, a power of two
 override teams: u32; // teams of a workgroup
 
-// Not overrides: the maps of a slice differ in size, and a pipeline each would multiply the time to compile them.
-struct Sizes {
-  in_features: u32, // a multiple of 8
-  out_features: u32, // rows of `weights`
-  out_stride: u32,
-  out_offset: u32,
-  has_bias: u32, // 0 or 1
-  of_head_rows: u32, // 1: the rows are the step's head rows, not all its rows
+// Of one row and 4 output features: products, and squares of the input.
+struct RowSums {
+  products: vec4<f32>,
+  squares: f32,
 }
 
-struct Step {
-  rows: u32,
-  block_table_stride: u32,
-  decode_rows: u32,
-  prefill_tiles: u32,
-  head_rows: u32,
+struct WeightOctets {
+  w0: Octet,
+  w1: Octet,
+  w2: Octet,
+  w3: Octet,
 }
 
-// Binding 0 is `weights`, in weights.wgsl.
-// Sizes of this step.
-@group(0) @binding(1) var<uniform> step: Step;
-// Sizes of this map.
-@group(0) @binding(2) var<uniform> sizes: Sizes;
-// f32 [rows, in_features].
-@group(0) @binding(3) var<storage, read> input: array<vec4<f32>>;
-// f32 [out_features]; read when `has_bias`.
-@group(0) @binding(4) var<storage, read> bias: array<f32>;
-// f32 [rows, out_stride].
-@group(0) @binding(5) var<storage, read_write> output: array<f32>;
-
-// [input row, team, lane]: sums of 4 output features.
-var<workgroup> partial_sums: array<vec4<f32>, input_rows * teams * lanes>;
-
-fn multiply(w0: Octet, w1: Octet, w2: Octet, w3: Octet, lo: vec4<f32>, hi: vec4<f32>) -> vec4<f32> {
-  return vec4<f32>(
-    dot(w0.lo, lo) + dot(w0.hi, hi),
-    dot(w1.lo, lo) + dot(w1.hi, hi),
-    dot(w2.lo, lo) + dot(w2.hi, hi),
-    dot(w3.lo, lo) + dot(w3.hi, hi),
-  );
-}
-
-fn store(row: u32, feature: u32, value: f32) {
-  if (feature < sizes.out_features) {
-    var result = value;
-    if (sizes.has_bias != 0u) {
-      result += bias[feature];
-    }
-    output[row * sizes.out_stride + sizes.out_offset + feature] = result;
+// `quad` is where the octet begins in the input, in vec4s. Gains, scales and offsets are read where the map has them.
+fn add_octet(
+  sums: RowSums,
+  w: WeightOctets,
+  gains: Octet,
+  scales: vec4<f32>,
+  offsets: vec4<f32>,
+  quad: u32,
+) -> RowSums {
+  var lo = input[quad];
+  var hi = input[quad + 1u];
+  var squares = sums.squares;
+  if (normed) {
+    squares += dot(lo, lo) + dot(hi, hi);
+    lo *= gains.lo;
+    hi *= gains.hi;
   }
+  if (QUANTIZED) {
+    let inputs = dot(lo, vec4<f32>(1.0)) + dot(hi, vec4<f32>(1.0));
+    let products = accumulate(vec4<f32>(), w.w0, w.w1, w.w2, w.w3, lo * CODE_LO, hi * CODE_HI);
+    return RowSums(sums.products + scales * (products - zero * inputs) + offsets * inputs, squares);
+  }
+  return RowSums(accumulate(sums.products, w.w0, w.w1, w.w2, w.w3, lo, hi), squares);
 }
 
 @compute @workgroup_size(lanes, teams)
@@ -73,57 +58,63 @@ fn main(
   let lane = local.x;
   let team = local.y;
   let octets = sizes.in_features / 8u;
-  let rows = select(step.rows, step.head_rows, sizes.of_head_rows != 0u);
   let first_row = group.z * input_rows;
   let first_feature = 4u * ((group.y * groups.x + group.x) * teams + team);
+  let rows = quad_rows(first_feature) * octets;
+  let x0 = 2u * octets * input_row(first_row);
+  let x1 = 2u * octets * input_row(first_row + 1u);
+  let x2 = 2u * octets * input_row(first_row + 2u);
+  let x3 = 2u * octets * input_row(first_row + 3u);
 
-  // Features and rows past the end are computed on the last one and not stored.
-  let w0 = min(first_feature, sizes.out_features - 1u) * octets;
-  let w1 = min(first_feature + 1u, sizes.out_features - 1u) * octets;
-  let w2 = min(first_feature + 2u, sizes.out_features - 1u) * octets;
-  let w3 = min(first_feature + 3u, sizes.out_features - 1u) * octets;
-  let x0 = first_row * octets;
-  let x1 = min(first_row + 1u, rows - 1u) * octets;
-  let x2 = min(first_row + 2u, rows - 1u) * octets;
-  let x3 = min(first_row + 3u, rows - 1u) * octets;
-
-  var sum0 = vec4<f32>();
-  var sum1 = vec4<f32>();
-  var sum2 = vec4<f32>();
-  var sum3 = vec4<f32>();
+  var s0 = RowSums();
+  var s1 = RowSums();
+  var s2 = RowSums();
+  var s3 = RowSums();
   for (var octet = lane; octet < octets; octet += lanes) {
-    let o0 = load_octet(w0 + octet);
-    let o1 = load_octet(w1 + octet);
-    let o2 = load_octet(w2 + octet);
-    let o3 = load_octet(w3 + octet);
-    sum0 += multiply(o0, o1, o2, o3, input[2u * (x0 + octet)], input[2u * (x0 + octet) + 1u]);
+    let w = WeightOctets(
+      load_codes(rows.x + octet),
+      load_codes(rows.y + octet),
+      load_codes(rows.z + octet),
+      load_codes(rows.w + octet),
+    );
+    var gains = Octet();
+    if (normed) {
+      gains = Octet(gain[2u * octet], gain[2u * octet + 1u]);
+    }
+    var scales = vec4<f32>();
+    var offsets = vec4<f32>();
+    if (QUANTIZED) {
+      let g0 = group_scale((rows.x + octet) / group_octets);
+      let g1 = group_scale((rows.y + octet) / group_octets);
+      let g2 = group_scale((rows.z + octet) / group_octets);
+      let g3 = group_scale((rows.w + octet) / group_octets);
+      scales = vec4<f32>(g0.x, g1.x, g2.x, g3.x);
+      offsets = vec4<f32>(g0.y, g1.y, g2.y, g3.y);
+    }
+    s0 = add_octet(s0, w, gains, scales, offsets, x0 + 2u * octet);
     if (input_rows > 1u) {
-      sum1 += multiply(o0, o1, o2, o3, input[2u * (x1 + octet)], input[2u * (x1 + octet) + 1u]);
-      sum2 += multiply(o0, o1, o2, o3, input[2u * (x2 + octet)], input[2u * (x2 + octet) + 1u]);
-      sum3 += multiply(o0, o1, o2, o3, input[2u * (x3 + octet)], input[2u * (x3 + octet) + 1u]);
+      s1 = add_octet(s1, w, gains, scales, offsets, x1 + 2u * octet);
+      s2 = add_octet(s2, w, gains, scales, offsets, x2 + 2u * octet);
+      s3 = add_octet(s3, w, gains, scales, offsets, x3 + 2u * octet);
     }
   }
-  let slot = team * lanes + lane;
-  let slots = teams * lanes;
-  partial_sums[slot] = sum0;
+  meet(0u, team, lane, s0);
   if (input_rows > 1u) {
-    partial_sums[slots + slot] = sum1;
-    partial_sums[2u * slots + slot] = sum2;
-    partial_sums[3u * slots + slot] = sum3;
+    meet(1u, team, lane, s1);
+    meet(2u, team, lane, s2);
+    meet(3u, team, lane, s3);
   }
   workgroupBarrier();
 
   for (var index = lane; index < input_rows; index += lanes) {
     let row = first_row + index;
-    if (row < rows) {
-      var sum = vec4<f32>();
-      for (var other = 0u; other < lanes; other += 1u) {
-        sum += partial_sums[index * slots + team * lanes + other];
+    if (row < row_count()) {
+      let sums = team_sums(index, team);
+      var values = sums.products;
+      if (normed) {
+        values *= norm_scale(sums.squares);
       }
-      store(row, first_feature, sum.x);
-      store(row, first_feature + 1u, sum.y);
-      store(row, first_feature + 2u, sum.z);
-      store(row, first_feature + 3u, sum.w);
+      store_quad(row, first_feature, values);
     }
   }
 }

@@ -1,34 +1,17 @@
 // Weights of a linear map or an embedding table: row-major [out_features, in_features], in_features a multiple of 8.
-// Placed in front of every kernel that reads weights, so that a storage format is known in one place.
+// Placed in front of every kernel that reads weights, followed by the file of the storage format (weights_float, weights_u4, weights_u8,
+// weights_e4m3), which alone knows how weights lie in memory and gives:
 //
-// An octet is 8 consecutive weights of a row: one vec4<u32> of packed halves, or two of f32. Halves are unpacked with core WGSL, so
-// bf16 and f16 keep their own size on GPUs without `shader-f16`.
+//   weights       binding 0
+//   CODE_LO, CODE_HI, load_codes(octet)
+//                 the codes of elements [8 · octet, 8 · octet + 8) of the table, times powers of two: code = loaded · CODE_LO (or HI).
+//                 Who sums many of them multiplies the other factor once and leaves the codes as they are.
+//   QUANTIZED     codes are still to be scaled: weight = scale · (code − zero) + offset, with one scale for group_octets octets
+//
+// Masks and products take codes apart, not shifts: SwiftShader shifts lane by lane, and multiplies all lanes at once.
 
-override weight_format: u32; // 0 f32, 1 f16, 2 bf16
-
-// Weights, as stored in the checkpoint.
-@group(0) @binding(0) var<storage, read> weights: array<vec4<u32>>;
-
+// 8 consecutive elements of a row.
 struct Octet {
   lo: vec4<f32>,
   hi: vec4<f32>,
-}
-
-fn unpack_pair(word: u32) -> vec2<f32> {
-  if (weight_format == 2u) {
-    return bitcast<vec2<f32>>(vec2<u32>(word << 16u, word & 0xffff0000u));
-  }
-  return unpack2x16float(word);
-}
-
-// The weights at elements [8 * index, 8 * index + 8) of the table.
-fn load_octet(index: u32) -> Octet {
-  if (weight_format == 0u) {
-    return Octet(bitcast<vec4<f32>>(weights[2u * index]), bitcast<vec4<f32>>(weights[2u * index + 1u]));
-  }
-  let words = weights[index];
-  return Octet(
-    vec4<f32>(unpack_pair(words.x), unpack_pair(words.y)),
-    vec4<f32>(unpack_pair(words.z), unpack_pair(words.w)),
-  );
 }

@@ -19,11 +19,20 @@ const RAISED_LIMITS = [
   'maxComputeWorkgroupSizeX',
 ] as const;
 
+/** What kernels have variants for; asked for where the adapter has it. */
+const WANTED_FEATURES: readonly GPUFeatureName[] = ['subgroups'];
+
 /** In Node, Dawn is gone with the last reference to its `GPU`, whoever still holds a device: so a device holds it. */
 const gpuOfDevice = new WeakMap<GPUDevice, GPU>();
 
-/** @throws SkeinError `no-adapter` when this machine offers no usable GPU. */
-export async function requestEngineDevice(gpu: GPU): Promise<EngineDevice> {
+/**
+ * @param features to ask for besides, where the adapter has them, such as timestamps for the profiler, which slow some drivers down.
+ * @throws SkeinError `no-adapter` when this machine offers no usable GPU.
+ */
+export async function requestEngineDevice(
+  gpu: GPU,
+  features: readonly GPUFeatureName[] = [],
+): Promise<EngineDevice> {
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (adapter === null) {
     throw new SkeinError(
@@ -33,7 +42,10 @@ export async function requestEngineDevice(gpu: GPU): Promise<EngineDevice> {
   }
   const requiredLimits = Object.fromEntries(RAISED_LIMITS.map((limit) => [limit, adapter.limits[limit]]));
   try {
-    const device = await adapter.requestDevice({ requiredLimits });
+    const requiredFeatures = [...WANTED_FEATURES, ...features].filter((feature) =>
+      adapter.features.has(feature),
+    );
+    const device = await adapter.requestDevice({ requiredLimits, requiredFeatures });
     gpuOfDevice.set(device, gpu);
     return {
       device,

@@ -12,16 +12,18 @@ import type { BatchLimits, BatchTables } from './batch-tables.ts';
 import type { EngineDevice } from './device.ts';
 import { DeviceFaults } from './device-faults.ts';
 import { GpuMemory } from './gpu-memory.ts';
-import { KernelCompiler } from './kernel.ts';
+import { CountingPass, KernelCompiler } from './kernel.ts';
+import { KernelList } from './kernel-list.ts';
 import { KvCache } from './kv-cache.ts';
 import { ropeTable } from './kernels/rope-append.ts';
 import { ADJUSTMENT_WORDS, decodeSampled } from './kernels/sample-rows.ts';
 import type { SampledToken } from './kernels/sample-rows.ts';
+import type { StepProfiler } from './profiler.ts';
 import { ReadBack } from './read-back.ts';
 import { Sampler } from './sampler.ts';
 import { allocateHeadBuffers, allocateSliceBuffers, attentionShape, sliceCapacity } from './slice-buffers.ts';
 import type { HeadBuffers, SliceBuffers, SliceCapacity } from './slice-buffers.ts';
-import { buildEmbedding, buildHead, buildLayer, buildTail, loadEmbedding } from './slice-kernels.ts';
+import { buildEmbedding, buildHead, buildLayer, loadEmbedding } from './slice-kernels.ts';
 import type { SliceParts } from './slice-kernels.ts';
 import { WeightLoader } from './slice-weights.ts';
 import { encodeStep, PREFILL_MIN_ROWS } from './step.ts';
@@ -66,8 +68,15 @@ interface LoadedSlice {
   readonly buffers: SliceBuffers;
   readonly cache: KvCache;
   readonly head: LoadedHead | null;
-  /** In order of the pass. */
-  readonly kernels: readonly StepKernel[];
+  readonly kernels: SliceKernels;
+  readonly layerCount: number;
+}
+
+/** In order of the pass. */
+interface SliceKernels {
+  readonly before: readonly StepKernel[];
+  readonly layers: readonly StepKernel[];
+  readonly after: readonly StepKernel[];
 }
 
 /** Layers of a model on a GPU: weights, a pool of cache blocks, and kernels bound to their buffers once. */
@@ -75,6 +84,7 @@ export class GpuSlice implements Slice {
   readonly #loaded: LoadedSlice;
   readonly #readBack: ReadBack;
   readonly #faults: DeviceFaults;
+  #layerDispatches = 0;
   #isDisposed = false;
 
   private constructor(loaded: LoadedSlice, faults: DeviceFaults) {
@@ -145,12 +155,18 @@ export class GpuSlice implements Slice {
     return this.#loaded.limits.maxBatchSequences;
   }
 
+  /** Dispatches that the last pass really made for its layers, per layer. */
+  get dispatchesPerLayer(): number {
+    return this.#layerDispatches / this.#loaded.layerCount;
+  }
+
   /** Rows that may go through the head in one pass; only batches that want logits can exceed it. */
   get maxHeadRows(): number {
     return this.#loaded.limits.maxHeadRows;
   }
 
-  async forward(batch: RaggedBatch): Promise<BatchResult> {
+  /** @param profiler times the pass's dispatches, which makes it slower. */
+  async forward(batch: RaggedBatch, profiler?: StepProfiler): Promise<BatchResult> {
     const { limits, head, buffers } = this.#loaded;
     if (this.#isDisposed) throw freedError();
     this.#faults.check();
@@ -159,16 +175,17 @@ export class GpuSlice implements Slice {
     const { rows, headRows } = tables.step;
     if (head === null) {
       const hiddenBytes = rows * limits.hiddenSize * Float32Array.BYTES_PER_ELEMENT;
-      const [hidden] = await this.#run(tables, [[buffers.hidden, hiddenBytes]]);
+      const [hidden] = await this.#run(tables, [[buffers.hidden, hiddenBytes]], profiler);
       const sequences = batch.sequences.map((): SequenceResult => ({ kind: 'none' }));
       return { hiddenStates: new Float32Array(hidden ?? new ArrayBuffer(0)), sequences };
     }
     const wantsLogits = batch.sequences.some((sequence) => sequence.head.kind === 'logits');
     const logitsBytes = wantsLogits ? headRows * limits.vocabSize * Float32Array.BYTES_PER_ELEMENT : 0;
-    const [sampled, top, logits] = await this.#run(tables, [
-      ...head.sampler.results,
-      [head.logits, logitsBytes],
-    ]);
+    const [sampled, top, logits] = await this.#run(
+      tables,
+      [...head.sampler.results, [head.logits, logitsBytes]],
+      profiler,
+    );
     const tokens = decodeSampled(tables.samples, sampled, top);
     return { hiddenStates: null, sequences: headResults(batch, limits.vocabSize, tokens, logits) };
   }
@@ -228,11 +245,17 @@ export class GpuSlice implements Slice {
   async #run(
     { step }: BatchTables,
     wanted: readonly (readonly [buffer: GPUBuffer, sizeBytes: number])[],
+    profiler: StepProfiler | undefined,
   ): Promise<ArrayBuffer[]> {
     const { device } = this.#loaded.device;
     const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (const kernel of this.#loaded.kernels) kernel.encode(pass, step);
+    const pass = profiler?.begin(encoder) ?? encoder.beginComputePass();
+    const { before, layers, after } = this.#loaded.kernels;
+    for (const kernel of before) kernel.encode(pass, step);
+    const counted = new CountingPass(pass);
+    for (const kernel of layers) kernel.encode(counted, step);
+    this.#layerDispatches = counted.dispatchCount;
+    for (const kernel of after) kernel.encode(pass, step);
     pass.end();
     const read = this.#readBack.encode(encoder, wanted);
     device.queue.submit([encoder.finish()]);
@@ -296,16 +319,22 @@ async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<L
     rope,
     cache,
   };
-  const kernels: StepKernel[] = [];
   const embedding = limits.hasEmbedding ? await loadEmbedding(parts) : null;
-  if (embedding !== null) kernels.push(...(await buildEmbedding(parts, embedding)));
+  const before = new KernelList();
+  if (embedding !== null) buildEmbedding(parts, embedding, before);
+  const layers = new KernelList();
   for (let layer = slice.layerStart; layer < slice.layerEnd; layer++) {
-    kernels.push(...(await buildLayer(parts, layer, slice.layerStart)));
+    await buildLayer(parts, layer, slice.layerStart, layers);
   }
-  kernels.push(...(head === null ? await buildTail(parts) : await buildHead(parts, head, embedding)));
-  if (head !== null) kernels.push(head.sampler);
+  const after = new KernelList();
+  if (head !== null) {
+    await buildHead(parts, head, embedding, after);
+    after.add(Promise.resolve(head.sampler));
+  }
+  const kernels = { before: await before.all(), layers: await layers.all(), after: await after.all() };
   await memory.allocated();
-  return { device, limits, memory, buffers, cache, head, kernels };
+  const layerCount = slice.layerEnd - slice.layerStart;
+  return { device, limits, memory, buffers, cache, head, kernels, layerCount };
 }
 
 async function loadHead(

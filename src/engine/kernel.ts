@@ -131,12 +131,39 @@ export function bindKernel(
   };
 }
 
+/** What encoding a kernel needs of a compute pass. */
+export type DispatchPass = Pick<GPUComputePassEncoder, 'setPipeline' | 'setBindGroup' | 'dispatchWorkgroups'>;
+
+/** Counts what is really dispatched. */
+export class CountingPass implements DispatchPass {
+  #dispatchCount = 0;
+
+  constructor(private readonly pass: DispatchPass) {}
+
+  get dispatchCount(): number {
+    return this.#dispatchCount;
+  }
+
+  setPipeline(pipeline: GPUComputePipeline): undefined {
+    this.pass.setPipeline(pipeline);
+  }
+
+  setBindGroup(index: number, bindGroup: GPUBindGroup | null): undefined {
+    this.pass.setBindGroup(index, bindGroup);
+  }
+
+  dispatchWorkgroups(x: number, y?: number, z?: number): undefined {
+    this.#dispatchCount += 1;
+    this.pass.dispatchWorkgroups(x, y, z);
+  }
+}
+
 /** Workgroups per dimension. WebGPU's default limit, which every adapter has; more are silently dropped by some drivers. */
 export const MAX_WORKGROUPS_PER_DIMENSION = 65_535;
 
 /** The one place where kernels are launched. @throws SkeinError `bad-argument` for an empty or oversized grid. */
 export function dispatchKernel(
-  pass: GPUComputePassEncoder,
+  pass: DispatchPass,
   kernel: BoundKernel,
   grid: readonly [x: number, y?: number, z?: number],
 ): void {

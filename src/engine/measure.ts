@@ -72,6 +72,8 @@ async function buildProduct(
     outStride: outFeatures,
     outOffset: 0,
     rowsOf: 'step',
+    normEpsilon: null,
+    epilogue: 'store',
   };
   const step: StepShape = {
     rows,
@@ -86,9 +88,12 @@ async function buildProduct(
   memory.device.queue.writeBuffer(uniform, 0, encodeStep(step));
   const kernel = await createLinear(KernelCompiler.of(memory.device), shape, {
     weights: memory.storage('measure weights', weightBytes(shape)),
+    scales: null,
     step: uniform,
     input: memory.storage('measure input', rows * inFeatures * Float32Array.BYTES_PER_ELEMENT),
+    gain: null,
     bias: null,
+    headInfo: null,
     output: memory.storage('measure output', rows * outFeatures * Float32Array.BYTES_PER_ELEMENT),
   });
   await memory.allocated();

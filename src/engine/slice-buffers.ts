@@ -73,18 +73,12 @@ export interface SliceBuffers {
   readonly headInfo: GPUBuffer;
   /** The residual stream, [rows, hidden]. */
   readonly hidden: GPUBuffer;
-  /** What the last branch adds to it, [rows, hidden]. */
-  readonly delta: GPUBuffer;
-  /** [rows, hidden]. */
-  readonly normed: GPUBuffer;
   /** [rows, (heads + 2 · kv heads) · head dim]. */
   readonly qkv: GPUBuffer;
   readonly partials: GPUBuffer;
   readonly partialStats: GPUBuffer;
   /** [rows, heads · head dim]. */
   readonly attended: GPUBuffer;
-  /** [rows, 2 · intermediate]. */
-  readonly gateUp: GPUBuffer;
   /** [rows, intermediate]. */
   readonly activated: GPUBuffer;
 }
@@ -115,13 +109,10 @@ export function allocateSliceBuffers(
     prefillInfo: words('prefill_info', 4 * rows),
     headInfo: words('head_info', rows),
     hidden: words('hidden', rows * hiddenSize),
-    delta: words('delta', rows * hiddenSize),
-    normed: words('normed', rows * hiddenSize),
     qkv: words('qkv', rows * (headCount + 2 * kvHeadCount) * headDim),
     partials: memory.storage('partials', partials.partials),
     partialStats: memory.storage('partial_stats', partials.stats),
     attended: words('attended', rows * headCount * headDim),
-    gateUp: words('gate_up', rows * 2 * intermediateSize),
     activated: words('activated', rows * intermediateSize),
   };
 }

@@ -4,20 +4,18 @@ import type { TensorSpec } from '../model/tensor-names.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { GpuMemory } from './gpu-memory.ts';
 import type { KernelCompiler } from './kernel.ts';
+import type { KernelList } from './kernel-list.ts';
 import type { KvCache } from './kv-cache.ts';
 import { createAttentionDecode } from './kernels/attention-decode.ts';
 import { createAttentionPrefill } from './kernels/attention-prefill.ts';
 import { createAttentionReduce } from './kernels/attention-reduce.ts';
 import type { DecodeShape } from './kernels/attention-splits.ts';
 import { createEmbedding } from './kernels/embedding.ts';
+import type { Epilogue } from './kernels/linear-shape.ts';
 import { createLinear } from './kernels/linear.ts';
-import { createResidualAdd } from './kernels/residual-add.ts';
-import { createRmsNorm } from './kernels/rms-norm.ts';
 import { createRopeAppend } from './kernels/rope-append.ts';
-import { createSwiglu } from './kernels/swiglu.ts';
 import type { HeadBuffers, SliceBuffers } from './slice-buffers.ts';
 import type { Matrix, WeightLoader } from './slice-weights.ts';
-import type { StepKernel } from './step.ts';
 
 /** What every part of a slice is built from. */
 export interface SliceParts {
@@ -33,21 +31,16 @@ export interface SliceParts {
 }
 
 /** token_ids → hidden. */
-export async function buildEmbedding(
+export function buildEmbedding(
   { compiler, buffers }: SliceParts,
   embedding: Matrix,
-): Promise<StepKernel[]> {
+  kernels: KernelList,
+): void {
   const { tokenIds, hidden } = buffers;
-  const { format, inFeatures } = embedding;
-  return Promise.all(
-    embedding.parts.map(({ buffer, firstRow, rowCount }) =>
-      createEmbedding(
-        compiler,
-        { format, inFeatures, outFeatures: rowCount, firstToken: firstRow },
-        { weights: buffer, tokenIds, hidden },
-      ),
-    ),
-  );
+  for (const { firstColumn, weights, scales, ...shape } of embedding.parts) {
+    const part = { ...shape, firstToken: firstColumn };
+    kernels.add(createEmbedding(compiler, part, { weights, scales, tokenIds, hidden }));
+  }
 }
 
 export function loadEmbedding({ architecture, weights }: SliceParts): Promise<Matrix> {
@@ -55,14 +48,16 @@ export function loadEmbedding({ architecture, weights }: SliceParts): Promise<Ma
   return weights.matrix([{ name: EMBEDDING_TENSOR, shape: [vocabSize, hiddenSize] }]);
 }
 
-/**
- * One decoder layer: hidden (+ delta) → hidden + delta, where delta is still to be added.
- * @param firstLayer of the slice: there nothing is pending yet, as hidden comes from the embedding or from the stage before.
- */
-export async function buildLayer(parts: SliceParts, layer: number, firstLayer: number): Promise<StepKernel[]> {
+/** One decoder layer: hidden → hidden, in place. @param firstLayer of the slice. */
+export async function buildLayer(
+  parts: SliceParts,
+  layer: number,
+  firstLayer: number,
+  kernels: KernelList,
+): Promise<void> {
   const { architecture, compiler, weights, buffers, shape, rope, cache } = parts;
-  const { hiddenSize, intermediateSize, rmsNormEpsilon: epsilon, qkvBias, qkNorm } = architecture;
-  const { step, hidden, delta, normed, qkv, attended, gateUp, activated, rowInfo, blockTables } = buffers;
+  const { rmsNormEpsilon: epsilon, qkvBias, qkNorm } = architecture;
+  const { step, hidden, qkv, attended, activated, rowInfo, blockTables } = buffers;
   const specs = new Map(layerTensors(architecture, layer).map((spec) => [spec.name, spec]));
   const tensor = (name: string): TensorSpec => {
     const spec = specs.get(`model.layers.${layer}.${name}`);
@@ -71,116 +66,114 @@ export async function buildLayer(parts: SliceParts, layer: number, firstLayer: n
   };
   const projections = (kind: 'weight' | 'bias') =>
     ['q', 'k', 'v'].map((name) => tensor(`self_attn.${name}_proj.${kind}`));
-  const norm = async (name: string, pending: GPUBuffer | null) =>
-    createRmsNorm(
-      compiler,
-      { size: hiddenSize, epsilon },
-      { weight: await weights.vector([tensor(name)]), hidden, delta: pending, headInfo: null, normed },
-    );
+  const norm = async (name: string) => ({ gain: await weights.vector([tensor(name)]), epsilon });
   const { keys, values } = cache.layer(layer - firstLayer);
-  const qkWeights = qkNorm && {
-    q: await weights.vector([tensor('self_attn.q_norm.weight')]),
-    k: await weights.vector([tensor('self_attn.k_norm.weight')]),
-    epsilon,
-  };
   const attention = { step, qkv, keys, values, blockTables };
   const { decodeInfo, prefillInfo, partials, partialStats } = buffers;
-  return [
-    await norm('input_layernorm.weight', layer === firstLayer ? null : delta),
-    ...(await buildLinear(
-      parts,
-      await weights.matrix(projections('weight')),
-      normed,
-      qkv,
-      qkvBias ? await weights.vector(projections('bias')) : null,
-    )),
-    await createRopeAppend(compiler, shape, {
-      ...attention,
-      norm: qkWeights === false ? null : qkWeights,
-      ropeTable: rope,
-      rowInfo,
-    }),
-    await createAttentionDecode(compiler, shape, {
-      ...attention,
-      rowInfo,
-      decodeInfo,
-      partials,
-      partialStats,
-    }),
-    await createAttentionReduce(compiler, shape, { decodeInfo, partials, partialStats, attended }),
-    await createAttentionPrefill(compiler, shape, { ...attention, prefillInfo, attended }),
-    ...(await buildLinear(parts, await weights.matrix([tensor('self_attn.o_proj.weight')]), attended, delta)),
-    await norm('post_attention_layernorm.weight', delta),
-    ...(await buildLinear(
-      parts,
-      await weights.matrix([tensor('mlp.gate_proj.weight'), tensor('mlp.up_proj.weight')]),
-      normed,
-      gateUp,
-    )),
-    await createSwiglu(compiler, { size: intermediateSize }, { gateUp, activated }),
-    ...(await buildLinear(parts, await weights.matrix([tensor('mlp.down_proj.weight')]), activated, delta)),
-  ];
+
+  addLinear(parts, kernels, await weights.matrix(projections('weight')), {
+    input: hidden,
+    norm: await norm('input_layernorm.weight'),
+    bias: qkvBias ? await weights.vector(projections('bias')) : null,
+    output: qkv,
+  });
+  const qkNorms = qkNorm
+    ? {
+        q: await weights.vector([tensor('self_attn.q_norm.weight')]),
+        k: await weights.vector([tensor('self_attn.k_norm.weight')]),
+        epsilon,
+      }
+    : null;
+  kernels.add(
+    createRopeAppend(compiler, shape, { ...attention, norm: qkNorms, ropeTable: rope, rowInfo }),
+    createAttentionDecode(compiler, shape, { ...attention, rowInfo, decodeInfo, partials, partialStats }),
+    createAttentionReduce(compiler, shape, { decodeInfo, partials, partialStats, attended }),
+    createAttentionPrefill(compiler, shape, { ...attention, prefillInfo, attended }),
+  );
+  addLinear(parts, kernels, await weights.matrix([tensor('self_attn.o_proj.weight')]), {
+    input: attended,
+    output: hidden,
+    epilogue: 'add',
+  });
+  addLinear(
+    parts,
+    kernels,
+    await weights.gatedMatrix(tensor('mlp.gate_proj.weight'), tensor('mlp.up_proj.weight')),
+    {
+      input: hidden,
+      norm: await norm('post_attention_layernorm.weight'),
+      output: activated,
+      epilogue: 'swiglu',
+    },
+  );
+  addLinear(parts, kernels, await weights.matrix([tensor('mlp.down_proj.weight')]), {
+    input: activated,
+    output: hidden,
+    epilogue: 'add',
+  });
 }
 
-/** hidden + delta → hidden, for the stage that follows. */
-export async function buildTail({ architecture, compiler, buffers }: SliceParts): Promise<StepKernel[]> {
-  const { delta, hidden } = buffers;
-  return [await createResidualAdd(compiler, { size: architecture.hiddenSize }, { delta, hidden })];
-}
-
-/** The wanted rows of hidden + delta → logits. @param embedding the matrix of a tied head, if it is here already. */
+/** The wanted rows of hidden → logits. @param embedding the matrix of a tied head, if it is here already. */
 export async function buildHead(
   parts: SliceParts,
   head: HeadBuffers,
   embedding: Matrix | null,
-): Promise<StepKernel[]> {
-  const { architecture, compiler, weights, buffers } = parts;
+  kernels: KernelList,
+): Promise<void> {
+  const { architecture, weights, buffers } = parts;
   const { hiddenSize, vocabSize, rmsNormEpsilon, tiedEmbedding } = architecture;
-  const { hidden, delta, headInfo, normed } = buffers;
   const isHere = tiedEmbedding && embedding !== null;
   const matrix = isHere
     ? embedding
     : await weights.matrix([{ name: headTensorName(architecture), shape: [vocabSize, hiddenSize] }]);
-  const weight = await weights.vector([{ name: FINAL_NORM_TENSOR, shape: [hiddenSize] }]);
-  return [
-    await createRmsNorm(
-      compiler,
-      { size: hiddenSize, epsilon: rmsNormEpsilon },
-      { weight, hidden, delta, headInfo, normed },
-    ),
-    ...(await buildLinear(parts, matrix, normed, head.logits, null, 'head')),
-  ];
+  const gain = await weights.vector([{ name: FINAL_NORM_TENSOR, shape: [hiddenSize] }]);
+  addLinear(parts, kernels, matrix, {
+    input: buffers.hidden,
+    norm: { gain, epsilon: rmsNormEpsilon },
+    headInfo: buffers.headInfo,
+    output: head.logits,
+  });
 }
 
-/** output = input × matrixᵀ (+ bias), one kernel per part of the matrix. */
-function buildLinear(
+/** Where a linear map reads and writes, and what is fused with it. */
+interface LinearUse {
+  readonly input: GPUBuffer;
+  readonly output: GPUBuffer;
+  /** RMSNorm of the input first. */
+  readonly norm?: { readonly gain: GPUBuffer; readonly epsilon: number };
+  readonly bias?: GPUBuffer | null;
+  readonly epilogue?: Epilogue;
+  /** Only these rows. */
+  readonly headInfo?: GPUBuffer;
+}
+
+/** One kernel per part of the matrix. */
+function addLinear(
   { compiler, buffers }: SliceParts,
-  { format, inFeatures, outFeatures, parts }: Matrix,
-  input: GPUBuffer,
-  output: GPUBuffer,
-  bias: GPUBuffer | null = null,
-  rowsOf: 'step' | 'head' = 'step',
-): Promise<StepKernel[]> {
-  if (bias !== null && parts.length > 1) {
-    throw new SkeinError(
-      'model-unsupported',
-      `A projection of ${outFeatures} × ${inFeatures} with a bias is over this GPU's binding limit.`,
+  kernels: KernelList,
+  { columns, parts }: Matrix,
+  { input, output, norm, bias = null, epilogue = 'store', headInfo }: LinearUse,
+): void {
+  for (const { firstColumn, weights, scales, ...part } of parts) {
+    const shape = {
+      ...part,
+      outStride: columns,
+      outOffset: firstColumn,
+      rowsOf: headInfo === undefined ? ('step' as const) : ('head' as const),
+      normEpsilon: norm?.epsilon ?? null,
+      epilogue,
+    };
+    kernels.add(
+      createLinear(compiler, shape, {
+        weights,
+        scales,
+        step: buffers.step,
+        input,
+        gain: norm?.gain ?? null,
+        bias,
+        headInfo: headInfo ?? null,
+        output,
+      }),
     );
   }
-  return Promise.all(
-    parts.map(({ buffer, firstRow, rowCount }) =>
-      createLinear(
-        compiler,
-        {
-          format,
-          inFeatures,
-          outFeatures: rowCount,
-          outStride: outFeatures,
-          outOffset: firstRow,
-          rowsOf,
-        },
-        { weights: buffer, step: buffers.step, input, bias, output },
-      ),
-    ),
-  );
 }

@@ -1,23 +1,25 @@
-import { BYTES_PER_ELEMENT } from '../model/checkpoint.ts';
-import type { Checkpoint, DenseTensor, TensorFormat } from '../model/checkpoint.ts';
+import { denseFloats } from '../model/dense-floats.ts';
+import type { Checkpoint, Tensor } from '../model/checkpoint.ts';
+import { dequantize } from '../model/quantized.ts';
 import type { TensorSpec } from '../model/tensor-names.ts';
 import { SkeinError } from '../protocol/errors.ts';
-import { floatsFromHalves, writeHalves } from '../protocol/half.ts';
+import { writeHalves } from '../protocol/half.ts';
 import type { GpuMemory } from './gpu-memory.ts';
-import type { Precision } from './weight-format.ts';
+import { OCTET, weightBytes, weightScaleBytes } from './kernels/weights.ts';
+import type { WeightBuffers, WeightShape } from './kernels/weights.ts';
+import { isSameFormat } from './weight-format.ts';
+import type { MatrixFormat, Precision } from './weight-format.ts';
 
-/** Rows [firstRow, firstRow + rowCount) of a matrix. */
-export interface MatrixPart {
-  readonly buffer: GPUBuffer;
-  readonly firstRow: number;
-  readonly rowCount: number;
+/** Rows of a matrix on the GPU that are stored alike and fit a binding. */
+export interface MatrixPart extends WeightShape, WeightBuffers {
+  /** Column of the output that its first row computes. */
+  readonly firstColumn: number;
 }
 
-/** A matrix [outFeatures, inFeatures] on the GPU, in as many parts as the binding limit makes of it. */
+/** A matrix [outFeatures, inFeatures] on the GPU, in as many parts as its formats and the binding limit make of it. */
 export interface Matrix {
-  readonly format: TensorFormat;
-  readonly inFeatures: number;
-  readonly outFeatures: number;
+  /** Columns of the output. */
+  readonly columns: number;
   readonly parts: readonly MatrixPart[];
 }
 
@@ -29,7 +31,26 @@ export interface WeightLoaderOptions {
   readonly onBytes: (sizeBytes: number) => void;
 }
 
-/** Moves tensors from the checkpoint to the GPU one at a time, so that no more than one of them is ever in memory. */
+/** A matrix of the checkpoint, as the kernels read it. */
+interface StoredMatrix {
+  readonly name: string;
+  readonly format: MatrixFormat;
+  readonly rows: number;
+  readonly inFeatures: number;
+  /** Floats or codes. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Empty for floats. */
+  readonly scales: Uint8Array<ArrayBuffer>;
+}
+
+/** Rows [start, end) of a matrix. */
+interface RowRange {
+  readonly matrix: StoredMatrix;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Moves tensors from the checkpoint to the GPU one joined matrix at a time, so that no more than that is ever in memory. */
 export class WeightLoader {
   readonly #options: WeightLoaderOptions;
 
@@ -37,36 +58,44 @@ export class WeightLoader {
     this.#options = options;
   }
 
-  /** Stacks tensors [rows, inFeatures] on top of each other. They are stored alike, as one model's projections are. */
+  /** Stacks tensors [rows, inFeatures] on top of each other. What is stored alike becomes one part, and one dispatch. */
   async matrix(specs: readonly TensorSpec[]): Promise<Matrix> {
-    const { memory } = this.#options;
-    const inFeatures = specs[0]?.shape[1] ?? 0;
-    const outFeatures = specs.reduce((sum, { shape }) => sum + (shape[0] ?? 0), 0);
-    let matrix: Matrix | null = null;
-    let firstRow = 0;
+    const runs: StoredMatrix[][] = [];
     for (const spec of specs) {
-      const tensor = this.#narrow(await this.#read(spec));
-      matrix ??= {
-        format: tensor.format,
-        inFeatures,
-        outFeatures,
-        parts: allocateParts(memory, spec.name, outFeatures, inFeatures * BYTES_PER_ELEMENT[tensor.format]),
-      };
-      if (tensor.format !== matrix.format) {
-        throw new SkeinError(
-          'model-unsupported',
-          `${spec.name} is stored as ${tensor.format} and ${specs[0]?.name} as ${matrix.format}; a layer's joined projections must be stored alike.`,
-        );
-      }
-      writeRows(memory.device, matrix, firstRow, tensor.bytes);
-      firstRow += spec.shape[0] ?? 0;
+      const matrix = await this.#readMatrix(spec);
+      const run = runs.at(-1);
+      if (run?.[0] !== undefined && isSameFormat(run[0].format, matrix.format)) run.push(matrix);
+      else runs.push([matrix]);
     }
-    if (matrix === null) throw new SkeinError('internal', 'A matrix was made of no tensors.');
-    // What is written waits in staging memory until a submit: without one after every matrix that would be the whole slice again.
-    memory.device.queue.submit([]);
-    await memory.device.queue.onSubmittedWorkDone();
-    await memory.allocated();
-    return matrix;
+    const parts: MatrixPart[] = [];
+    let columns = 0;
+    for (const run of runs) {
+      const rows = run.reduce((sum, matrix) => sum + matrix.rows, 0);
+      for (const [start, end] of this.#cut(run, rows, 1)) {
+        parts.push(this.#upload(rowsBetween(run, start, end), columns + start));
+      }
+      columns += rows;
+    }
+    await this.#settle();
+    return { columns, parts };
+  }
+
+  /** Gate on top of up, for the `swiglu` epilogue: a part has the rows of both that belong together. */
+  async gatedMatrix(gateSpec: TensorSpec, upSpec: TensorSpec): Promise<Matrix> {
+    let gate = await this.#readMatrix(gateSpec);
+    let up = await this.#readMatrix(upSpec);
+    if (!isSameFormat(gate.format, up.format)) [gate, up] = [this.#asFloats(gate), this.#asFloats(up)];
+    const parts = this.#cut([gate], gate.rows, 2).map(([start, end]) =>
+      this.#upload(
+        [
+          { matrix: gate, start, end },
+          { matrix: up, start, end },
+        ],
+        start,
+      ),
+    );
+    await this.#settle();
+    return { columns: gate.rows, parts };
   }
 
   /** Tensors [n] one after the other, as f32: norm weights and biases are small and used at full precision. */
@@ -76,70 +105,146 @@ export class WeightLoader {
     const buffer = memory.storage(specs[0]?.name ?? 'vector', length * Float32Array.BYTES_PER_ELEMENT);
     let offsetBytes = 0;
     for (const spec of specs) {
-      const values = widen(await this.#read(spec));
+      const tensor = await this.#read(spec);
+      const values = tensor.kind === 'dense' ? denseFloats(tensor) : dequantize(tensor);
       memory.device.queue.writeBuffer(buffer, offsetBytes, values);
       offsetBytes += values.byteLength;
     }
     return buffer;
   }
 
-  async #read({ name, shape }: TensorSpec): Promise<DenseTensor> {
+  async #read({ name, shape }: TensorSpec): Promise<Tensor> {
     const { checkpoint, signal, onBytes } = this.#options;
     const tensor = await checkpoint.read(name, shape, signal);
-    if (tensor.kind === 'quantized') {
-      throw new SkeinError(
-        'model-unsupported',
-        `${name} is quantised (${tensor.format.codes}); the engine reads floats.`,
-      );
-    }
-    onBytes(tensor.bytes.byteLength);
+    onBytes(
+      tensor.kind === 'dense' ? tensor.bytes.byteLength : tensor.codes.byteLength + tensor.scales.byteLength,
+    );
     return tensor;
   }
 
-  #narrow(tensor: DenseTensor): DenseTensor {
-    if (this.#options.precision === 'f32' || tensor.format !== 'f32') return tensor;
-    const values = widen(tensor);
+  async #readMatrix(spec: TensorSpec): Promise<StoredMatrix> {
+    const { name } = spec;
+    const [rows = 0, inFeatures = 0] = spec.shape;
+    const tensor = await this.#read(spec);
+    if (tensor.kind === 'quantized') {
+      const { format, codes, scales } = tensor;
+      checkGroups(name, inFeatures, format.groupSize);
+      return { name, format, rows, inFeatures, bytes: codes, scales };
+    }
+    if (tensor.format === 'f32') return this.#floats(name, rows, inFeatures, denseFloats(tensor));
+    const { format, bytes } = tensor;
+    return { name, format, rows, inFeatures, bytes, scales: new Uint8Array() };
+  }
+
+  /** Values that a checkpoint has in four bytes, at the slice's precision. */
+  #floats(name: string, rows: number, inFeatures: number, values: Float32Array<ArrayBuffer>): StoredMatrix {
+    const scales = new Uint8Array();
+    if (this.#options.precision === 'f32') {
+      const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+      return { name, format: 'f32', rows, inFeatures, bytes, scales };
+    }
     const halves = new Uint16Array(values.length);
     writeHalves(values, halves);
-    return { ...tensor, format: 'f16', bytes: new Uint8Array(halves.buffer) };
+    return { name, format: 'f16', rows, inFeatures, bytes: new Uint8Array(halves.buffer), scales };
   }
-}
 
-function allocateParts(memory: GpuMemory, label: string, rows: number, rowBytes: number): MatrixPart[] {
-  const partRows = Math.floor(memory.device.limits.maxStorageBufferBindingSize / rowBytes);
-  const parts: MatrixPart[] = [];
-  for (let firstRow = 0; firstRow < rows; firstRow += partRows) {
-    const rowCount = Math.min(partRows, rows - firstRow);
-    parts.push({ buffer: memory.storage(label, rowCount * rowBytes), firstRow, rowCount });
+  #asFloats({ name, format, rows, inFeatures, bytes, scales }: StoredMatrix): StoredMatrix {
+    const values =
+      typeof format === 'string'
+        ? denseFloats({ format, bytes })
+        : dequantize({
+            kind: 'quantized',
+            name,
+            format,
+            shape: [rows, inFeatures],
+            codes: bytes,
+            scales,
+          });
+    return this.#floats(name, rows, inFeatures, values);
   }
-  return parts;
-}
 
-function writeRows(device: GPUDevice, matrix: Matrix, firstRow: number, bytes: Uint8Array): void {
-  const rowBytes = matrix.inFeatures * BYTES_PER_ELEMENT[matrix.format];
-  const endRow = firstRow + bytes.byteLength / rowBytes;
-  for (const part of matrix.parts) {
-    const from = Math.max(firstRow, part.firstRow);
-    const to = Math.min(endRow, part.firstRow + part.rowCount);
-    if (from >= to) continue;
-    const rows = bytes.subarray((from - firstRow) * rowBytes, (to - firstRow) * rowBytes);
-    device.queue.writeBuffer(part.buffer, (from - part.firstRow) * rowBytes, rows);
-  }
-}
-
-function widen({ format, bytes }: DenseTensor): Float32Array<ArrayBuffer> {
-  // A tensor may begin anywhere in the buffer it was read into.
-  const aligned = bytes.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice();
-  const { buffer, byteOffset } = aligned;
-  const length = bytes.byteLength / BYTES_PER_ELEMENT[format];
-  switch (format) {
-    case 'f32':
-      return new Float32Array(buffer, byteOffset, length);
-    case 'f16':
-      return floatsFromHalves(new Uint16Array(buffer, byteOffset, length));
-    case 'bf16': {
-      const words = Uint32Array.from(new Uint16Array(buffer, byteOffset, length), (half) => half << 16);
-      return new Float32Array(words.buffer);
+  /** Row ranges [start, end) of a run of matrices such that `copies` of each fit one binding. */
+  #cut([first]: readonly StoredMatrix[], rows: number, copies: number): (readonly [number, number])[] {
+    if (first === undefined) return [];
+    const { maxStorageBufferBindingSize: limitBytes } = this.#options.memory.device.limits;
+    const row = { format: first.format, inFeatures: first.inFeatures, outFeatures: copies };
+    const partRows = Math.floor(limitBytes / Math.max(weightBytes(row), weightScaleBytes(row)));
+    const ranges: (readonly [number, number])[] = [];
+    for (let start = 0; start < rows; start += partRows) {
+      ranges.push([start, Math.min(start + partRows, rows)]);
     }
+    return ranges;
   }
+
+  /** Row ranges of matrices that are stored alike, one after the other. */
+  #upload(ranges: readonly RowRange[], firstColumn: number): MatrixPart {
+    const { memory } = this.#options;
+    const [first] = ranges;
+    if (first === undefined) throw new SkeinError('internal', 'A matrix was made of no tensors.');
+    const { name, format, inFeatures } = first.matrix;
+    const outFeatures = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+    const shape: WeightShape = { format, inFeatures, outFeatures };
+    const weights = memory.storage(name, weightBytes(shape));
+    let offsetBytes = 0;
+    for (const range of ranges) {
+      const rows = rowBytes(range, range.matrix.bytes);
+      memory.device.queue.writeBuffer(weights, offsetBytes, rows);
+      offsetBytes += rows.byteLength;
+    }
+    return { ...shape, weights, scales: this.#uploadScales(ranges, shape, name), firstColumn };
+  }
+
+  #uploadScales(ranges: readonly RowRange[], shape: WeightShape, name: string): GPUBuffer | null {
+    const { memory } = this.#options;
+    const sizeBytes = weightScaleBytes(shape);
+    if (sizeBytes === 0) return null;
+    const buffer = memory.storage(`${name} scales`, sizeBytes);
+    // Rows of f16 scales need not end at a word, and what is written to a buffer must.
+    const joined = new Uint8Array(Math.ceil(sizeBytes / 4) * 4);
+    let offsetBytes = 0;
+    for (const range of ranges) {
+      const rows = rowBytes(range, range.matrix.scales);
+      joined.set(rows, offsetBytes);
+      offsetBytes += rows.byteLength;
+    }
+    memory.device.queue.writeBuffer(buffer, 0, joined);
+    return buffer;
+  }
+
+  /** What is written waits in staging memory until a submit: without one after every matrix that would be the whole slice again. */
+  async #settle(): Promise<void> {
+    const { memory } = this.#options;
+    memory.device.queue.submit([]);
+    await memory.device.queue.onSubmittedWorkDone();
+    await memory.allocated();
+  }
+}
+
+/** @throws SkeinError `model-unsupported` for groups that the kernels, which read eight elements at a time, do not take. */
+function checkGroups(name: string, inFeatures: number, groupSize: number): void {
+  if (groupSize % OCTET === 0 && inFeatures % groupSize === 0) return;
+  throw new SkeinError(
+    'model-unsupported',
+    `${name} has rows of ${inFeatures} in groups of ${groupSize}; the kernels take groups of a multiple of ${OCTET} that divide the row.`,
+    { data: { tensor: name, inFeatures, groupSize } },
+  );
+}
+
+/** Rows [start, end) of matrices on top of each other. */
+function rowsBetween(run: readonly StoredMatrix[], start: number, end: number): RowRange[] {
+  const ranges: RowRange[] = [];
+  let firstRow = 0;
+  for (const matrix of run) {
+    const from = Math.max(start - firstRow, 0);
+    const to = Math.min(end - firstRow, matrix.rows);
+    if (from < to) ranges.push({ matrix, start: from, end: to });
+    firstRow += matrix.rows;
+  }
+  return ranges;
+}
+
+/** @param bytes the matrix's weights or scales. */
+function rowBytes({ matrix, start, end }: RowRange, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const bytesPerRow = bytes.byteLength / matrix.rows;
+  return bytes.subarray(start * bytesPerRow, end * bytesPerRow);
 }

@@ -1,3 +1,5 @@
+import type { DispatchPass } from './kernel.ts';
+
 /**
  * What every kernel of one forward pass knows, in one uniform buffer. A kernel's WGSL declares the leading fields it uses:
  *
@@ -55,5 +57,5 @@ export const PREFILL_TILE_ROWS = 16;
 /** A kernel bound to the buffers of a slice, which knows its own grid. Encodes nothing when the step has no work for it. */
 export interface StepKernel {
   readonly name: string;
-  encode(pass: GPUComputePassEncoder, step: StepShape): void;
+  encode(pass: DispatchPass, step: StepShape): void;
 }

@@ -4,16 +4,25 @@ export interface Tuning {
   readonly subgroupSize: number;
   /** A CPU plays the GPU. Barriers and workgroup memory then cost more than arithmetic, and caches do what tiles are for. */
   readonly isSoftware: boolean;
+  /** Kernels talk within a subgroup; the device has the feature `subgroups`. */
+  readonly usesSubgroups: boolean;
 }
 
 /** What most GPUs have, for browsers that do not tell. */
 const DEFAULT_SUBGROUP_SIZE = 32;
 
 /** A guess from what the adapter tells of itself, which in some browsers is nothing. */
-export function tuningOf({ adapterInfo }: { readonly adapterInfo?: Partial<GPUAdapterInfo> }): Tuning {
+export function tuningOf({
+  adapterInfo,
+  features,
+}: {
+  readonly adapterInfo?: Partial<GPUAdapterInfo>;
+  readonly features?: ReadonlySet<string>;
+}): Tuning {
   const subgroupSize = adapterInfo?.subgroupMinSize ?? 0;
   return {
     subgroupSize: subgroupSize > 0 ? subgroupSize : DEFAULT_SUBGROUP_SIZE,
     isSoftware: adapterInfo?.isFallbackAdapter ?? false,
+    usesSubgroups: features?.has('subgroups') ?? false,
   };
 }

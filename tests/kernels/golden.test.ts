@@ -29,7 +29,11 @@ describe.each(GOLDEN_CUTS.map((cuts) => ({ cuts })))('greedy tokens, layers cut 
 });
 
 it('equal the other implementation when kernels are laid out as on a GPU with warps', async () => {
-  const compiler = new KernelCompiler(tiny.gpu.device, { subgroupSize: 32, isSoftware: false });
+  const compiler = new KernelCompiler(tiny.gpu.device, {
+    subgroupSize: 32,
+    isSoftware: false,
+    usesSubgroups: false,
+  });
   expect(KernelCompiler.of(tiny.gpu.device).tuning).not.toEqual(compiler.tuning);
   const mesh = await tiny.mesh({ cuts: [4], compiler });
   for (const { user, prompt_ids, greedy_ids } of tiny.golden.cases) {

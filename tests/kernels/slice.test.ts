@@ -9,6 +9,7 @@ import type { Architecture, SliceRange } from '../../src/model/architecture.ts';
 import type { Checkpoint, TensorFormat } from '../../src/model/checkpoint.ts';
 import { FolderSource } from '../../src/model/folder-source.ts';
 import { openCheckpoint } from '../../src/model/open-checkpoint.ts';
+import { quantizedCheckpoint } from '../../src/model/quantize.ts';
 import { TINY_LLAMA, TINY_QWEN2, TINY_QWEN3 } from '../fixtures/architectures.ts';
 import { refusalOf } from '../fixtures/errors.ts';
 import { writeRandomModel } from '../fixtures/random-model.ts';
@@ -32,7 +33,11 @@ const FAMILIES: readonly (readonly [string, Architecture, TensorFormat])[] = [
   ['qwen3', { ...TINY_QWEN3, headDim: 24, hiddenSize: 40, intermediateSize: 72 }, 'bf16'],
 ];
 /** The adapters under test are software; what hardware runs must be right here too. */
-const HARDWARE: Tuning = { subgroupSize: 32, isSoftware: false };
+const HARDWARE: Tuning = { subgroupSize: 32, isSoftware: false, usesSubgroups: false };
+/** Subgroups as wide as the adapter has them. */
+const HARDWARE_SUBGROUPS: Partial<Tuning> = { isSoftware: false, usesSubgroups: true };
+/** A direct competitor has seven or eight. */
+const MAX_DISPATCHES_PER_LAYER = 8;
 const IDS = Array.from({ length: 37 }, (_, index) => (index * 7 + 3) % 29);
 
 let gpu: TestGpu;
@@ -87,9 +92,9 @@ async function runChain(chain: readonly GpuSlice[], chunkRows: number, blockTabl
           : { kind: 'tokens', tokenIds: Uint32Array.from(chunk) },
       });
       values = result.hiddenStates;
-      if (values) hidden[index] = Float32Array.of(...(hidden[index] ?? []), ...values);
+      if (values) hidden[index] = Float32Array.from([...(hidden[index] ?? []), ...values]);
       const [head] = result.sequences;
-      if (head?.kind === 'logits') logits = Float32Array.of(...logits, ...head.values);
+      if (head?.kind === 'logits') logits = Float32Array.from([...logits, ...head.values]);
     }
   }
   return { hidden, logits };
@@ -118,14 +123,20 @@ describe.each(FAMILIES)('a random %s model', (_, architecture, format) => {
     },
   );
 
-  it('gives the same logits laid out as on a GPU with warps', async () => {
+  it.each([
+    ['on a GPU with warps', HARDWARE],
+    ['on a GPU with subgroups', HARDWARE_SUBGROUPS],
+    ['on a CPU without subgroups', { isSoftware: true, usesSubgroups: false }],
+  ])('gives the same logits laid out as %s', async (_name, changes) => {
     const checkpoint = await openModel(architecture, format);
     const expected = referenceForward(await loadReferenceWeights(checkpoint), IDS);
-    expect(KernelCompiler.of(gpu.device).tuning).not.toEqual(HARDWARE);
+    const own = KernelCompiler.of(gpu.device).tuning;
+    const tuning = { ...own, ...changes };
+    expect(tuning).not.toEqual(own);
     const whole = await load(
       checkpoint,
       { layerStart: 0, layerEnd: architecture.layerCount },
-      { compiler: new KernelCompiler(gpu.device, HARDWARE) },
+      { compiler: new KernelCompiler(gpu.device, tuning) },
     );
     for (const chunkRows of [3, IDS.length]) {
       const { logits } = await runChain([whole], chunkRows);
@@ -139,6 +150,76 @@ describe.each(FAMILIES)('a random %s model', (_, architecture, format) => {
     const whole = await load(checkpoint, { layerStart: 0, layerEnd: architecture.layerCount });
     const { logits } = await runChain([whole], chunkRows);
     expect(relativeError(logits, expected.logits)).toBeLessThan(F32_TOLERANCE);
+    if (chunkRows === 1) {
+      expect(whole.dispatchesPerLayer).toBeGreaterThan(0);
+      expect(whole.dispatchesPerLayer).toBeLessThanOrEqual(MAX_DISPATCHES_PER_LAYER);
+    }
+  });
+});
+
+describe('a quantised model', () => {
+  const architecture = {
+    ...TINY_QWEN2,
+    headCount: 4,
+    kvHeadCount: 2,
+    headDim: 32,
+    hiddenSize: 128,
+    intermediateSize: 352,
+    vocabSize: 67,
+  };
+  const wholeModel = { layerStart: 0, layerEnd: architecture.layerCount };
+
+  it.each(['int4', 'int8'] as const)(
+    'of %s gives the logits of its dequantised weights',
+    async (quantization) => {
+      const checkpoint = quantizedCheckpoint(await openModel(architecture, 'bf16'), quantization);
+      const expected = referenceForward(await loadReferenceWeights(checkpoint), IDS);
+      const whole = await load(checkpoint, wholeModel);
+      for (const chunkRows of [1, IDS.length]) {
+        const { logits } = await runChain([whole], chunkRows);
+        expect(relativeError(logits, expected.logits), `chunks of ${chunkRows}`).toBeLessThan(F32_TOLERANCE);
+        expect(whole.dispatchesPerLayer).toBeLessThanOrEqual(MAX_DISPATCHES_PER_LAYER);
+      }
+    },
+  );
+
+  it('takes joined projections that are stored in different ways, cut at the binding limit', async () => {
+    const floats = await openModel(architecture, 'bf16');
+    const [int4, int8] = [quantizedCheckpoint(floats, 'int4'), quantizedCheckpoint(floats, 'int8')];
+    const checkpoint: Checkpoint = {
+      ...int4,
+      sizeBytes: (name) => sourceOf(name).sizeBytes(name),
+      read: (name, shape, signal) => sourceOf(name).read(name, shape, signal),
+    };
+    const sourceOf = (name: string) =>
+      name.includes('v_proj') ? int8 : name.includes('up_proj') || name.includes('o_proj') ? floats : int4;
+    const expected = referenceForward(await loadReferenceWeights(checkpoint), IDS);
+    // Less than the widest matrix, gate and up as f32, has; room for the buffers of a small pass.
+    const limitBytes = 352 * 128 * Float32Array.BYTES_PER_ELEMENT;
+    const whole = await load(checkpoint, wholeModel, {
+      device: withBindingLimit(gpu.engine, limitBytes),
+      maxBatchRows: 8,
+      cacheTokens: 48,
+    });
+    const { logits } = await runChain([whole], 8, [1, 0, 2]);
+    expect(relativeError(logits, expected.logits)).toBeLessThan(F32_TOLERANCE);
+    // One more for the values' projection, and one for the second half of gate and up.
+    expect(whole.dispatchesPerLayer).toBeGreaterThan(MAX_DISPATCHES_PER_LAYER);
+  });
+
+  it('names the tensor whose groups no kernel takes', async () => {
+    const int4 = quantizedCheckpoint(await openModel(architecture, 'bf16'), 'int4');
+    const checkpoint: Checkpoint = {
+      ...int4,
+      read: async (name, shape, signal) => {
+        const tensor = await int4.read(name, shape, signal);
+        if (tensor.kind === 'dense' || !name.includes('down_proj')) return tensor;
+        return { ...tensor, format: { ...tensor.format, groupSize: 12 } };
+      },
+    };
+    const error = await refusalOf(() => load(checkpoint, wholeModel));
+    expect(error).toMatchObject({ code: 'model-unsupported', data: { groupSize: 12 } });
+    expect(error.message).toContain('model.layers.0.mlp.down_proj.weight');
   });
 });
 
@@ -147,7 +228,7 @@ describe('GpuSlice', () => {
   const wholeModel = { layerStart: 0, layerEnd: architecture.layerCount };
 
   it('splits matrices over the binding limit and computes the same', async () => {
-    const wide = { ...architecture, vocabSize: 1009 };
+    const wide = { ...architecture, vocabSize: 4093 };
     const checkpoint = await openModel(wide, 'f32');
     const expected = referenceForward(await loadReferenceWeights(checkpoint), IDS);
     // Room for a third of the vocabulary's matrix, and for every other buffer of a small pass.

@@ -19,9 +19,17 @@ export function checkSize(
 /**
  * GPUs clamp an access past the end of a buffer to something inside it: a wrong answer, not an error. So a step is held
  * against its buffers before it is encoded.
- * @throws SkeinError `bad-argument` when `buffer` is smaller than `neededBytes`.
+ * @throws SkeinError `bad-argument` when `buffer` is missing or smaller than `neededBytes`.
  */
-export function checkBytes(kernel: string, name: string, buffer: GPUBuffer, neededBytes: number): void {
+export function checkBytes(
+  kernel: string,
+  name: string,
+  buffer: GPUBuffer | null,
+  neededBytes: number,
+): asserts buffer is GPUBuffer {
+  if (buffer === null) {
+    throw new SkeinError('bad-argument', `Kernel ${kernel}: ${name} is missing.`, { data: { kernel, name } });
+  }
   if (buffer.size >= neededBytes) return;
   throw new SkeinError(
     'bad-argument',

@@ -1,19 +1,14 @@
 import code from '../../../shaders/embedding.wgsl?raw';
 import { bindKernel, dispatchKernel } from '../kernel.ts';
-import type { KernelCompiler, KernelSource } from '../kernel.ts';
+import type { KernelCompiler } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
-import { FORMAT_CODE } from '../weight-format.ts';
 import { checkBytes } from './checks.ts';
-import { checkWeights, WEIGHTS_CODE } from './weights.ts';
-import type { WeightShape } from './weights.ts';
+import { checkWeights, OCTET, weightSource } from './weights.ts';
+import type { WeightBuffers, WeightShape } from './weights.ts';
 
-const source: KernelSource = {
-  name: 'embedding',
-  code: WEIGHTS_CODE + code,
-  bindings: { weights: 'read', token_ids: 'read', hidden: 'read-write' },
-};
+const NAME = 'embedding';
+const BINDINGS = { weights: 'read', scales: 'read', token_ids: 'read', hidden: 'read-write' } as const;
 
-const OCTET = 8;
 const WORKGROUP_OCTETS = 64;
 
 /** Tokens [firstToken, firstToken + outFeatures) of the vocabulary; `inFeatures` is the hidden size. */
@@ -21,8 +16,7 @@ export interface EmbeddingShape extends WeightShape {
   readonly firstToken: number;
 }
 
-export interface EmbeddingBuffers {
-  readonly weights: GPUBuffer;
+export interface EmbeddingBuffers extends WeightBuffers {
   /** u32 [rows]. */
   readonly tokenIds: GPUBuffer;
   /** f32 [rows, inFeatures]. */
@@ -39,27 +33,30 @@ export async function createEmbedding(
   shape: EmbeddingShape,
   buffers: EmbeddingBuffers,
 ): Promise<StepKernel> {
-  const { name } = source;
-  checkWeights(name, shape, buffers.weights);
+  checkWeights(NAME, shape, buffers);
+  const { name, code: weightsCode, overrides } = weightSource(shape.format);
+  const source = { name: `${NAME} ${name}`, code: weightsCode + code, bindings: BINDINGS };
   const kernel = await compiler.compile(source, {
-    weight_format: FORMAT_CODE[shape.format],
+    ...overrides,
     in_features: shape.inFeatures,
     first_token: shape.firstToken,
     part_tokens: shape.outFeatures,
   });
   const bound = bindKernel(compiler.device, kernel, {
     weights: buffers.weights,
+    // Every binding needs a buffer; floats have no scales to read.
+    scales: buffers.scales ?? buffers.weights,
     token_ids: buffers.tokenIds,
     hidden: buffers.hidden,
   });
   const workgroupsPerRow = Math.ceil(shape.inFeatures / OCTET / WORKGROUP_OCTETS);
   return {
-    name,
+    name: NAME,
     encode: (pass, step) => {
       if (step.rows === 0) return;
-      checkBytes(name, 'token_ids', buffers.tokenIds, step.rows * Uint32Array.BYTES_PER_ELEMENT);
+      checkBytes(NAME, 'token_ids', buffers.tokenIds, step.rows * Uint32Array.BYTES_PER_ELEMENT);
       checkBytes(
-        name,
+        NAME,
         'hidden',
         buffers.hidden,
         step.rows * shape.inFeatures * Float32Array.BYTES_PER_ELEMENT,

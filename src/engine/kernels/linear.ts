@@ -3,13 +3,14 @@ import type { StepKernel } from '../step.ts';
 import { linearRows } from './linear-shape.ts';
 import type { LinearBuffers, LinearShape } from './linear-shape.ts';
 import { createMatmul } from './matmul.ts';
+import { createMatvecLane } from './matvec-lane.ts';
 import { createMatvec } from './matvec.ts';
 
 /** Up to here the matvec kernel wins on a GPU: a matmul tile would be mostly padding. */
 const MATVEC_MAX_ROWS = 8;
 
 /**
- * A linear map with the kernel that suits the number of rows.
+ * A linear map with the kernel that suits the adapter and the number of rows.
  * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
  */
 export async function createLinear(
@@ -17,10 +18,11 @@ export async function createLinear(
   shape: LinearShape,
   buffers: LinearBuffers,
 ): Promise<StepKernel> {
-  const matvec = await createMatvec(compiler, shape, buffers);
-  // On a CPU it wins at any number of rows, by a factor of two: tiles bring barriers, and the caches hold the weights anyway.
-  if (compiler.tuning.isSoftware) return matvec;
-  const matmul = await createMatmul(compiler, shape, buffers);
+  if (compiler.tuning.isSoftware) return createMatvecLane(compiler, shape, buffers);
+  const [matvec, matmul] = await Promise.all([
+    createMatvec(compiler, shape, buffers),
+    createMatmul(compiler, shape, buffers),
+  ]);
   return {
     name: 'linear',
     encode: (pass, step) => {

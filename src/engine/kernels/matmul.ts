@@ -1,20 +1,20 @@
+import inputCode from '../../../shaders/input_vectors.wgsl?raw';
 import code from '../../../shaders/matmul.wgsl?raw';
 import { bindKernel, dispatchKernel } from '../kernel.ts';
-import type { KernelCompiler, KernelSource } from '../kernel.ts';
+import type { KernelCompiler } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
-import { FORMAT_CODE } from '../weight-format.ts';
-import { checkLinear, checkLinearStep, LINEAR_BINDINGS, linearBindings, linearRows } from './linear-shape.ts';
-import type { LinearBuffers, LinearShape } from './linear-shape.ts';
-import { WEIGHTS_CODE } from './weights.ts';
+import { checkLinear, checkLinearStep, compileLinear, linearBindings, linearRows } from './linear-shape.ts';
+import type { LinearBuffers, LinearKernelText, LinearShape } from './linear-shape.ts';
 
-const source: KernelSource = { name: 'matmul', code: WEIGHTS_CODE + code, bindings: LINEAR_BINDINGS };
+const NAME = 'matmul';
+const TEXT: LinearKernelText = { name: NAME, code: inputCode + code, usesSubgroups: false };
 
 /** The tile of a workgroup, as in matmul.wgsl. */
 const TILE_ROWS = 32;
 const TILE_FEATURES = 64;
 
 /**
- * For many rows; reads the weights once per `TILE_ROWS` rows.
+ * For many rows on a GPU; reads the weights once per `TILE_ROWS` rows.
  * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
  */
 export async function createMatmul(
@@ -22,16 +22,15 @@ export async function createMatmul(
   shape: LinearShape,
   buffers: LinearBuffers,
 ): Promise<StepKernel> {
-  const { name } = source;
-  checkLinear(name, shape, buffers);
-  const kernel = await compiler.compile(source, { weight_format: FORMAT_CODE[shape.format] });
+  checkLinear(NAME, shape, buffers);
+  const kernel = await compileLinear(compiler, TEXT, shape);
   const bound = bindKernel(compiler.device, kernel, linearBindings(compiler.device, shape, buffers));
   return {
-    name,
+    name: NAME,
     encode: (pass, step) => {
       const rows = linearRows(shape, step);
       if (rows === 0) return;
-      checkLinearStep(name, shape, buffers, rows);
+      checkLinearStep(NAME, shape, buffers, step);
       dispatchKernel(pass, bound, [
         Math.ceil(rows / TILE_ROWS),
         Math.ceil(shape.outFeatures / TILE_FEATURES),

@@ -1,29 +1,82 @@
-import code from '../../../shaders/weights.wgsl?raw';
+import weightsCode from '../../../shaders/weights.wgsl?raw';
+import e4m3Code from '../../../shaders/weights_e4m3.wgsl?raw';
+import floatCode from '../../../shaders/weights_float.wgsl?raw';
+import scalesCode from '../../../shaders/weights_scales.wgsl?raw';
+import u4Code from '../../../shaders/weights_u4.wgsl?raw';
+import u8Code from '../../../shaders/weights_u8.wgsl?raw';
 import { BYTES_PER_ELEMENT } from '../../model/checkpoint.ts';
-import type { TensorFormat } from '../../model/checkpoint.ts';
+import { codeBytes, scaleBytes } from '../../model/quantized.ts';
+import type { CodeKind } from '../../model/quantized.ts';
+import { FORMAT_CODE, SCALE_CODE } from '../weight-format.ts';
+import type { MatrixFormat } from '../weight-format.ts';
 import { checkBytes, checkSize } from './checks.ts';
 
-/** Goes in front of the code of a kernel that reads weights; gives it binding 0, `weights`. */
-export const WEIGHTS_CODE = code;
+/** Kernels read weights eight at a time. */
+export const OCTET = 8;
 
-/** Kernels read weights eight at a time: two vec4 of f32, or one vec4 of packed halves. */
-const IN_FEATURES_MULTIPLE = 8;
+const CODES: Readonly<Record<CodeKind, string>> = { u4: u4Code, u8: u8Code, e4m3: e4m3Code };
 
 /** A matrix on the GPU, [outFeatures, inFeatures], row-major, as the checkpoint stores it. */
 export interface WeightShape {
-  readonly format: TensorFormat;
-  /** A multiple of 8. */
+  readonly format: MatrixFormat;
+  /** A multiple of 8, and of the group size. */
   readonly inFeatures: number;
   readonly outFeatures: number;
 }
 
+export interface WeightBuffers {
+  /** Floats or codes. */
+  readonly weights: GPUBuffer;
+  /** Of a quantised matrix; null for floats. */
+  readonly scales: GPUBuffer | null;
+}
+
+/** The WGSL that reads one storage format: bindings 0 (`weights`) and 1 (`scales`), `load_codes`, `group_scale` and `load_octet`. */
+export interface WeightSource {
+  /** Tells texts of different formats apart in a kernel's name. */
+  readonly name: string;
+  readonly code: string;
+  readonly overrides: Readonly<Record<string, number>>;
+}
+
+export function weightSource(format: MatrixFormat): WeightSource {
+  if (typeof format === 'string') {
+    return {
+      name: 'float',
+      code: weightsCode + floatCode,
+      overrides: { weight_format: FORMAT_CODE[format] },
+    };
+  }
+  return {
+    name: format.codes,
+    code: weightsCode + CODES[format.codes] + scalesCode,
+    overrides: {
+      scale_format: SCALE_CODE[format.scales],
+      group_octets: format.groupSize / OCTET,
+      zero: format.zero,
+    },
+  };
+}
+
+/** Bytes of the floats or codes. */
 export function weightBytes({ format, inFeatures, outFeatures }: WeightShape): number {
-  return inFeatures * outFeatures * BYTES_PER_ELEMENT[format];
+  const elements = inFeatures * outFeatures;
+  return typeof format === 'string' ? elements * BYTES_PER_ELEMENT[format] : codeBytes(format, elements);
+}
+
+/** Bytes of the scales; 0 for floats. */
+export function weightScaleBytes({ format, inFeatures, outFeatures }: WeightShape): number {
+  return typeof format === 'string' ? 0 : scaleBytes(format, inFeatures * outFeatures);
 }
 
 /** @throws SkeinError `bad-argument` naming the size that does not fit. */
-export function checkWeights(kernel: string, shape: WeightShape, weights: GPUBuffer): void {
-  checkSize(kernel, 'inFeatures', shape.inFeatures, { multipleOf: IN_FEATURES_MULTIPLE });
-  checkSize(kernel, 'outFeatures', shape.outFeatures);
+export function checkWeights(kernel: string, shape: WeightShape, { weights, scales }: WeightBuffers): void {
+  const { format, inFeatures, outFeatures } = shape;
+  checkSize(kernel, 'inFeatures', inFeatures, { multipleOf: OCTET });
+  checkSize(kernel, 'outFeatures', outFeatures);
   checkBytes(kernel, 'weights', weights, weightBytes(shape));
+  if (typeof format === 'string') return;
+  checkSize(kernel, 'groupSize', format.groupSize, { multipleOf: OCTET });
+  checkSize(kernel, 'inFeatures', inFeatures, { multipleOf: format.groupSize });
+  checkBytes(kernel, 'scales', scales, weightScaleBytes(shape));
 }
