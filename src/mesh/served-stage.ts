@@ -244,8 +244,23 @@ export class ServedStage {
     this.#counters.tokens += results.filter(({ output }) => output.kind === 'token').length;
     const { activations, tokens } = packStep(results);
     // No step waits for tokens: they are a few bytes each, and their requester may have to be dialled first.
-    for (const { to, frame } of tokens) void this.#sender.deliver(to, frame);
+    for (const { to, frame } of tokens) {
+      if (this.#isForItself(to, frame)) this.#handle(to, frame);
+      else void this.#sender.deliver(to, frame);
+    }
     await Promise.all(activations.map(({ to, frame }) => this.#sender.deliver(to, frame)));
+  }
+
+  /**
+   * A stage that is a whole route feeds itself at once. Over the transport its tokens would come back after the next pass has
+   * begun without them, and two halves of a batch would take turns for ever.
+   */
+  #isForItself(to: PeerId, frame: Frame): boolean {
+    return (
+      to === this.#identity.self &&
+      frame.type === 'tokens' &&
+      frame.sequences.every(({ requestId }) => this.#served.get(requestId)?.sequence.isFirst)
+    );
   }
 
   /** Nothing of a damaged frame can be believed, so everything that its sender feeds ends. */
