@@ -138,7 +138,7 @@ class RouteSession {
   #read(from: PeerId, bytes: Uint8Array): void {
     let frame: Frame;
     try {
-      frame = decodeFrame(bytes);
+      frame = decodeOnce(bytes);
     } catch (thrown) {
       this.inbox.fail(blame(from, thrown));
       return;
@@ -186,6 +186,20 @@ class RouteSession {
     }
   }
 }
+
+/**
+ * A step's tokens come in one frame, which every session of the requester sees.
+ * @param bytes not written to after they came.
+ */
+function decodeOnce(bytes: Uint8Array): Frame {
+  const known = decodedFrames.get(bytes);
+  if (known !== undefined) return known;
+  const frame = decodeFrame(bytes);
+  decodedFrames.set(bytes, frame);
+  return frame;
+}
+
+const decodedFrames = new WeakMap<Uint8Array, Frame>();
 
 function silenceError({ route }: OpenRequest): SkeinError {
   return new SkeinError(
