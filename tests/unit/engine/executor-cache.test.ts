@@ -102,6 +102,27 @@ describe('the prefix cache of an executor', () => {
     expect([found(ids(40)), found(ids(40, 7))]).toEqual([16, 0]);
   });
 
+  it('does not let a request rename what follows blocks that it was opened with', async () => {
+    const { executor } = listen(new RecordingSlice(16));
+    const [first = '', second = ''] = hashesOf(ids(40));
+    const [wrong = ''] = hashesOf(ids(40, 7));
+    const found = (blockHashes: string[]) => {
+      const { cachedTokens } = executor.open(openRequest(requestId(9), 40, 4, { blockHashes }));
+      executor.close(requestId(9));
+      return cachedTokens;
+    };
+    for (const [closing, expected] of [
+      [[wrong, second], 16],
+      [[first, second], 32],
+    ] as const) {
+      executor.open(openRequest(requestId(1), 40, 4, { blockHashes: [first] }));
+      executor.push(requestId(1), 0, tokens(ids(40)));
+      await settled();
+      executor.close(requestId(1), closing);
+      expect(found([first, second])).toBe(expected);
+    }
+  });
+
   it('takes the first rows at any block up to what it said, and gives up the rest', async () => {
     const slice = new RecordingSlice(16);
     const { executor, sampled } = listen(slice);
@@ -195,6 +216,38 @@ describe('shared blocks', () => {
   });
 });
 
+describe('a preempted request', () => {
+  it('takes back what nobody used, and is named at its end as if nothing had been', async () => {
+    const { executor, sampled } = listen(new RecordingSlice(9));
+    const prompts = [ids(60), ids(60, 100)];
+    prompts.forEach((prompt, index) => {
+      executor.open(openRequest(requestId(index), 60, 40));
+      executor.push(requestId(index), 0, tokens(prompt));
+    });
+    await settled();
+    // The older one grows into a sixth block.
+    for (let position = 60; position <= 80; position++) {
+      executor.push(requestId(0), position, tokens([position]));
+      await settled();
+    }
+    expect(executor.stats).toMatchObject({ preemptions: 1, waitingSequences: 1, rowsRecomputed: 0 });
+    executor.close(requestId(0));
+    await settled();
+    expect(executor.stats.rowsRecomputed).toBe(0);
+    executor.push(requestId(1), 60, tokens([7, 8, 9, 10]));
+    await settled();
+    // Three of its blocks were full, and still there; the rows of the fourth were computed again.
+    expect(executor.stats).toMatchObject({ rowsRecomputed: 12, waitingSequences: 0 });
+    const all = [...ids(60, 100), 7, 8, 9, 10];
+    expect(sampled(requestId(1))).toEqual(
+      [60, 61, 62, 63, 64].map((length) => hashTokens(all.slice(0, length))),
+    );
+    executor.close(requestId(1), hashesOf(all));
+    const again = openRequest(requestId(2), 70, 4, { blockHashes: hashesOf([...all, ...ids(6)]) });
+    expect(executor.open(again).cachedTokens).toBe(64);
+  });
+});
+
 describe('requests that end early', () => {
   it('are failed with timeout at their time limit, wherever they stand, and free at once', async () => {
     const { clock, executor, failures } = listen(new RecordingSlice(4));
@@ -236,6 +289,14 @@ describe('requests that end early', () => {
     executor.close(requestId(1));
     executor.close(requestId(2));
     expect(executor.stats.logBytes).toBe(0);
+    const full = listen(new RecordingSlice(64), { maxLogBytes: 528 });
+    full.executor.open(openRequest(requestId(1), 100, 4));
+    full.executor.push(requestId(1), 0, tokens(ids(100)));
+    expect(() => full.executor.open(openRequest(requestId(2), 8, 4))).toThrow(
+      expect.objectContaining({ code: 'busy' }),
+    );
+    await settled();
+    expect(full.failures()).toEqual([]);
   });
 
   it('may be closed while a pass writes their blocks, which the next pass may use', async () => {
