@@ -2,15 +2,14 @@ import { SkeinError } from '../protocol/errors.ts';
 import { decodeFrame, peekFrameType } from '../protocol/frame-codec.ts';
 import type { ActivationFormat, Frame } from '../protocol/frames.ts';
 import type { ModelId, PeerId, RequestId } from '../protocol/ids.ts';
-import { SEQUENCE_IDLE_TIMEOUT_MS } from '../protocol/limits.ts';
 import { cacheableTokens } from '../protocol/stage.ts';
 import type { OpenRequest, StageExecutor, StageOutput } from '../protocol/stage.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 import { cacheScope } from './cache-scope.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { IdleTimer } from './idle-timer.ts';
 import { blame, peerError, peerLost } from './peer-errors.ts';
+import { ServedSequence } from './served-sequence.ts';
 import { admit } from './stage-admission.ts';
 import type { StageIdentity } from './stage-admission.ts';
 import { newCounters } from './stage-counters.ts';
@@ -32,13 +31,6 @@ export interface ServedStageOptions {
   /** Of the activations this stage sends; it takes both. */
   readonly wireFormat: ActivationFormat;
   readonly clock?: Clock;
-}
-
-interface ServedSequence {
-  readonly sequence: StageSequence;
-  readonly idle: IdleTimer;
-  /** Rows that wait until the next hop can be reached, so that no step ever waits for a dial. Null from then on. */
-  held: StageRows[] | null;
 }
 
 /**
@@ -163,13 +155,8 @@ export class ServedStage {
       this.#sender.postFailure(request, blame(this.#identity.self, thrown));
       return;
     }
-    const served: ServedSequence = {
-      sequence: new StageSequence(request, admission.hopIndex, cachedTokens),
-      idle: new IdleTimer(this.#clock, SEQUENCE_IDLE_TIMEOUT_MS, () =>
-        this.#fail(served, idleError(request)),
-      ),
-      held: [],
-    };
+    const sequence = new StageSequence(request, admission.hopIndex, cachedTokens);
+    const served = new ServedSequence(sequence, this.#clock, (error) => this.#fail(served, error));
     this.#served.set(requestId, served);
     this.#answerOpen(served.sequence);
     void this.#reachNextHop(served);
@@ -210,7 +197,7 @@ export class ServedStage {
         this.#counters.rejected += 1;
         return;
       }
-      served.idle.touch();
+      served.touch();
       if (served.held) served.held.push(rows);
       else this.#feed(served, rows);
     } catch (thrown) {
@@ -236,7 +223,7 @@ export class ServedStage {
     for (const output of outputs) {
       const served = this.#served.get(output.requestId);
       if (!served) continue;
-      served.idle.touch();
+      served.touch();
       const result = checkOutput(served.sequence, output, this.#identity.self);
       if (result instanceof SkeinError) this.#fail(served, result);
       else results.push(result);
@@ -300,15 +287,8 @@ export class ServedStage {
     if (!this.#isOpen(served)) return;
     const { requestId, epoch, downstream } = served.sequence;
     this.#served.delete(requestId);
-    served.idle.stop();
+    served.stop();
     this.#executor.close(requestId, blockHashes);
     if (downstream !== null) this.#sender.post(downstream, { type: 'close', requestId, epoch, blockHashes });
   }
-}
-
-function idleError({ route }: OpenRequest): SkeinError {
-  return new SkeinError(
-    'timeout',
-    `Request ${route.requestId} was not fed for ${SEQUENCE_IDLE_TIMEOUT_MS / 1000} s and was closed. Ask for a new route.`,
-  );
 }
