@@ -5,11 +5,18 @@ import type { RequestId } from '../protocol/ids.ts';
 import type { OpenRequest, StageExecutor, StageInput, StageOutput } from '../protocol/stage.ts';
 import { assembleBatch } from './assemble-batch.ts';
 import type { PlannedSequence } from './assemble-batch.ts';
-import { BLOCK_TOKENS } from './batch.ts';
 import type { BatchResult, Slice } from './batch.ts';
 import { BlockManager } from './block-manager.ts';
 import { planBatch } from './plan.ts';
 import type { PlannableSequence } from './plan.ts';
+import {
+  checkFits,
+  checkInput,
+  logLimitError,
+  openLimitError,
+  pinnedBlocksError,
+  timeLimitError,
+} from './request-checks.ts';
 import { Sequence } from './sequence.ts';
 import { TraceRing } from './step-trace.ts';
 import type { StepTrace } from './step-trace.ts';
@@ -158,13 +165,14 @@ export class Executor implements StageExecutor {
     const { sequence } = open;
     // It failed, and whoever feeds it has not heard yet.
     if (sequence.stand === 'over') return;
-    this.#checkInput(input);
+    checkInput(input, this.#slice);
     const isFirst = sequence.stand === 'opened';
     const logBytes = this.#logBytes - sequence.logBytes;
     sequence.append(position, input);
     if (isFirst) this.#totals.cachedTokens += position;
     this.#logBytes = logBytes + sequence.logBytes;
-    if (this.#logBytes > this.#options.maxLogBytes) this.#fail(open, this.#logError());
+    const { maxLogBytes } = this.#options;
+    if (this.#logBytes > maxLogBytes) this.#fail(open, logLimitError(this.#logBytes, maxLogBytes));
     this.#start();
   }
 
@@ -176,60 +184,15 @@ export class Executor implements StageExecutor {
     this.#start();
   }
 
-  #checkOpen({ route, promptTokens, maxTokens }: OpenRequest): void {
-    const { requestId } = route;
+  #checkOpen(request: OpenRequest): void {
+    const { requestId } = request.route;
     if (this.#open.has(requestId)) {
       throw new SkeinError('bad-frame', `Request ${requestId} is open already.`);
     }
-    const tokens = promptTokens + maxTokens;
-    const limit = Math.min(this.#slice.contextLength, this.#blocks.blockCount * BLOCK_TOKENS);
-    if (tokens > limit) {
-      throw new SkeinError(
-        'bad-argument',
-        `A prompt of ${promptTokens} and an answer of ${maxTokens} tokens are more than the ${limit} this stage holds. Shorten the conversation or ask for fewer tokens.`,
-        { data: { tokens, limit } },
-      );
-    }
+    checkFits(request, this.#slice);
     const { maxOpenSequences, maxLogBytes } = this.#options;
-    if (this.#open.size >= maxOpenSequences) {
-      throw new SkeinError(
-        'busy',
-        `This stage has ${this.#open.size} requests open, and takes no more. Try again when another ends.`,
-        { data: { open: this.#open.size, limit: maxOpenSequences } },
-      );
-    }
-    if (this.#logBytes >= maxLogBytes) throw this.#logError();
-  }
-
-  #logError(): SkeinError {
-    const { maxLogBytes } = this.#options;
-    return new SkeinError(
-      'busy',
-      `The inputs of open requests take ${this.#logBytes} bytes of this stage's memory, and ${maxLogBytes} are what it gives. Try again when another ends.`,
-      { data: { logBytes: this.#logBytes, limit: maxLogBytes } },
-    );
-  }
-
-  #checkInput(input: StageInput): void {
-    const wanted = this.#slice.hasEmbedding ? 'tokens' : 'activations';
-    if (input.kind !== wanted) {
-      throw new SkeinError('bad-frame', `This stage takes ${wanted}, and ${input.kind} came.`);
-    }
-    if (input.kind === 'tokens') {
-      // Held here, where it fails one request; in a batch it would fail everyone's.
-      const unknown = input.tokenIds.find((tokenId) => tokenId >= this.#slice.vocabSize);
-      if (unknown !== undefined) {
-        throw new SkeinError(
-          'bad-frame',
-          `Token ${unknown} came and the vocabulary has ${this.#slice.vocabSize}.`,
-        );
-      }
-    } else if (input.values.length !== input.rows * this.#slice.hiddenSize) {
-      throw new SkeinError(
-        'bad-frame',
-        `${input.values.length} values are not ${input.rows} rows of ${this.#slice.hiddenSize}.`,
-      );
-    }
+    if (this.#open.size >= maxOpenSequences) throw openLimitError(this.#open.size, maxOpenSequences);
+    if (this.#logBytes >= maxLogBytes) throw logLimitError(this.#logBytes, maxLogBytes);
   }
 
   #end(open: OpenSequence, blockHashes: readonly string[] = []): void {
@@ -296,7 +259,10 @@ export class Executor implements StageExecutor {
       freeBlocks: this.#blocks.freeCount,
       idleHoldMs: this.#idleHoldMs,
     });
-    for (const requestId of plan.ended) this.#failForBlocks(requestId);
+    for (const requestId of plan.ended) {
+      const open = this.#open.get(requestId);
+      if (open !== undefined) this.#fail(open, pinnedBlocksError(requestId));
+    }
     for (const requestId of plan.preempted) this.#open.get(requestId)?.sequence.preempt();
     this.#totals.preemptions += plan.preempted.length;
     if (plan.rows.length > 0) for (const open of pending) open.waitedSteps += 1;
@@ -313,16 +279,6 @@ export class Executor implements StageExecutor {
       sequence.admit(plannable.get(requestId)?.cacheLength ?? 0);
       return [{ sequence, rowCount, position: sequence.cacheLength, isRecomputed: sequence.isRecomputing }];
     });
-  }
-
-  #failForBlocks(requestId: RequestId): void {
-    const open = this.#open.get(requestId);
-    if (open === undefined) return;
-    const error = new SkeinError(
-      'busy',
-      `An older request needs the cache blocks that request ${requestId} shared. Try again when another ends.`,
-    );
-    this.#fail(open, error);
   }
 
   #isOpen(open: OpenSequence): boolean {
@@ -392,12 +348,4 @@ export class Executor implements StageExecutor {
     });
     return outputs;
   }
-}
-
-function timeLimitError({ route, timeLimitMs }: OpenRequest): SkeinError {
-  return new SkeinError(
-    'timeout',
-    `Request ${route.requestId} took longer than its limit of ${timeLimitMs / 1000} s and was ended. Ask with a longer limit, or for fewer tokens.`,
-    { data: { timeLimitMs } },
-  );
 }
