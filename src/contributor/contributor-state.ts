@@ -1,3 +1,4 @@
+import type { KernelTime } from '../engine/profiler.ts';
 import type { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
 import type { Quantization } from '../protocol/quantization.ts';
@@ -26,6 +27,8 @@ export interface StageStats {
   /** Token rows passed on to the next tab since the slice was loaded, and the bytes of their frames. */
   readonly activationRowsSent: number;
   readonly activationBytesSent: number;
+  /** Of the last step that was timed, slowest first; absent where kernels are not timed. */
+  readonly kernelTimes?: readonly KernelTime[];
 }
 
 export const NO_STATS: StageStats = {

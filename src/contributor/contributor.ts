@@ -2,7 +2,7 @@ import { SkeinError } from '../protocol/errors.ts';
 import type { Capability, ModelCard, ServerMessage } from '../protocol/signaling.ts';
 import { NO_STATS } from './contributor-state.ts';
 import type { AssignedSlice, ContributorState } from './contributor-state.ts';
-import type { EngineHost } from './engine-host.ts';
+import type { EngineHost, MeasureOptions } from './engine-host.ts';
 import type { MeshSession } from './mesh-session.ts';
 import { Observable } from './observable.ts';
 
@@ -71,8 +71,8 @@ export class Contributor {
     else this.#join(run, run.capability);
   }
 
-  /** Does nothing while running. @param limits.memoryLimitBytes what the person allows. */
-  start(limits: { readonly memoryLimitBytes: number }): void {
+  /** Does nothing while running. @param wishes.memoryLimitBytes what the person allows. */
+  start(wishes: Pick<MeasureOptions, 'memoryLimitBytes' | 'timesKernels'>): void {
     if (this.#run !== null) return;
     const run: Run = {
       host: this.#options.createHost(),
@@ -83,7 +83,7 @@ export class Contributor {
     this.#run = run;
     this.#state.value = { phase: 'measuring' };
     void run.host.lost.then((error) => this.#fail(run, error));
-    void this.#measure(run, limits.memoryLimitBytes);
+    void this.#measure(run, wishes);
   }
 
   /**
@@ -125,9 +125,9 @@ export class Contributor {
     }
   }
 
-  async #measure(run: Run, memoryLimitBytes: number): Promise<void> {
+  async #measure(run: Run, wishes: Pick<MeasureOptions, 'memoryLimitBytes' | 'timesKernels'>): Promise<void> {
     try {
-      const capability = await run.host.measure({ memoryLimitBytes, signal: run.abort.signal });
+      const capability = await run.host.measure({ ...wishes, signal: run.abort.signal });
       if (this.#run !== run) return;
       run.capability = capability;
       this.#join(run, capability);

@@ -6,6 +6,8 @@ import type { StageStats } from './contributor-state.ts';
 export interface MeasureOptions {
   /** Upper bound on what the tab will allocate for weights and cache. */
   readonly memoryLimitBytes: number;
+  /** Asks the GPU for timestamps, for `StageStats.kernelTimes`; some drivers get slower by it. Default false. */
+  readonly timesKernels?: boolean;
   readonly signal: AbortSignal;
 }
 

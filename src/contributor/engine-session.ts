@@ -21,7 +21,12 @@ export interface StageLoadContext {
 
 /** The GPU side, injected so that the order of events is tested without one. */
 export interface EngineBackend {
-  measure(options: { memoryLimitBytes: number; signal: AbortSignal }): Promise<Capability>;
+  /** @param options.timesKernels whether the stages that follow time their kernels, where the GPU can. */
+  measure(options: {
+    memoryLimitBytes: number;
+    timesKernels: boolean;
+    signal: AbortSignal;
+  }): Promise<Capability>;
   startStage(request: StageRequest, context: StageLoadContext): Promise<RunningStage>;
 }
 
@@ -56,6 +61,7 @@ export class EngineSession {
           signal.throwIfAborted();
           const capability = await this.#backend.measure({
             memoryLimitBytes: command.memoryLimitBytes,
+            timesKernels: command.timesKernels ?? false,
             signal,
           });
           this.#emit({ type: 'measured', operation: command.operation, capability });

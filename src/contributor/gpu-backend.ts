@@ -3,6 +3,7 @@ import type { EngineDevice } from '../engine/device.ts';
 import { Executor } from '../engine/executor.ts';
 import { GpuSlice } from '../engine/gpu-slice.ts';
 import { measureDevice } from '../engine/measure.ts';
+import { PROFILER_FEATURE, StepProfiler } from '../engine/profiler.ts';
 import { ServedStage } from '../mesh/served-stage.ts';
 import { HttpSource } from '../model/http-source.ts';
 import { openCheckpoint } from '../model/open-checkpoint.ts';
@@ -11,6 +12,8 @@ import { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
 import type { Capability } from '../protocol/signaling.ts';
 import type { EngineBackend, RunningStage, StageLoadContext } from './engine-session.ts';
+import { timedSlice } from './timed-slice.ts';
+import type { TimedSlice } from './timed-slice.ts';
 import type { StageRequest } from './worker-messages.ts';
 
 /** Longest adapter name a capability may carry. */
@@ -21,6 +24,7 @@ export class GpuBackend implements EngineBackend {
   readonly #gpu: GPU | undefined;
   readonly #onLost: (error: SkeinError) => void;
   #device: Promise<EngineDevice> | null = null;
+  #timesKernels = false;
 
   /** @param gpu undefined where the browser has no WebGPU in workers. */
   constructor(gpu: GPU | undefined, onLost: (error: SkeinError) => void) {
@@ -28,7 +32,13 @@ export class GpuBackend implements EngineBackend {
     this.#onLost = onLost;
   }
 
-  async measure(options: { memoryLimitBytes: number; signal: AbortSignal }): Promise<Capability> {
+  async measure(options: {
+    memoryLimitBytes: number;
+    timesKernels: boolean;
+    signal: AbortSignal;
+  }): Promise<Capability> {
+    // Before the device is opened, once: it has timestamps or not for good.
+    if (this.#device === null) this.#timesKernels = options.timesKernels;
     const device = await this.#open();
     const measured = await measureDevice(device, options);
     return { ...measured, adapter: device.adapterName.slice(0, ADAPTER_NAME_LENGTH) };
@@ -39,8 +49,9 @@ export class GpuBackend implements EngineBackend {
     const { transport, signal, onProgress } = context;
     const stored = await openCheckpoint(new HttpSource(request.modelUrl), signal);
     const checkpoint = quantizedCheckpoint(stored, request.quantization);
+    const engine = await this.#open();
     const slice = await GpuSlice.load({
-      device: await this.#open(),
+      device: engine,
       checkpoint,
       slice: { layerStart, layerEnd },
       precision: 'f32',
@@ -48,7 +59,8 @@ export class GpuBackend implements EngineBackend {
       signal,
       onProgress: ({ loadedBytes, totalBytes }) => onProgress(loadedBytes, totalBytes),
     });
-    const executor = new Executor(slice);
+    const timed = engine.device.features.has(PROFILER_FEATURE) ? withTimes(slice, engine.device) : null;
+    const executor = new Executor(timed ?? slice);
     const served = new ServedStage({
       transport,
       executor,
@@ -64,11 +76,12 @@ export class GpuBackend implements EngineBackend {
           ...executor.stats,
           activationRowsSent: activationRows,
           activationBytesSent: activationBytes,
+          ...(timed && { kernelTimes: timed.kernelTimes }),
         };
       },
       dispose: () => {
         served.dispose();
-        slice.dispose();
+        (timed ?? slice).dispose();
       },
     };
   }
@@ -85,8 +98,24 @@ export class GpuBackend implements EngineBackend {
         'This browser offers WebGPU in pages, but not in workers. Update it.',
       );
     }
-    const device = await requestEngineDevice(this.#gpu);
+    const device = await requestEngineDevice(this.#gpu, this.#timesKernels ? [PROFILER_FEATURE] : []);
     void device.lost.then(this.#onLost);
     return device;
   }
+}
+
+/** The slice with a profiler of its own. */
+function withTimes(slice: GpuSlice, device: GPUDevice): TimedSlice {
+  const profiler = new StepProfiler(device);
+  return timedSlice(
+    slice,
+    {
+      forward: async (batch) => ({
+        result: await slice.forward(batch, profiler),
+        times: await profiler.times(),
+      }),
+      dispose: () => profiler.dispose(),
+    },
+    () => performance.now(),
+  );
 }

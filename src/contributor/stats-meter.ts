@@ -1,3 +1,4 @@
+import type { KernelTime } from '../engine/profiler.ts';
 import type { StageStats } from './contributor-state.ts';
 
 /** Rates are over this long: short enough to follow what happens, long enough to be read. */
@@ -12,6 +13,7 @@ export interface StageTotals {
   readonly busyMs: number;
   readonly activationRowsSent: number;
   readonly activationBytesSent: number;
+  readonly kernelTimes?: readonly KernelTime[];
 }
 
 /** Turns running totals into rates over a sliding window. */
@@ -34,6 +36,7 @@ export class StatsMeter {
       busyShare: Math.min(1, share(totals.busyMs - start.totals.busyMs)),
       activationRowsSent: totals.activationRowsSent,
       activationBytesSent: totals.activationBytesSent,
+      ...(totals.kernelTimes && { kernelTimes: totals.kernelTimes }),
     };
   }
 }

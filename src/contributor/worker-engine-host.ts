@@ -55,7 +55,7 @@ export class WorkerEngineHost implements EngineHost {
     });
   }
 
-  measure({ memoryLimitBytes, signal }: MeasureOptions): Promise<Capability> {
+  measure({ memoryLimitBytes, timesKernels = false, signal }: MeasureOptions): Promise<Capability> {
     const timeout = AbortSignal.timeout(MEASURE_TIMEOUT_MS);
     return this.#operate<Capability>({
       signal: AbortSignal.any([signal, timeout]),
@@ -66,7 +66,8 @@ export class WorkerEngineHost implements EngineHost {
               `Measuring the GPU took more than ${MEASURE_TIMEOUT_MS / 1000} s. Close what else uses it and start again.`,
             )
           : abortedError(),
-      start: (operation) => this.#worker.postMessage({ type: 'measure', operation, memoryLimitBytes }),
+      start: (operation) =>
+        this.#worker.postMessage({ type: 'measure', operation, memoryLimitBytes, timesKernels }),
       onEvent: (event, resolve) => {
         if (event.type === 'measured') resolve(event.capability);
       },

@@ -19,7 +19,12 @@ export interface StageRequest {
 
 /** Page → engine worker. `operation` names what is answered or cancelled; it is never used twice. */
 export type WorkerCommand =
-  | { readonly type: 'measure'; readonly operation: number; readonly memoryLimitBytes: number }
+  | {
+      readonly type: 'measure';
+      readonly operation: number;
+      readonly memoryLimitBytes: number;
+      readonly timesKernels?: boolean;
+    }
   /** `frames` is the worker's end of a `TransportPortMessage` channel; it is transferred. */
   | {
       readonly type: 'load';

@@ -154,12 +154,17 @@ export function summarizeTimes(steps: readonly (readonly DispatchTime[])[]): Ker
     const grid = workgroups.join(' × ');
     const key = `${kernel} ${grid}`;
     const total = totals.get(key) ?? { kernel, workgroups: grid, dispatches: 0, ms: 0 };
-    total.dispatches += 1 / steps.length;
-    total.ms += ms / steps.length;
+    total.dispatches += 1;
+    total.ms += ms;
     totals.set(key, total);
   }
   const sumMs = [...totals.values()].reduce((sum, { ms }) => sum + ms, 0);
   return [...totals.values()]
-    .map((total) => ({ ...total, share: sumMs > 0 ? total.ms / sumMs : 0 }))
+    .map(({ dispatches, ms, ...of }) => ({
+      ...of,
+      dispatches: dispatches / steps.length,
+      ms: ms / steps.length,
+      share: sumMs > 0 ? ms / sumMs : 0,
+    }))
     .sort((a, b) => b.ms - a.ms);
 }

@@ -1,8 +1,11 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
+import { wholeNumber } from '../../src/cli/arguments.ts';
+import { QUANTIZATIONS } from '../../src/protocol/quantization.ts';
 import { benchCommand } from './bench-command.ts';
 import type { BenchDriver } from './bench-command.ts';
 
 const SOFTWARE_FIRST: readonly BenchDriver[] = ['lavapipe', 'swiftshader', 'native'];
+const MAX_PROFILED_SEQUENCES = 1024;
 
 const program = new Command('bench')
   .description('Measures the engine, checks the outputs first, and prints what it must show.')
@@ -53,6 +56,20 @@ program.addCommand(
   )
     .option('--only <text>', 'the formats whose names contain this, such as "GGUF"')
     .option('--texts <n>', 'only this many of the held-out texts', Number),
+);
+
+program.addCommand(
+  benchCommand(
+    'profile',
+    'Time per kernel of decode steps and of a prefill, by the timestamps of the GPU.',
+    SOFTWARE_FIRST,
+    () => import('./profile.ts'),
+  )
+    .option('--model <location>', 'a model folder, URL or hub id instead of the embedded model')
+    .option('--rows <n>', 'only a decode step of this many sequences', wholeNumber(1, MAX_PROFILED_SEQUENCES))
+    .addOption(
+      new Option('--quantize <format>', 'round the matrices').choices(QUANTIZATIONS).default('none'),
+    ),
 );
 
 await program.parseAsync();

@@ -69,6 +69,18 @@ export const contributePageStyles = css`
     color: var(--color-text);
   }
 
+  summary {
+    width: fit-content;
+    color: var(--color-muted);
+    font-size: var(--text-small);
+    cursor: pointer;
+  }
+
+  skein-kernel-times {
+    display: block;
+    margin-top: var(--space-2);
+  }
+
   @media (max-width: 36rem) {
     .page {
       padding: 0 var(--space-4) var(--space-8);

@@ -12,6 +12,7 @@ import { countOf, formatBytes, shortPeer } from '../text/format.ts';
 import { baseStyles } from '../theme/base.styles.ts';
 import '../contributor-status/contributor-status.ts';
 import '../error-notice/error-notice.ts';
+import '../kernel-times/kernel-times.ts';
 import '../layer-map/layer-map.ts';
 import '../site-header/site-header.ts';
 import '../status-line/status-line.ts';
@@ -35,6 +36,7 @@ export class ContributePage extends LitElement {
   readonly #environment = currentEnvironment();
 
   @state() private memoryLimitBytes = DEFAULT_MEMORY_LIMIT_BYTES;
+  @state() private showsKernelTimes = false;
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -86,7 +88,7 @@ export class ContributePage extends LitElement {
           ${this.#renderLayers(state)} ${this.#renderMachine(state)} ${this.#renderButton(state)}
         </skein-contributor-status>
       </div>
-      ${isResting(state) ? this.#renderMemoryLimit() : nothing}
+      ${isResting(state) ? this.#renderMemoryLimit() : nothing} ${this.#renderKernelTimes(state)}
       <p class="honest">
         The tabs that compute an answer can see the question. Closing the page stops lending; answers under
         way move to other tabs where there are any.
@@ -168,8 +170,30 @@ export class ContributePage extends LitElement {
     `;
   }
 
+  /** Open at Start, it asks for timestamps; they cannot be had of a GPU that was opened without. */
+  #renderKernelTimes(state: ContributorState) {
+    const isServing = state.phase === 'serving';
+    return html`
+      <details
+        data-testid="kernel-times"
+        @toggle=${(event: Event) => {
+          this.showsKernelTimes = event.target instanceof HTMLDetailsElement && event.target.open;
+        }}
+      >
+        <summary>Show kernel times</summary>
+        <skein-kernel-times
+          .isServing=${isServing}
+          .times=${isServing ? (state.stats.kernelTimes ?? null) : null}
+        ></skein-kernel-times>
+      </details>
+    `;
+  }
+
   #start(): void {
-    this.#contributor.start({ memoryLimitBytes: this.memoryLimitBytes });
+    this.#contributor.start({
+      memoryLimitBytes: this.memoryLimitBytes,
+      timesKernels: this.showsKernelTimes,
+    });
   }
 
   readonly #chooseLimit = (event: Event): void => {

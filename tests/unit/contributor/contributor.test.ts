@@ -70,6 +70,11 @@ describe('starting', () => {
     expect(session.sent).toEqual([{ type: 'join', capability: CAPABILITY }]);
   });
 
+  it('asks for kernel times where the person wants them', () => {
+    contributor.start({ memoryLimitBytes: GIB, timesKernels: true });
+    expect(host().timesKernels).toBe(true);
+  });
+
   it('starts once, however often it is asked', () => {
     contributor.start({ memoryLimitBytes: GIB });
     contributor.start({ memoryLimitBytes: GIB });

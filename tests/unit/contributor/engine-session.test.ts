@@ -35,7 +35,7 @@ const REQUEST: StageRequest = {
 };
 
 let events: WorkerEvent[];
-let measurements: { signal: AbortSignal; done: Deferred<Capability> }[];
+let measurements: { signal: AbortSignal; timesKernels: boolean; done: Deferred<Capability> }[];
 let starts: { request: StageRequest; context: StageLoadContext; done: Deferred<FakeStage> }[];
 let channels: MessageChannel[];
 let session: EngineSession;
@@ -47,9 +47,9 @@ beforeEach(() => {
   channels = [];
   session = new EngineSession(
     {
-      measure: ({ signal }) => {
+      measure: ({ signal, timesKernels }) => {
         const done = deferred<Capability>();
-        measurements.push({ signal, done });
+        measurements.push({ signal, timesKernels, done });
         return done.promise;
       },
       startStage: (request, context) => {
@@ -90,6 +90,15 @@ describe('EngineSession', () => {
     measurements[0]?.done.resolve(CAPABILITY);
     await settled();
     expect(events).toEqual([{ type: 'measured', operation: 0, capability: CAPABILITY }]);
+  });
+
+  it('times kernels only when told to', async () => {
+    session.handle({ type: 'measure', operation: 0, memoryLimitBytes: 10 });
+    await settled();
+    measurements[0]?.done.resolve(CAPABILITY);
+    session.handle({ type: 'measure', operation: 1, memoryLimitBytes: 10, timesKernels: true });
+    await settled();
+    expect(measurements.map(({ timesKernels }) => timesKernels)).toEqual([false, true]);
   });
 
   it('says why something failed, with its code', async () => {

@@ -54,6 +54,7 @@ export class FakeHost implements EngineHost {
   readonly measuring = deferred<Capability>();
   readonly loads: { readonly options: LoadOptions; readonly done: Deferred<undefined> }[] = [];
   memoryLimitBytes = 0;
+  timesKernels: boolean | undefined;
   unloads = 0;
   isDisposed = false;
 
@@ -67,7 +68,8 @@ export class FakeHost implements EngineHost {
     return load;
   }
 
-  measure({ memoryLimitBytes }: MeasureOptions): Promise<Capability> {
+  measure({ memoryLimitBytes, timesKernels }: MeasureOptions): Promise<Capability> {
+    this.timesKernels = timesKernels;
     this.memoryLimitBytes = memoryLimitBytes;
     return this.measuring.promise;
   }

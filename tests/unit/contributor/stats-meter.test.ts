@@ -20,6 +20,12 @@ it('has no rate after one sample', () => {
   });
 });
 
+it('passes on what kernels took, where they are timed', () => {
+  const kernelTimes = [{ kernel: 'rope', workgroups: '1 × 1 × 1', dispatches: 1, ms: 2, share: 1 }];
+  expect(new StatsMeter().sample({ ...totals(1), kernelTimes }, 0).kernelTimes).toEqual(kernelTimes);
+  expect(new StatsMeter().sample(totals(1), 0)).not.toHaveProperty('kernelTimes');
+});
+
 it('gives rates over the time between samples', () => {
   const meter = new StatsMeter();
   meter.sample(totals(100), 1000);

@@ -59,9 +59,18 @@ describe('WorkerEngineHost', () => {
 
   it('measures', async () => {
     const measuring = measure();
-    expect(worker.commands).toEqual([{ type: 'measure', operation: 0, memoryLimitBytes: 64 }]);
+    expect(worker.commands).toEqual([
+      { type: 'measure', operation: 0, memoryLimitBytes: 64, timesKernels: false },
+    ]);
     worker.emit({ type: 'measured', operation: 0, capability: CAPABILITY });
     await expect(measuring).resolves.toEqual(CAPABILITY);
+  });
+
+  it('asks for timestamps only where it is asked for them', () => {
+    const { signal } = new AbortController();
+    void host.measure({ memoryLimitBytes: 64, timesKernels: true, signal }).catch(() => undefined);
+    expect(worker.commands[0]).toMatchObject({ type: 'measure', timesKernels: true });
+    host.dispose();
   });
 
   it('loads from the server that served the page', async () => {
