@@ -24,6 +24,7 @@ struct Sizes {
   has_bias: u32, // 0 or 1
   of_head_rows: u32, // 1: row i of the output belongs to input row head_info[i], for the step's head rows
   epsilon: f32, // read when `normed`
+  octets_per_group: u32, // that share a scale; those of the row for floats
 }
 
 struct Step {

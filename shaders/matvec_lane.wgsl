@@ -1,6 +1,6 @@
 // A linear map on processors that play a GPU: one invocation computes 4 output features of `input_rows` rows, alone. With no partial
 // sums there is nothing to wait for, and the caches do what tiles are for. Such an adapter loads word by word and lane by lane, which
-// costs ten times a multiplication: so a weight is loaded once for 8 rows, and an input value, which all lanes need, once for all
+// costs ten times a multiplication: so a weight is loaded once for 4 rows, and an input value, which all lanes need, once for all
 // lanes where the file in front (lane_quads) can hand it around.
 //
 // The file in front says what an invocation holds of 4 consecutive input values (its `Own` of them) and has the entry point.
@@ -79,13 +79,9 @@ fn compute(group: vec3<u32>, groups: vec3<u32>, index: u32, lane: u32) {
   let x1 = 2u * octets * input_row(first_row + 1u);
   let x2 = 2u * octets * input_row(first_row + 2u);
   let x3 = 2u * octets * input_row(first_row + 3u);
-  let x4 = 2u * octets * input_row(first_row + 4u);
-  let x5 = 2u * octets * input_row(first_row + 5u);
-  let x6 = 2u * octets * input_row(first_row + 6u);
-  let x7 = 2u * octets * input_row(first_row + 7u);
 
-  // Floats are one group.
-  let octets_per_group = select(octets, group_octets, QUANTIZED);
+  // A run-time value on purpose: a constant one would be unrolled, and take several times as long to compile.
+  let octets_per_group = sizes.octets_per_group;
   let groups_per_row = octets / octets_per_group;
   let group_rows = quad_rows(first_feature) * groups_per_row;
 
@@ -93,10 +89,6 @@ fn compute(group: vec3<u32>, groups: vec3<u32>, index: u32, lane: u32) {
   var s1 = RowSums();
   var s2 = RowSums();
   var s3 = RowSums();
-  var s4 = RowSums();
-  var s5 = RowSums();
-  var s6 = RowSums();
-  var s7 = RowSums();
   for (var g = 0u; g < groups_per_row; g += 1u) {
     let first_octet = g * octets_per_group;
     for (var octet = first_octet; octet < first_octet + octets_per_group; octet += 1u) {
@@ -116,12 +108,6 @@ fn compute(group: vec3<u32>, groups: vec3<u32>, index: u32, lane: u32) {
         s2 = add_octet(s2, w, gains, x2 + 2u * octet, lane);
         s3 = add_octet(s3, w, gains, x3 + 2u * octet, lane);
       }
-      if (input_rows > 4u) {
-        s4 = add_octet(s4, w, gains, x4 + 2u * octet, lane);
-        s5 = add_octet(s5, w, gains, x5 + 2u * octet, lane);
-        s6 = add_octet(s6, w, gains, x6 + 2u * octet, lane);
-        s7 = add_octet(s7, w, gains, x7 + 2u * octet, lane);
-      }
     }
     var scales = vec4<f32>();
     var offsets = vec4<f32>();
@@ -139,12 +125,6 @@ fn compute(group: vec3<u32>, groups: vec3<u32>, index: u32, lane: u32) {
       s2 = end_group(s2, scales, offsets);
       s3 = end_group(s3, scales, offsets);
     }
-    if (input_rows > 4u) {
-      s4 = end_group(s4, scales, offsets);
-      s5 = end_group(s5, scales, offsets);
-      s6 = end_group(s6, scales, offsets);
-      s7 = end_group(s7, scales, offsets);
-    }
   }
 
   store_row(first_row, first_feature, s0);
@@ -152,11 +132,5 @@ fn compute(group: vec3<u32>, groups: vec3<u32>, index: u32, lane: u32) {
     store_row(first_row + 1u, first_feature, s1);
     store_row(first_row + 2u, first_feature, s2);
     store_row(first_row + 3u, first_feature, s3);
-  }
-  if (input_rows > 4u) {
-    store_row(first_row + 4u, first_feature, s4);
-    store_row(first_row + 5u, first_feature, s5);
-    store_row(first_row + 6u, first_feature, s6);
-    store_row(first_row + 7u, first_feature, s7);
   }
 }

@@ -1,11 +1,16 @@
 import { SkeinError } from '../protocol/errors.ts';
 import { EngineSession } from './engine-session.ts';
 import { GpuBackend } from './gpu-backend.ts';
+import { browserTuningStore } from './tuning-store.ts';
 import type { WorkerCommand, WorkerEvent } from './worker-messages.ts';
 
 /** The module a page starts as its engine worker. The GPU is not touched before the first command. */
 const emit = (event: WorkerEvent) => self.postMessage(event);
-const backend = new GpuBackend(navigator.gpu, (error) => emit({ type: 'lost', error: error.toShape() }));
+const backend = new GpuBackend(
+  navigator.gpu,
+  (error) => emit({ type: 'lost', error: error.toShape() }),
+  browserTuningStore(),
+);
 const session = new EngineSession(backend, emit);
 
 self.onmessage = (event: MessageEvent<WorkerCommand>) => session.handle(event.data);

@@ -1,7 +1,10 @@
+import { chooseTuning } from '../engine/choose-tuning.ts';
+import type { TuningStore } from '../engine/choose-tuning.ts';
 import { requestEngineDevice } from '../engine/device.ts';
 import type { EngineDevice } from '../engine/device.ts';
 import { Executor } from '../engine/executor.ts';
 import { GpuSlice } from '../engine/gpu-slice.ts';
+import { KernelCompiler } from '../engine/kernel.ts';
 import { measureDevice } from '../engine/measure.ts';
 import { PROFILER_FEATURE, StepProfiler } from '../engine/profiler.ts';
 import { ServedStage } from '../mesh/served-stage.ts';
@@ -23,12 +26,17 @@ const ADAPTER_NAME_LENGTH = 200;
 export class GpuBackend implements EngineBackend {
   readonly #gpu: GPU | undefined;
   readonly #onLost: (error: SkeinError) => void;
+  readonly #tunings: TuningStore | null;
   #device: Promise<EngineDevice> | null = null;
   #timesKernels = false;
 
-  /** @param gpu undefined where the browser has no WebGPU in workers. */
-  constructor(gpu: GPU | undefined, onLost: (error: SkeinError) => void) {
+  /**
+   * @param gpu undefined where the browser has no WebGPU in workers.
+   * @param tunings keeps what was measured to suit the adapter.
+   */
+  constructor(gpu: GPU | undefined, onLost: (error: SkeinError) => void, tunings: TuningStore | null = null) {
     this.#gpu = gpu;
+    this.#tunings = tunings;
     this.#onLost = onLost;
   }
 
@@ -100,6 +108,7 @@ export class GpuBackend implements EngineBackend {
     }
     const device = await requestEngineDevice(this.#gpu, this.#timesKernels ? [PROFILER_FEATURE] : []);
     void device.lost.then(this.#onLost);
+    KernelCompiler.tune(device.device, await chooseTuning(device, this.#tunings));
     return device;
   }
 }

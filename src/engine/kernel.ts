@@ -50,6 +50,11 @@ export class KernelCompiler {
     return compiler;
   }
 
+  /** Gives a device the layout that was measured to be the fastest, for slices that are loaded from now on. */
+  static tune(device: GPUDevice, tuning: Tuning): void {
+    compilers.set(device, new KernelCompiler(device, tuning));
+  }
+
   /** @param overrides values of the WGSL `override` constants. @throws SkeinError `internal` with the compiler's words. */
   compile(source: KernelSource, overrides: Readonly<Record<string, number>> = {}): Promise<CompiledKernel> {
     const key = JSON.stringify([source.name, Object.entries(overrides).sort()]);

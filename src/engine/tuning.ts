@@ -26,3 +26,12 @@ export function tuningOf({
     usesSubgroups: features?.has('subgroups') ?? false,
   };
 }
+
+/** A tuning that was kept outside the program; null for anything else. */
+export function parseTuning(value: unknown): Tuning | null {
+  if (typeof value !== 'object' || value === null) return null;
+  const { subgroupSize, isSoftware, usesSubgroups } = value as Readonly<Record<string, unknown>>;
+  if (typeof subgroupSize !== 'number' || typeof isSoftware !== 'boolean') return null;
+  if (typeof usesSubgroups !== 'boolean') return null;
+  return { subgroupSize, isSoftware, usesSubgroups };
+}

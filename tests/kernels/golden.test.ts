@@ -28,13 +28,14 @@ describe.each(GOLDEN_CUTS.map((cuts) => ({ cuts })))('greedy tokens, layers cut 
   });
 });
 
-it('equal the other implementation when kernels are laid out as on a GPU with warps', async () => {
-  const compiler = new KernelCompiler(tiny.gpu.device, {
-    subgroupSize: 32,
-    isSoftware: false,
-    usesSubgroups: false,
-  });
-  expect(KernelCompiler.of(tiny.gpu.device).tuning).not.toEqual(compiler.tuning);
+it.each([
+  ['a GPU with warps', { subgroupSize: 32, isSoftware: false, usesSubgroups: false }],
+  ['a GPU with subgroups', { isSoftware: false, usesSubgroups: true }],
+  ['a CPU without subgroups', { isSoftware: true, usesSubgroups: false }],
+])('equal the other implementation when kernels are laid out as on %s', async (_name, changes) => {
+  const own = KernelCompiler.of(tiny.gpu.device).tuning;
+  const compiler = new KernelCompiler(tiny.gpu.device, { ...own, ...changes });
+  expect(own).not.toEqual(compiler.tuning);
   const mesh = await tiny.mesh({ cuts: [4], compiler });
   for (const { user, prompt_ids, greedy_ids } of tiny.golden.cases) {
     const tokens = await answerTokens(mesh, tiny.tokenizer, asPrompt(prompt_ids), GOLDEN_MAX_TOKENS);

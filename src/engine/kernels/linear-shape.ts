@@ -4,7 +4,7 @@ import { SkeinError } from '../../protocol/errors.ts';
 import type { CompiledKernel, KernelCompiler } from '../kernel.ts';
 import type { StepShape } from '../step.ts';
 import { checkBytes, checkSize } from './checks.ts';
-import { checkWeights, weightSource } from './weights.ts';
+import { checkWeights, OCTET, weightSource } from './weights.ts';
 import type { WeightBuffers, WeightShape } from './weights.ts';
 
 /**
@@ -59,7 +59,7 @@ const LINEAR_BINDINGS = {
 /** Output features that a kernel computes together: the components of a vec4. */
 export const QUAD_FEATURES = 4;
 
-/** Seven words, rounded up to 16-byte alignment. */
+/** Eight words. */
 const SIZES_BYTES = 32;
 
 /** What a kernel of linear maps is put together from, beside what they share. */
@@ -153,6 +153,7 @@ export function linearBindings(
     shape.rowsOf === 'head' ? 1 : 0,
   ]);
   new Float32Array(words.buffer)[6] = shape.normEpsilon ?? 0;
+  words[7] = (typeof shape.format === 'string' ? shape.inFeatures : shape.format.groupSize) / OCTET;
   const sizes = device.createBuffer({
     label: 'sizes',
     size: SIZES_BYTES,

@@ -18,9 +18,9 @@ export async function createLinear(
   shape: LinearShape,
   buffers: LinearBuffers,
 ): Promise<StepKernel> {
-  if (compiler.tuning.isSoftware) return createMatvecLane(compiler, shape, buffers);
+  if (compiler.tuning.isSoftware) return createMatvecKernel(compiler, shape, buffers);
   const [matvec, matmul] = await Promise.all([
-    createMatvec(compiler, shape, buffers),
+    createMatvecKernel(compiler, shape, buffers),
     createMatmul(compiler, shape, buffers),
   ]);
   return {
@@ -30,4 +30,15 @@ export async function createLinear(
       kernel.encode(pass, step);
     },
   };
+}
+
+/** The kernel for few rows that suits the adapter; on a CPU it wins at any number of rows. */
+export function createMatvecKernel(
+  compiler: KernelCompiler,
+  shape: LinearShape,
+  buffers: LinearBuffers,
+): Promise<StepKernel> {
+  return compiler.tuning.isSoftware
+    ? createMatvecLane(compiler, shape, buffers)
+    : createMatvec(compiler, shape, buffers);
 }

@@ -17,12 +17,11 @@ import type { LinearBuffers, LinearShape } from './linear-shape.ts';
 const NAME = 'matvec_lane';
 /** Invocations of a workgroup: with fewer, starting workgroups shows on SwiftShader. */
 const LANES = 32;
-/** Rows that share one read of the weights, fewest first; as matvec_lane.wgsl has them. */
-const INPUT_ROWS = [1, 4, 8] as const;
-const MOST_INPUT_ROWS = 8;
+/** Rows that share one read of the weights, when there is more than one. With 8 it is no faster, and takes twice as long to compile. */
+const INPUT_ROWS = 4;
 
 /**
- * For any number of rows on a processor that plays a GPU; reads the weights once per 8 rows.
+ * For any number of rows on a processor that plays a GPU; reads the weights once per `INPUT_ROWS` rows.
  * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
  */
 export async function createMatvecLane(
@@ -34,12 +33,11 @@ export async function createMatvecLane(
   const { usesSubgroups } = compiler.tuning;
   const text = { name: NAME, code: (usesSubgroups ? quadsCode : vectorsCode) + code, usesSubgroups };
   const bindings = linearBindings(compiler.device, shape, buffers);
-  const kernels = await Promise.all(
-    INPUT_ROWS.map(async (inputRows) => {
-      const kernel = await compileLinear(compiler, text, shape, { input_rows: inputRows, lanes: LANES });
-      return { inputRows, bound: bindKernel(compiler.device, kernel, bindings) };
-    }),
-  );
+  const bind = async (inputRows: number) => {
+    const kernel = await compileLinear(compiler, text, shape, { input_rows: inputRows, lanes: LANES });
+    return bindKernel(compiler.device, kernel, bindings);
+  };
+  const [oneRow, manyRows] = await Promise.all([bind(1), bind(INPUT_ROWS)]);
   const [x, y] = spreadWorkgroups(Math.ceil(shape.outFeatures / (LANES * QUAD_FEATURES)));
   return {
     name: NAME,
@@ -47,11 +45,8 @@ export async function createMatvecLane(
       const rows = linearRows(shape, step);
       if (rows === 0) return;
       checkLinearStep(NAME, shape, buffers, step);
-      for (const { inputRows, bound } of kernels) {
-        if (inputRows < rows && inputRows < MOST_INPUT_ROWS) continue;
-        dispatchKernel(pass, bound, [x, y, Math.ceil(rows / inputRows)]);
-        return;
-      }
+      if (rows === 1) dispatchKernel(pass, oneRow, [x, y]);
+      else dispatchKernel(pass, manyRows, [x, y, Math.ceil(rows / INPUT_ROWS)]);
     },
   };
 }

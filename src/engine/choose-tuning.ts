@@ -1,0 +1,145 @@
+import type { EngineDevice } from './device.ts';
+import { GpuMemory } from './gpu-memory.ts';
+import { KernelCompiler } from './kernel.ts';
+import type { LinearShape } from './kernels/linear-shape.ts';
+import { createMatvecKernel } from './kernels/linear.ts';
+import { weightBytes } from './kernels/weights.ts';
+import { encodeStep, STEP_UNIFORM_BYTES } from './step.ts';
+import type { StepKernel, StepShape } from './step.ts';
+import { parseTuning, tuningOf } from './tuning.ts';
+import type { Tuning } from './tuning.ts';
+
+/** Where a choice is kept between visits. What it gives back may be anything: it is checked. */
+export interface TuningStore {
+  load(key: string): Promise<unknown>;
+  save(key: string, tuning: Tuning): Promise<void>;
+}
+
+/** Counts up when kernels change so much that old choices mean nothing. */
+const KERNELS_VERSION = 1;
+/** A projection as decoding has it: large enough that the start of a dispatch does not decide. */
+const FEATURES = 1024;
+/** A token alone, and a few together. */
+const ROW_COUNTS = [1, 4] as const;
+/** Of each candidate and row count; the fastest counts. */
+const TRIES = 4;
+const DISPATCHES_PER_TRY = 3;
+
+/**
+ * The layouts worth a measurement on this adapter, the guess first. Whether a CPU plays the GPU is not measured: the adapter says so,
+ * and all of a slice's kernels are built on it.
+ */
+export function tuningCandidates(guess: Tuning): Tuning[] {
+  const candidates = [guess];
+  if (guess.usesSubgroups) candidates.push({ ...guess, usesSubgroups: false });
+  // Without shuffles a team may be of any width; narrow ones leave less to add up.
+  if (!guess.isSoftware) candidates.push({ ...guess, usesSubgroups: false, subgroupSize: 8 });
+  return candidates;
+}
+
+/**
+ * Picks a layout for the kernels of this adapter by running one representative product in each candidate, some 0.3 s once, and
+ * keeps the choice.
+ * @param store null measures every time.
+ * @throws SkeinError `device-lost`, `out-of-memory`.
+ */
+export async function chooseTuning(engine: EngineDevice, store: TuningStore | null): Promise<Tuning> {
+  const guess = tuningOf(engine.device);
+  const candidates = tuningCandidates(guess);
+  if (candidates.length === 1) return guess;
+  const { subgroupSize, isSoftware, usesSubgroups } = guess;
+  const key = [KERNELS_VERSION, engine.adapterName, subgroupSize, isSoftware, usesSubgroups].join(' ');
+  const kept = parseTuning(await store?.load(key));
+  // A choice of another build may name a layout that this device has no feature for.
+  const known = candidates.find((candidate) => kept !== null && isSame(candidate, kept));
+  if (known !== undefined) return known;
+  let best = guess;
+  let bestMs = Infinity;
+  for (const candidate of candidates) {
+    const ms = await measure(engine.device, candidate);
+    if (ms < bestMs) [best, bestMs] = [candidate, ms];
+  }
+  await store?.save(key, best);
+  return best;
+}
+
+function isSame(one: Tuning, other: Tuning): boolean {
+  return (
+    one.subgroupSize === other.subgroupSize &&
+    one.isSoftware === other.isSoftware &&
+    one.usesSubgroups === other.usesSubgroups
+  );
+}
+
+/** Milliseconds of the product at all row counts. */
+async function measure(device: GPUDevice, tuning: Tuning): Promise<number> {
+  const memory = new GpuMemory(device);
+  try {
+    const shape: LinearShape = {
+      format: 'f16',
+      inFeatures: FEATURES,
+      outFeatures: FEATURES,
+      outStride: FEATURES,
+      outOffset: 0,
+      rowsOf: 'step',
+      normEpsilon: null,
+      epilogue: 'store',
+    };
+    const rows = Math.max(...ROW_COUNTS);
+    const rowBytes = FEATURES * Float32Array.BYTES_PER_ELEMENT;
+    const uniform = memory.uniform('tuning step', STEP_UNIFORM_BYTES);
+    const kernel = await createMatvecKernel(new KernelCompiler(device, tuning), shape, {
+      weights: memory.storage('tuning weights', weightBytes(shape)),
+      scales: null,
+      step: uniform,
+      input: memory.storage('tuning input', rows * rowBytes),
+      gain: null,
+      bias: null,
+      headInfo: null,
+      output: memory.storage('tuning output', rows * rowBytes),
+    });
+    await memory.allocated();
+    let totalMs = 0;
+    for (const rowCount of ROW_COUNTS) {
+      const step = stepOf(rowCount);
+      device.queue.writeBuffer(uniform, 0, encodeStep(step));
+      await run(device, kernel, step, 1);
+      let bestMs = Infinity;
+      for (let attempt = 0; attempt < TRIES; attempt++) {
+        const startedMs = performance.now();
+        await run(device, kernel, step, DISPATCHES_PER_TRY);
+        bestMs = Math.min(bestMs, performance.now() - startedMs);
+      }
+      totalMs += bestMs;
+    }
+    return totalMs;
+  } finally {
+    memory.dispose();
+  }
+}
+
+function stepOf(rows: number): StepShape {
+  return {
+    rows,
+    blockTableStride: 0,
+    decodeRows: 0,
+    maxDecodeKeys: 0,
+    prefillTiles: 0,
+    headRows: 0,
+    sampleRows: 0,
+  };
+}
+
+async function run(
+  device: GPUDevice,
+  kernel: StepKernel,
+  step: StepShape,
+  dispatches: number,
+): Promise<void> {
+  const encoder = device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  for (let dispatch = 0; dispatch < dispatches; dispatch++) kernel.encode(pass, step);
+  pass.end();
+  device.queue.submit([encoder.finish()]);
+  await device.queue.onSubmittedWorkDone();
+}
