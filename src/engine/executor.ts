@@ -245,10 +245,7 @@ export class Executor implements StageExecutor {
     const plannable = new Map<RequestId, PlannableSequence>();
     for (const [requestId, open] of this.#open) {
       const { hasPendingRows } = open.sequence;
-      if (hasPendingRows) {
-        pending.push(open);
-        open.activeAtMs = now;
-      }
+      if (hasPendingRows) pending.push(open);
       const idleMs = hasPendingRows ? null : now - open.activeAtMs;
       plannable.set(requestId, open.sequence.plannable(open.waitedSteps, idleMs));
     }
