@@ -6,6 +6,7 @@ import { startRoute } from '../../../src/mesh/route-session.ts';
 import { ServedStage } from '../../../src/mesh/served-stage.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import { GREEDY, NO_HISTORY } from '../../../src/protocol/sampling.ts';
+import type { FrameTransport } from '../../../src/protocol/transport.ts';
 import { expectedAnswer, RecordingSlice } from '../engine/recording-slice.ts';
 import { chainOf, MODEL, peerId, requestId, settled } from './local-mesh.ts';
 
@@ -21,7 +22,8 @@ class ExecutorMesh {
   /** How often a stage took what it had for an older request. */
   timesBusy = 0;
 
-  constructor(stageCount: number, blockCount: number) {
+  /** @param delay before a frame leaves, and before a pass begins. */
+  constructor(stageCount: number, blockCount: number, delay: () => Promise<void> = () => Promise.resolve()) {
     this.#stages = Array.from({ length: stageCount }, (_, index) => {
       const slice = new RecordingSlice(blockCount, {
         hasEmbedding: index === 0,
@@ -29,7 +31,17 @@ class ExecutorMesh {
       });
       const executor = new Executor(slice, { prefillChunkRows: 16, idleHoldMs: 10 });
       const hop = { peer: peerId(index + 1), layerStart: index, layerEnd: index + 1 };
-      const transport = this.#hub.transport(hop.peer);
+      slice.gate = delay;
+      const direct = this.#hub.transport(hop.peer);
+      const transport: FrameTransport = {
+        self: direct.self,
+        send: async (to, frame) => {
+          await delay();
+          await direct.send(to, frame);
+        },
+        onFrame: (listener) => direct.onFrame(listener),
+        onPeerLost: (listener) => direct.onPeerLost(listener),
+      };
       const { layerStart, layerEnd } = hop;
       const served = new ServedStage({
         transport,
@@ -119,6 +131,18 @@ describe('executors on a route', () => {
     const rows = 259 + 9 + 4 + 9;
     expect(mesh.stats.map(({ rowsComputed }) => rowsComputed)).toEqual(new Array(stageCount).fill(rows));
     expect(mesh.stats).toMatchObject(new Array(stageCount).fill({ cachedTokens: 256, freeBlocks: 64 }));
+  });
+
+  it('decode together what decodes at the same time, when they are a route of their own', async () => {
+    const mesh = new ExecutorMesh(1, 64, settled);
+    const prompts = Array.from({ length: 6 }, (_, index) => text(index, 4 + 20 * index));
+    const answers = await Promise.all(prompts.map((prompt) => mesh.ask(prompt, 30)));
+    expect(answers.map(({ tokens }) => tokens)).toEqual(
+      prompts.map((prompt) => expectedAnswer(prompt, 30, 1)),
+    );
+    const [stats] = mesh.stats;
+    // Prompts begin to decode one after the other, 18 passes apart at most; from then on all take turns together.
+    expect(stats?.steps).toBeLessThanOrEqual(18 + 30);
   });
 
   it(
