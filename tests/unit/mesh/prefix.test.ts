@@ -297,6 +297,18 @@ describe('the requester', () => {
     expect(sent().map(({ type }) => type)).toEqual(['open', 'close']);
   });
 
+  it('counts silence from the answer', async () => {
+    const { mesh, last, done, sent } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT) });
+    await settled();
+    mesh.clock.advance(STEP_TIMEOUT_MS - 1);
+    await last.say(mesh.requester, opened(16));
+    mesh.clock.advance(STEP_TIMEOUT_MS - 1);
+    await settled();
+    expect(sent().at(-1)?.type).toBe('tokens');
+    mesh.clock.advance(1);
+    expect(await refusalOf(() => done)).toMatchObject({ code: 'timeout' });
+  });
+
   it('gives up when nobody answers', async () => {
     const { mesh, done } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT) });
     await settled();

@@ -364,6 +364,10 @@ describe('decoding', () => {
     'a close of more hashes than it has': tampered(close, (view) => view.setUint32(16, 2, true)),
     'a close of fewer hashes than it has': tampered(close, (view) => view.setUint32(16, 0, true)),
     'a close of four billion hashes': tampered(close, (view) => view.setUint32(16, 0xffff_ffff, true)),
+    'a close of more hashes than there may be': Uint8Array.from([
+      ...tampered(close, (view) => view.setUint32(16, MAX_BLOCK_HASHES + 1, true)).subarray(0, 20),
+      ...new Uint8Array((MAX_BLOCK_HASHES + 1) * 16),
+    ]),
     'a close without its head': tampered(close, () => undefined).subarray(0, 18),
     'an opened of no whole block': tampered(opened, (view) => view.setUint32(16, 8, true)),
     'an opened past every sequence': tampered(opened, (view) => view.setUint32(16, 0xffff_fff0, true)),
