@@ -52,7 +52,7 @@ describe('buildBatchTables', () => {
     });
     expect([...tables.blockTables]).toEqual([3, 1, 5, 2, 0, 7]);
     expect([...tables.rowInfo.slice(38)]).toEqual([0, 19, 1, 16, 2, 30, 2, 31]);
-    expect([...tables.decodeInfo]).toEqual([20, 17, 21, 31, 22, 32]);
+    expect([...tables.decodeInfo]).toEqual([20, 1, 1, 16, 21, 1, 2, 30, 22, 1, 2, 31]);
     expect([...tables.prefillInfo]).toEqual([0, 16, 0, 0, 16, 4, 0, 16]);
     expect([...tables.headInfo]).toEqual([20, 22]);
     expect(tables.samples).toEqual([
@@ -89,7 +89,7 @@ describe('buildBatchTables', () => {
           attended.set(row, keys);
         };
         for (let index = 0; index < step.decodeRows; index++) {
-          attend(decodeInfo[2 * index] ?? -1, decodeInfo[2 * index + 1] ?? -1);
+          attend(decodeInfo[4 * index] ?? -1, (decodeInfo[4 * index + 3] ?? NaN) + 1);
         }
         for (let tile = 0; tile < step.prefillTiles; tile++) {
           const [row = -1, rows = 0, owner = -1, position = -1] = prefillInfo.slice(4 * tile, 4 * tile + 4);

@@ -4,8 +4,8 @@ import { Executor } from '../../../src/engine/executor.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { RequestId } from '../../../src/protocol/ids.ts';
 import type { StageOutput } from '../../../src/protocol/stage.ts';
-import { openRequest, requestId } from './executor-route.ts';
-import { expectedAnswer, RecordingSlice } from './recording-slice.ts';
+import { openRequest, requestId, settled } from './executor-route.ts';
+import { expectedAnswer, hashTokens, RecordingSlice } from './recording-slice.ts';
 
 /** Feeds every sampled token back, as the ring does, until each request has its tokens. */
 function runRing(
@@ -182,6 +182,30 @@ describe('Executor', () => {
     await secondAnswered;
     expect(executor.stats.steps).toBe(3);
     expect(positions).toEqual([3, 1]);
+  });
+
+  it('gives a request opened anew during a pass nothing of what the pass computed for the old one', async () => {
+    const slice = new RecordingSlice(16);
+    let letGo: () => void = () => undefined;
+    slice.gate = () => new Promise((resolve) => (letGo = resolve));
+    const executor = new Executor(slice);
+    const outputs: StageOutput[] = [];
+    executor.onStep = (step) => {
+      outputs.push(...step);
+      return Promise.resolve();
+    };
+    executor.open(openRequest(requestId(1), 3, 3));
+    executor.push(requestId(1), 0, { kind: 'tokens', tokenIds: Uint32Array.of(1, 2, 3) });
+    await settled();
+    executor.close(requestId(1));
+    executor.open(openRequest(requestId(1), 1, 3));
+    slice.gate = () => Promise.resolve();
+    letGo();
+    await settled();
+    expect(outputs).toEqual([]);
+    executor.push(requestId(1), 0, { kind: 'tokens', tokenIds: Uint32Array.of(9) });
+    await settled();
+    expect(outputs).toEqual([expect.objectContaining({ position: 1, tokenId: hashTokens([9]) })]);
   });
 
   it('fails the requests of a broken pass and goes on with others', async () => {

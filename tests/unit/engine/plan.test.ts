@@ -84,11 +84,13 @@ describe('planBatch', () => {
     [3, 7, 3],
     [3, 6, 2],
     [49, 7, 1],
+    // 33 thirds are a little more than 11, in floating point.
+    [3, 33, 11],
   ])('over %i hops, of %i sequences that decode, takes %i', (hopCount, count, expected) => {
     const decoding = Array.from({ length: count }, (_, index) =>
-      sequence(String(index), 'decode', index === count - 1 ? 1 : 1, { hopCount }),
+      sequence(String(index), 'decode', 1, { hopCount }),
     );
-    expect(planBatch(decoding, limits).rows.length).toBe(expected);
+    expect(planBatch(decoding, { ...limits, maxSequences: 40 }).rows.length).toBe(expected);
   });
 
   it('counts sequences whose rows are at another hop into the share of a batch, and prompts not', () => {
@@ -107,6 +109,43 @@ describe('planBatch', () => {
     const plan = planBatch([c, b, a], { ...limits, freeBlocks: 1 });
     expect(plan.preempted).toEqual(['c']);
     expect(names(plan).sort()).toEqual(['a', 'b']);
+  });
+
+  it('takes from the youngest, whoever comes first in turn', () => {
+    const [a, b, c] = ['a', 'b', 'c'].map((name) =>
+      sequence(name, 'decode', name === 'a' ? 1 : 0, { cacheLength: 32 }),
+    );
+    if (!a || !b || !c) throw new Error('three sequences');
+    expect(planBatch([a, b, c], { ...limits, freeBlocks: 0 }).preempted).toEqual(['c']);
+    expect(planBatch([a, c, b], { ...limits, freeBlocks: 0 }).preempted).toEqual(['c']);
+  });
+
+  it('takes back what it had given to a younger one in the same batch', () => {
+    const old = sequence('old', 'decode', 1, { cacheLength: 16 });
+    const young = sequence('young', 'decode', 1);
+    expect(planBatch([young, old], { ...limits, freeBlocks: 1 })).toMatchObject({
+      rows: [{ requestId: 'old', rowCount: 1 }],
+      preempted: ['young'],
+    });
+  });
+
+  it('knows that a block is free once the last of those who shared it lost it', () => {
+    const a = sequence('a', 'decode', 1, { cacheLength: 16 });
+    const b = sequence('b', 'prefill', 16, { cacheLength: 16, knownTokens: 48 });
+    const shared = newBlocks(1);
+    const x = sequence('x', 'decode', 0, { blocks: [...shared, ...newBlocks(1)], cacheLength: 32 });
+    const y = sequence('y', 'decode', 0, { blocks: [...shared, ...newBlocks(1)], cacheLength: 32 });
+    const plan = planBatch([a, { ...b, pendingRows: 32 }, x, y], {
+      ...limits,
+      prefillChunkRows: 32,
+      freeBlocks: 0,
+    });
+    // What is y's alone goes to a; what is x's alone, and what both had, goes to b.
+    expect(plan.rows).toEqual([
+      { requestId: 'a', rowCount: 1 },
+      { requestId: 'b', rowCount: 32 },
+    ]);
+    expect(plan.preempted).toEqual(['y', 'x']);
   });
 
   it('leaves the young one waiting rather than take from an older one that works', () => {
