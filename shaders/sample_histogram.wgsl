@@ -1,9 +1,12 @@
-// One round of the search for a threshold: weighs the tokens of each sampled row by one digit of their keys.
+// One round of the search for a threshold, or all where a row has one split: weighs the tokens of each sampled row by one digit of their
+// keys.
 //
 //   searches    [sampled rows, rounds]: the search before each round, for the next
 //   histograms  u32 [sampled rows, rounds, digits, 2]: weights in two words, low first; zero before
 //
-// Grid: x = splits, y = sampled rows. Barriers: 3 and 2 of the search.
+// Grid: x = splits, y = sampled rows. Barriers: 4 and 2 of the search, each round.
+
+override rounds: u32; // from the one of the phase on
 
 struct Phase {
   round: u32,
@@ -22,16 +25,8 @@ const FIXED_POINT_ONE = 2147483648.0;
 var<workgroup> weights_low: array<atomic<u32>, DIGITS>;
 var<workgroup> weights_high: array<atomic<u32>, DIGITS>;
 
-@compute @workgroup_size(invocations)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let split = workgroup.x;
-  let row = workgroup.y;
-  let info = sample_info[row];
-  let round = phase.round;
-  let by_mass = round >= ROUNDS;
-  if ((by_mass && !uses_top_p(info)) || (!by_mass && !uses_top_k(info))) {
-    return;
-  }
+// For all invocations of the workgroup.
+fn weigh(lane: u32, split: u32, row: u32, info: SampleInfo, round: u32) {
   let search = search_before(lane, row, info, round);
   if (split == 0u && lane == 0u) {
     searches[row * ALL_ROUNDS + round] = search;
@@ -52,7 +47,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let key = logit_key(logits[first + id]);
     if (key >= search.floor_key && (key & found_mask) == search.digits) {
       var weight = 1u;
-      if (by_mass) {
+      if (round >= ROUNDS) {
         weight = u32(FIXED_POINT_ONE * exp((from_ordered_bits(key) - highest) / info.temperature));
       }
       let digit = (key >> shift) % DIGITS;
@@ -74,6 +69,21 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     if (high != 0u) {
       atomicAdd(&histograms[histogram + 2u * digit + 1u], high);
+    }
+  }
+}
+
+@compute @workgroup_size(invocations)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  let row = workgroup.y;
+  let info = sample_info[row];
+  for (var round = phase.round; round < phase.round + rounds; round += 1u) {
+    let takes_part = (round < ROUNDS && uses_top_k(info)) || (round >= ROUNDS && uses_top_p(info));
+    if (takes_part) {
+      weigh(lane, workgroup.x, row, info, round);
+      // Nobody else has a part of a row whose rounds are in one dispatch.
+      storageBarrier();
+      workgroupBarrier();
     }
   }
 }

@@ -11,6 +11,7 @@ import {
   SAMPLE_KERNELS,
   SEARCH_ROUNDS,
   SEARCHES_BYTES,
+  SOFTWARE_INVOCATIONS,
   SPLIT_TOKENS,
   STATE_BYTES,
 } from './kernels/sample.ts';
@@ -77,6 +78,7 @@ export class Sampler implements StepKernel {
   readonly #memory: GpuMemory;
   readonly #shape: SamplerShape;
   readonly #splits: number;
+  readonly #invocations: number;
   readonly #buffers: Readonly<Record<string, GPUBuffer>>;
   readonly #phases: readonly GPUBuffer[];
   #adjustments: GPUBuffer;
@@ -84,11 +86,18 @@ export class Sampler implements StepKernel {
   #rows: readonly SampleRow[] = [];
   #work: SampleWork = workOf([]);
 
-  private constructor(compiled: CompiledSampler, memory: GpuMemory, shape: SamplerShape, logits: GPUBuffer) {
+  private constructor(
+    compiled: CompiledSampler,
+    memory: GpuMemory,
+    shape: SamplerShape,
+    logits: GPUBuffer,
+    invocations: number,
+  ) {
     this.#compiled = compiled;
     this.#memory = memory;
     this.#shape = shape;
     this.#splits = splitsOf(shape);
+    this.#invocations = invocations;
     const { maxRows } = shape;
     const parts = maxRows * this.#splits;
     this.#buffers = {
@@ -125,7 +134,7 @@ export class Sampler implements StepKernel {
     checkSize('sample', 'maxRows', shape.maxRows);
     const overrides = {
       vocab: shape.vocabSize,
-      invocations: INVOCATIONS,
+      invocations: compiler.tuning.isSoftware ? SOFTWARE_INVOCATIONS : INVOCATIONS,
       splits: splitsOf(shape),
       split_tokens: SPLIT_TOKENS,
     };
@@ -134,12 +143,18 @@ export class Sampler implements StepKernel {
       compiler.compile(SAMPLE_KERNELS.scan, { ...overrides, histogram_words: HISTOGRAM_WORDS }),
       isSplit ? compiler.compile(SAMPLE_KERNELS.merge, overrides) : null,
       compiler.compile(SAMPLE_KERNELS.adjust, overrides),
-      compiler.compile(SAMPLE_KERNELS.histogram, overrides),
+      compiler.compile(SAMPLE_KERNELS.histogram, { ...overrides, rounds: isSplit ? 1 : PHASES.length }),
       compiler.compile(SAMPLE_KERNELS.draw, overrides),
       compiler.compile(SAMPLE_KERNELS.top, { ...overrides, is_merging: 0 }),
       isSplit ? compiler.compile(SAMPLE_KERNELS.top, { ...overrides, is_merging: 1 }) : null,
     ]);
-    return new Sampler({ scan, merge, adjust, histogram, draw, top, topMerge }, memory, shape, logits);
+    return new Sampler(
+      { scan, merge, adjust, histogram, draw, top, topMerge },
+      memory,
+      shape,
+      logits,
+      overrides.invocations,
+    );
   }
 
   /**
@@ -185,12 +200,15 @@ export class Sampler implements StepKernel {
       if (topMerge !== null) this.#dispatch(pass, topMerge, [1, rows]);
     }
     if (adjustments > 0) {
-      this.#dispatch(pass, adjust, [Math.ceil(adjustments / INVOCATIONS), rows]);
+      this.#dispatch(pass, adjust, [Math.ceil(adjustments / this.#invocations), rows]);
       this.#dispatch(pass, scan[PHASE.adjusted], grid);
       this.#merge(pass, PHASE.adjusted);
     }
-    if (topK) for (const round of SEARCH_ROUNDS.topK) this.#dispatch(pass, histogram[round], grid);
-    if (topP) for (const round of SEARCH_ROUNDS.topP) this.#dispatch(pass, histogram[round], grid);
+    if (splits === 1 && (topK || topP)) this.#dispatch(pass, histogram[0], grid);
+    else {
+      if (topK) for (const round of SEARCH_ROUNDS.topK) this.#dispatch(pass, histogram[round], grid);
+      if (topP) for (const round of SEARCH_ROUNDS.topP) this.#dispatch(pass, histogram[round], grid);
+    }
     if (draws) {
       this.#dispatch(pass, draw, grid);
       this.#merge(pass, PHASE.drawn);

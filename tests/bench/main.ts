@@ -72,4 +72,13 @@ program.addCommand(
     ),
 );
 
+program.addCommand(
+  benchCommand(
+    'sampling',
+    'What a pass of the sampler costs, by what is asked of it.',
+    SOFTWARE_FIRST,
+    () => import('./sampling.ts'),
+  ),
+);
+
 await program.parseAsync();

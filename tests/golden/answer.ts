@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { generate } from '../../src/client/generate.ts';
-import type { Prompt } from '../../src/client/generate.ts';
+import type { GenerateEvent, Prompt } from '../../src/client/generate.ts';
 import type { LocalMesh } from '../../src/contributor/local-mesh.ts';
 import { GREEDY } from '../../src/protocol/sampling.ts';
 import type { SamplingParams } from '../../src/protocol/sampling.ts';
@@ -14,6 +14,21 @@ export async function answerTokens(
   maxTokens: number,
   sampling: SamplingParams = GREEDY,
 ): Promise<readonly number[]> {
+  const events = await answerEvents(mesh, tokenizer, prompt, maxTokens, sampling);
+  return events.map(({ tokenId }) => tokenId);
+}
+
+export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
+
+/** @see answerTokens, with what is told of each token. */
+export async function answerEvents(
+  mesh: LocalMesh,
+  tokenizer: Tokenizer,
+  prompt: Prompt,
+  maxTokens: number,
+  sampling: SamplingParams,
+): Promise<readonly TokenEvent[]> {
+  const tokens: TokenEvent[] = [];
   const events = generate(
     { model: mesh.model, prompt, maxTokens, sampling },
     {
@@ -27,7 +42,8 @@ export async function answerTokens(
   );
   for await (const event of events) {
     if (event.type === 'waiting') throw event.error;
-    if (event.type === 'done') return event.result.tokenIds;
+    if (event.type === 'token') tokens.push(event);
+    if (event.type === 'done') return tokens;
   }
   throw new Error('the generation ended without a result');
 }

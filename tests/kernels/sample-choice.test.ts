@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { KernelCompiler } from '../../src/engine/kernel.ts';
 import { isGreedy } from '../../src/engine/kernels/sample-rows.ts';
 import type { SampledToken, SampleRow } from '../../src/engine/kernels/sample-rows.ts';
 import { TokenHistory } from '../../src/engine/token-history.ts';
@@ -153,17 +154,25 @@ beforeAll(async () => {
 
 describe('all of sampling at once', () => {
   test.each([
-    { vocabSize: 1, passes: 2, rows: 32, maxHistory: 2 },
-    { vocabSize: 63, passes: 32, rows: 32, maxHistory: 40 },
-    { vocabSize: 257, passes: 32, rows: 32, maxHistory: 40 },
-    { vocabSize: 2048, passes: 10, rows: 32, maxHistory: 40 },
-    { vocabSize: 5001, passes: 5, rows: 32, maxHistory: 400 },
-    { vocabSize: 151_936, passes: 4, rows: 8, maxHistory: 40 },
+    { vocabSize: 1, passes: 2, rows: 32, maxHistory: 2, layout: 'of the adapter' },
+    { vocabSize: 63, passes: 32, rows: 32, maxHistory: 40, layout: 'of the adapter' },
+    { vocabSize: 257, passes: 32, rows: 32, maxHistory: 40, layout: 'of the adapter' },
+    { vocabSize: 2048, passes: 10, rows: 32, maxHistory: 40, layout: 'of the adapter' },
+    { vocabSize: 5001, passes: 5, rows: 32, maxHistory: 400, layout: 'of the adapter' },
+    { vocabSize: 20_011, passes: 2, rows: 32, maxHistory: 40, layout: 'of the adapter' },
+    { vocabSize: 151_936, passes: 4, rows: 8, maxHistory: 40, layout: 'of the adapter' },
+    { vocabSize: 257, passes: 8, rows: 32, maxHistory: 40, layout: 'of a GPU' },
+    { vocabSize: 20_011, passes: 2, rows: 32, maxHistory: 40, layout: 'of a GPU' },
   ])(
-    'gives the tokens of the reference: $passes × $rows rows, vocabulary $vocabSize',
-    async ({ vocabSize, passes, rows, maxHistory }) => {
+    'gives the tokens of the reference: $passes × $rows rows, vocabulary $vocabSize, layout $layout',
+    async ({ vocabSize, passes, rows, maxHistory, layout }) => {
       const cases = fc.sample(anyCase(vocabSize, maxHistory), { numRuns: passes * rows, seed: vocabSize });
-      const rig = await SamplerRig.create(gpu, vocabSize, rows);
+      const { device, tuning } = gpu.compiler;
+      const compiler =
+        layout === 'of the adapter'
+          ? gpu.compiler
+          : new KernelCompiler(device, { ...tuning, isSoftware: false });
+      const rig = await SamplerRig.create(gpu, vocabSize, rows, compiler);
       let exact = 0;
       for (let pass = 0; pass < passes; pass++) {
         const batch = cases.slice(pass * rows, (pass + 1) * rows);
@@ -187,7 +196,7 @@ describe('all of sampling at once', () => {
   );
 
   test('gives a row the same bits alone and in company', async () => {
-    const vocabSize = 5001;
+    const vocabSize = 20_011;
     const cases = fc.sample(anyCase(vocabSize, 60), { numRuns: 12, seed: 77 });
     const rig = await SamplerRig.create(gpu, vocabSize, cases.length);
     const rows = cases.map((candidate, row) => rowOf(candidate, row, vocabSize));

@@ -2,7 +2,8 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { GpuMemory } from '../../src/engine/gpu-memory.ts';
 import type { SampledToken, SampleRow } from '../../src/engine/kernels/sample-rows.ts';
 import { Sampler } from '../../src/engine/sampler.ts';
-import { GREEDY, sampling } from '../../src/protocol/sampling.ts';
+import { TokenHistory } from '../../src/engine/token-history.ts';
+import { GREEDY, NO_HISTORY, sampling } from '../../src/protocol/sampling.ts';
 import type { SamplingParams } from '../../src/protocol/sampling.ts';
 import { keptTokens, logProbabilities, sampledProbabilities } from '../reference/sampling.ts';
 import { ONE_ROW, openTestGpu } from './gpu.ts';
@@ -215,8 +216,8 @@ describe('draws', () => {
   });
 });
 
-describe('hostile logits and parameters', () => {
-  const VOCAB = 300;
+describe.each([300, 20_011])('hostile logits and parameters, vocabulary %i', (VOCAB) => {
+  const LAST = VOCAB - 50;
   const withValues = (values: Readonly<Record<number, number>>) => {
     const logits = randomLogits(VOCAB, 4);
     for (const [id, value] of Object.entries(values)) logits[Number(id)] = value;
@@ -232,8 +233,8 @@ describe('hostile logits and parameters', () => {
 
   test.each([
     ['all NaN', new Float32Array(VOCAB).fill(NaN)],
-    ['one NaN', withValues({ 7: NaN })],
-    ['plus infinity', withValues({ 7: Infinity, 200: Infinity })],
+    ['one NaN', withValues({ [LAST]: NaN })],
+    ['plus infinity', withValues({ 7: Infinity, [LAST]: Infinity })],
     ['all minus infinity', new Float32Array(VOCAB).fill(-Infinity)],
     ['NaN and infinities', withValues({ 0: NaN, 1: Infinity, 2: -Infinity })],
   ])('%s: an id of the vocabulary, and NaN says that it means nothing', async (_, logits) => {
@@ -261,13 +262,28 @@ describe('hostile logits and parameters', () => {
   test('a token masked with minus infinity is never drawn and costs nothing', async () => {
     const logits = new Float32Array(VOCAB).fill(-Infinity);
     logits[20] = 0;
-    logits[250] = 0;
+    logits[LAST] = 0;
     const drawn = await sample(
       [logits],
       PARAMS.flatMap((params) => [1, 2, 3, 4].map((position) => ({ headRow: 0, position, params }))),
     );
-    expect(new Set(drawn.map(({ tokenId }) => tokenId))).toEqual(new Set([20, 250]));
+    expect(new Set(drawn.map(({ tokenId }) => tokenId))).toEqual(new Set([20, LAST]));
     for (const { logProbability } of drawn) expect(logProbability).toBeCloseTo(-Math.LN2, 5);
+  });
+
+  test('bans of all that can be chosen say that the token means nothing', async () => {
+    const logits = new Float32Array(VOCAB).fill(-Infinity);
+    logits[LAST] = 1;
+    for (const params of PARAMS.map((other) => ({
+      ...other,
+      logitBias: [[LAST, -100]] as [number, number][],
+    }))) {
+      const request = { promptTokens: 1, stopTokenIds: [], sampling: params, history: NO_HISTORY };
+      const adjustments = new TokenHistory(request, VOCAB).adjustmentsAt(1);
+      const [drawn] = await sample([logits], [{ headRow: 0, position: 1, params, adjustments }]);
+      expect(drawn?.tokenId).toBeLessThan(VOCAB);
+      expect(drawn?.logProbability).toBeNaN();
+    }
   });
 
   test('parameters out of their range neither hang nor leave the vocabulary', async () => {

@@ -1,4 +1,5 @@
 import { GpuMemory } from '../../src/engine/gpu-memory.ts';
+import type { KernelCompiler } from '../../src/engine/kernel.ts';
 import { decodeSampled } from '../../src/engine/kernels/sample-rows.ts';
 import type { SampledToken, SampleRow } from '../../src/engine/kernels/sample-rows.ts';
 import { Sampler } from '../../src/engine/sampler.ts';
@@ -15,13 +16,18 @@ export class SamplerRig {
     private readonly logits: GPUBuffer,
   ) {}
 
-  static async create(gpu: TestGpu, vocabSize: number, maxRows: number): Promise<SamplerRig> {
+  static async create(
+    gpu: TestGpu,
+    vocabSize: number,
+    maxRows: number,
+    compiler: KernelCompiler = gpu.compiler,
+  ): Promise<SamplerRig> {
     const memory = new GpuMemory(gpu.device);
     const logits = memory.storage('logits', maxRows * vocabSize * Float32Array.BYTES_PER_ELEMENT);
     return new SamplerRig(
       gpu,
       memory,
-      await Sampler.create(gpu.compiler, memory, { vocabSize, maxRows }, logits),
+      await Sampler.create(compiler, memory, { vocabSize, maxRows }, logits),
       logits,
     );
   }

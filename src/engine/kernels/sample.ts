@@ -84,10 +84,11 @@ export const SAMPLE_KERNELS = {
 
 /** Token weights of top-p are 31-bit fixed point and counts of top-k exact in f32: room for far more than any tokenizer has. */
 export const MAX_VOCAB = 1 << 20;
-/** Invocations of a workgroup. Barriers and sums over them cost more than longer walks. */
-export const INVOCATIONS = 64;
-/** Tokens of a split, which is one workgroup's work: a constant, so that a row has the same bits on every adapter and in any batch. */
-export const SPLIT_TOKENS = 2048;
+/** Invocations of a workgroup: as many as every adapter has, but where a CPU plays the GPU, and barriers cost more than longer walks. */
+export const INVOCATIONS = 256;
+export const SOFTWARE_INVOCATIONS = 64;
+/** Tokens of a split, which is one workgroup's work: enough that histograms cost less than the walk. */
+export const SPLIT_TOKENS = 8192;
 
 /** Rounds of the search for a threshold: four digits of a key, for top-k and for top-p. */
 export const SEARCH_ROUNDS = { topK: [0, 1, 2, 3], topP: [4, 5, 6, 7] } as const;
