@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { LocalMesh } from '../../src/contributor/local-mesh.ts';
 import type { LocalMeshOptions, LocalStage } from '../../src/contributor/local-mesh.ts';
 import type { EngineDevice } from '../../src/engine/device.ts';
+import type { StepTrace } from '../../src/engine/step-trace.ts';
 import { FolderSource } from '../../src/model/folder-source.ts';
 import { openCheckpoint } from '../../src/model/open-checkpoint.ts';
 import type { ModelId } from '../../src/protocol/ids.ts';
@@ -44,7 +45,12 @@ export async function run({ onProgress }: BenchOptions): Promise<BenchReport> {
   onProgress(`Answering ${REQUESTS} requests one at a time and together …`);
   const one = await LocalMesh.start(options);
   const alone = await oneByOne(one, mixed);
+  const togetherMs = performance.now();
   const together = await allAtOnce(one, mixed);
+  const passes = [
+    { requests: 'one at a time', ...passCosts(one.stages, 0, togetherMs) },
+    { requests: 'together', ...passCosts(one.stages, togetherMs, Infinity) },
+  ];
   const [serial, batched] = await interleave(
     [timed('one at a time', () => oneByOne(one, mixed)), timed('together', () => allAtOnce(one, mixed))],
     { rounds: ROUNDS, warmUps: 0 },
@@ -76,6 +82,7 @@ export async function run({ onProgress }: BenchOptions): Promise<BenchReport> {
     device.adapterName,
     [
       { title: `${REQUESTS} requests of mixed lengths on one stage`, rows: throughput },
+      { title: 'Passes of that stage, in the first round', rows: passes },
       {
         title: `${REQUESTS} requests in flight over three stages, each with its own device on the same processor: busy is the share of time with a forward pass under way, from planning to read-back, while all requests are on their way`,
         rows: stages,
@@ -115,6 +122,30 @@ async function allAtOnce(mesh: LocalMesh, requests: readonly BenchRequest[]): Pr
 
 function differing(expected: readonly BenchAnswer[], actual: readonly BenchAnswer[]): number {
   return expected.filter(({ tokenIds }, index) => tokenIds.join() !== actual[index]?.tokenIds.join()).length;
+}
+
+/** What passes cost between two times: those that only decode, and those with rows of prompts. */
+function passCosts(stages: readonly LocalStage[], fromMs: number, toMs: number) {
+  const steps = stages
+    .flatMap(({ trace }) => trace)
+    .filter(({ startMs }) => startMs >= fromMs && startMs < toMs);
+  const costOf = (chosen: readonly StepTrace[]) => {
+    const count = chosen.length;
+    const rows = chosen.reduce((sum, step) => sum + step.rows, 0);
+    const busyMs = chosen.reduce((sum, { startMs, endMs }) => sum + endMs - startMs, 0);
+    return { count, rows: rows / count, busyMs };
+  };
+  const decode = costOf(steps.filter(({ rows, sequences }) => rows === sequences));
+  const prompts = costOf(steps.filter(({ rows, sequences }) => rows > sequences));
+  return {
+    'decode passes': decode.count,
+    'rows each': decode.rows,
+    'ms each': decode.busyMs / decode.count,
+    'passes with prompts': prompts.count,
+    'rows of each': prompts.rows,
+    'ms of each': prompts.busyMs / prompts.count,
+    'ms of all': decode.busyMs + prompts.busyMs,
+  };
 }
 
 /** Over the time in which every request decodes: from the last first token to the first end. */
