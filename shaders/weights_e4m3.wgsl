@@ -10,7 +10,7 @@ const CODE_HI = CODE_LO;
 fn pair(word: u32) -> vec2<f32> {
   let magnitudes = ((word & 0x7fu) * 0x80u) | ((word & 0x7f00u) * 0x8000u);
   let signs = ((word & 0x80u) * 0x100u) | ((word & 0x8000u) * 0x10000u);
-  return unpack2x16float(magnitudes | signs);
+  return unpack_halves(magnitudes | signs);
 }
 
 fn load_codes(octet: u32) -> Octet {

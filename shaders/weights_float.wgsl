@@ -1,5 +1,5 @@
-// Weights as floats: an octet is one vec4 of packed halves, or two of f32. Halves are unpacked with core WGSL, so bf16 and f16 keep
-// their own size on GPUs without `shader-f16`.
+// Weights as floats: an octet is one vec4 of packed halves, or two of f32. Halves are unpacked where they are used, so bf16 and f16 keep
+// their own size on every GPU (unpack, unpack_f16).
 
 override weight_format: u32; // 0 f32, 1 f16, 2 bf16
 
@@ -16,7 +16,7 @@ fn unpack_pair(word: u32) -> vec2<f32> {
   if (weight_format == 2u) {
     return bitcast<vec2<f32>>(vec2<u32>(word * 0x10000u, word & 0xffff0000u));
   }
-  return unpack2x16float(word);
+  return unpack_halves(word);
 }
 
 fn load_codes(octet: u32) -> Octet {

@@ -12,7 +12,7 @@ const QUANTIZED = true;
 // (scale, offset). Groups are numbered through the whole table.
 fn group_scale(group: u32) -> vec2<f32> {
   if (scale_format == 1u) {
-    let pair = unpack2x16float(scales[group >> 1u]);
+    let pair = unpack_halves(scales[group >> 1u]);
     return vec2<f32>(select(pair.x, pair.y, (group & 1u) == 1u), 0.0);
   }
   if (scale_format == 2u) {

@@ -32,6 +32,7 @@ const DISPATCHES_PER_TRY = 3;
 export function tuningCandidates(guess: Tuning): Tuning[] {
   const candidates = [guess];
   if (guess.usesSubgroups) candidates.push({ ...guess, usesSubgroups: false });
+  if (guess.usesF16) candidates.push({ ...guess, usesF16: false });
   // Without shuffles a team may be of any width; narrow ones leave less to add up.
   if (!guess.isSoftware) candidates.push({ ...guess, usesSubgroups: false, subgroupSize: 8 });
   return candidates;
@@ -47,8 +48,9 @@ export async function chooseTuning(engine: EngineDevice, store: TuningStore | nu
   const guess = tuningOf(engine.device);
   const candidates = tuningCandidates(guess);
   if (candidates.length === 1) return guess;
-  const { subgroupSize, isSoftware, usesSubgroups } = guess;
-  const key = [KERNELS_VERSION, engine.adapterName, subgroupSize, isSoftware, usesSubgroups].join(' ');
+  const { subgroupSize, isSoftware, usesSubgroups, usesF16 } = guess;
+  const traits = [subgroupSize, isSoftware, usesSubgroups, usesF16];
+  const key = [KERNELS_VERSION, engine.adapterName, ...traits].join(' ');
   const kept = parseTuning(await store?.load(key));
   // A choice of another build may name a layout that this device has no feature for.
   const known = candidates.find((candidate) => kept !== null && isSame(candidate, kept));
@@ -67,7 +69,8 @@ function isSame(one: Tuning, other: Tuning): boolean {
   return (
     one.subgroupSize === other.subgroupSize &&
     one.isSoftware === other.isSoftware &&
-    one.usesSubgroups === other.usesSubgroups
+    one.usesSubgroups === other.usesSubgroups &&
+    one.usesF16 === other.usesF16
   );
 }
 

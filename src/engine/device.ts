@@ -20,7 +20,7 @@ const RAISED_LIMITS = [
 ] as const;
 
 /** What kernels have variants for; asked for where the adapter has it. */
-const WANTED_FEATURES: readonly GPUFeatureName[] = ['subgroups'];
+const WANTED_FEATURES: readonly GPUFeatureName[] = ['subgroups', 'shader-f16'];
 
 /** In Node, Dawn is gone with the last reference to its `GPU`, whoever still holds a device: so a device holds it. */
 const gpuOfDevice = new WeakMap<GPUDevice, GPU>();

@@ -6,6 +6,8 @@ export interface Tuning {
   readonly isSoftware: boolean;
   /** Kernels talk within a subgroup; the device has the feature `subgroups`. */
   readonly usesSubgroups: boolean;
+  /** Halves are unpacked with `shader-f16`, which the device has. */
+  readonly usesF16: boolean;
 }
 
 /** What most GPUs have, for browsers that do not tell. */
@@ -24,14 +26,15 @@ export function tuningOf({
     subgroupSize: subgroupSize > 0 ? subgroupSize : DEFAULT_SUBGROUP_SIZE,
     isSoftware: adapterInfo?.isFallbackAdapter ?? false,
     usesSubgroups: features?.has('subgroups') ?? false,
+    usesF16: features?.has('shader-f16') ?? false,
   };
 }
 
 /** A tuning that was kept outside the program; null for anything else. */
 export function parseTuning(value: unknown): Tuning | null {
   if (typeof value !== 'object' || value === null) return null;
-  const { subgroupSize, isSoftware, usesSubgroups } = value as Readonly<Record<string, unknown>>;
+  const { subgroupSize, isSoftware, usesSubgroups, usesF16 } = value as Readonly<Record<string, unknown>>;
   if (typeof subgroupSize !== 'number' || typeof isSoftware !== 'boolean') return null;
-  if (typeof usesSubgroups !== 'boolean') return null;
-  return { subgroupSize, isSoftware, usesSubgroups };
+  if (typeof usesSubgroups !== 'boolean' || typeof usesF16 !== 'boolean') return null;
+  return { subgroupSize, isSoftware, usesSubgroups, usesF16 };
 }

@@ -1,5 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import { KernelCompiler } from '../../src/engine/kernel.ts';
 import { createEmbedding } from '../../src/engine/kernels/embedding.ts';
+import { tuningOf } from '../../src/engine/tuning.ts';
 import { refusalOf } from '../fixtures/errors.ts';
 import { embed } from '../reference/transformer.ts';
 import { openTestGpu, ONE_ROW } from './gpu.ts';
@@ -19,6 +21,25 @@ describe.each(MATRIX_FORMATS)('embedding stored as %s', (_, wanted) => {
   const { format } = table;
   const rowBytes = table.weights.byteLength / vocab;
   const rowScaleBytes = (table.scales?.byteLength ?? 0) / vocab;
+
+  test('is the same without shader-f16', async () => {
+    const tuning = { ...tuningOf(gpu.device), usesF16: false };
+    const hidden = gpu.poisoned(size);
+    const kernel = await createEmbedding(
+      new KernelCompiler(gpu.device, tuning),
+      { format, inFeatures: size, outFeatures: vocab, firstToken: 0 },
+      {
+        weights: gpu.upload(table.weights),
+        scales: table.scales && gpu.upload(table.scales),
+        tokenIds: gpu.upload(Uint32Array.of(77)),
+        hidden,
+      },
+    );
+    await gpu.run([kernel], ONE_ROW);
+    expect(Array.from(await gpu.readF32(hidden))).toEqual(
+      Array.from(table.values.subarray(77 * size, 78 * size)),
+    );
+  });
 
   test.each(ROWS)('looks up %i rows exactly, from a table in two parts', async (rows) => {
     const tokenIds = Uint32Array.from({ length: rows }, (_, row) => (row * 67 + 130) % vocab);

@@ -29,7 +29,7 @@ describe.each(GOLDEN_CUTS.map((cuts) => ({ cuts })))('greedy tokens, layers cut 
 });
 
 it.each([
-  ['a GPU with warps', { subgroupSize: 32, isSoftware: false, usesSubgroups: false }],
+  ['a GPU with warps', { subgroupSize: 32, isSoftware: false, usesSubgroups: false, usesF16: false }],
   ['a GPU with subgroups', { isSoftware: false, usesSubgroups: true }],
   ['a CPU without subgroups', { isSoftware: true, usesSubgroups: false }],
 ])('equal the other implementation when kernels are laid out as on %s', async (_name, changes) => {

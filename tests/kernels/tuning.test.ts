@@ -48,18 +48,29 @@ describe('the tuning of an adapter', () => {
 
   it.each([
     ['nonsense', 'fast'],
-    ['a tuning with a field of another type', { subgroupSize: '4', isSoftware: true, usesSubgroups: true }],
-    ['a layout that is no candidate here', { subgroupSize: 4096, isSoftware: false, usesSubgroups: true }],
+    [
+      'a tuning with a field of another type',
+      { subgroupSize: '4', isSoftware: true, usesSubgroups: true, usesF16: false },
+    ],
+    [
+      'a layout that is no candidate here',
+      { subgroupSize: 4096, isSoftware: false, usesSubgroups: true, usesF16: false },
+    ],
   ])('is measured where the store holds %s', async (_name, kept) => {
     const store = new MemoryStore(() => kept);
     expect(tuningCandidates(tuningOf(gpu.device))).toContainEqual(await chooseTuning(gpu.engine, store));
     expect(store.saved).toHaveLength(1);
   });
 
-  it('never asks for subgroups where the device has none', () => {
+  it('never asks for what the device does not have', () => {
     for (const isSoftware of [true, false]) {
-      const candidates = tuningCandidates({ subgroupSize: 32, isSoftware, usesSubgroups: false });
-      expect(candidates.every(({ usesSubgroups }) => !usesSubgroups)).toBe(true);
+      const candidates = tuningCandidates({
+        subgroupSize: 32,
+        isSoftware,
+        usesSubgroups: false,
+        usesF16: false,
+      });
+      expect(candidates.every(({ usesSubgroups, usesF16 }) => !usesSubgroups && !usesF16)).toBe(true);
       expect(candidates.every((candidate) => candidate.isSoftware === isSoftware)).toBe(true);
     }
   });

@@ -34,8 +34,8 @@ export async function createEmbedding(
   buffers: EmbeddingBuffers,
 ): Promise<StepKernel> {
   checkWeights(NAME, shape, buffers);
-  const { name, code: weightsCode, overrides } = weightSource(shape.format);
-  const source = { name: `${NAME} ${name}`, code: weightsCode + code, bindings: BINDINGS };
+  const { name, enables, code: weightsCode, overrides } = weightSource(shape.format, compiler.tuning);
+  const source = { name: `${NAME} ${name}`, code: enables + weightsCode + code, bindings: BINDINGS };
   const kernel = await compiler.compile(source, {
     ...overrides,
     in_features: shape.inFeatures,

@@ -77,11 +77,11 @@ export function compileLinear(
   { format, normEpsilon, epilogue }: LinearShape,
   overrides: Readonly<Record<string, number>> = {},
 ): Promise<CompiledKernel> {
-  const weights = weightSource(format);
+  const weights = weightSource(format, compiler.tuning);
   return compiler.compile(
     {
       name: `${name} ${weights.name}${usesSubgroups ? ' subgroups' : ''}`,
-      code: (usesSubgroups ? subgroupsCode : '') + weights.code + linearCode + code,
+      code: weights.enables + (usesSubgroups ? subgroupsCode : '') + weights.code + linearCode + code,
       bindings: LINEAR_BINDINGS,
     },
     {

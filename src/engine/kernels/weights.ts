@@ -1,3 +1,6 @@
+import f16Code from '../../../shaders/f16.wgsl?raw';
+import unpackCode from '../../../shaders/unpack.wgsl?raw';
+import unpackF16Code from '../../../shaders/unpack_f16.wgsl?raw';
 import weightsCode from '../../../shaders/weights.wgsl?raw';
 import e4m3Code from '../../../shaders/weights_e4m3.wgsl?raw';
 import floatCode from '../../../shaders/weights_float.wgsl?raw';
@@ -7,6 +10,7 @@ import u8Code from '../../../shaders/weights_u8.wgsl?raw';
 import { BYTES_PER_ELEMENT } from '../../model/checkpoint.ts';
 import { codeBytes, scaleBytes } from '../../model/quantized.ts';
 import type { CodeKind } from '../../model/quantized.ts';
+import type { Tuning } from '../tuning.ts';
 import { FORMAT_CODE, SCALE_CODE } from '../weight-format.ts';
 import type { MatrixFormat } from '../weight-format.ts';
 import { checkBytes, checkSize } from './checks.ts';
@@ -33,23 +37,31 @@ export interface WeightBuffers {
 
 /** The WGSL that reads one storage format: bindings 0 (`weights`) and 1 (`scales`), `load_codes`, `group_scale` and `load_octet`. */
 export interface WeightSource {
-  /** Tells texts of different formats apart in a kernel's name. */
+  /** Tells different texts apart in a kernel's name. */
   readonly name: string;
+  /** What the text needs enabled; in front of everything. */
+  readonly enables: string;
   readonly code: string;
   readonly overrides: Readonly<Record<string, number>>;
 }
 
-export function weightSource(format: MatrixFormat): WeightSource {
+/** @param usesF16 halves are unpacked with `shader-f16`, which the device must have. */
+export function weightSource(format: MatrixFormat, { usesF16 }: Pick<Tuning, 'usesF16'>): WeightSource {
+  const enables = usesF16 ? f16Code : '';
+  const code = weightsCode + (usesF16 ? unpackF16Code : unpackCode);
+  const suffix = usesF16 ? ' f16' : '';
   if (typeof format === 'string') {
     return {
-      name: 'float',
-      code: weightsCode + floatCode,
+      name: `float${suffix}`,
+      enables,
+      code: code + floatCode,
       overrides: { weight_format: FORMAT_CODE[format] },
     };
   }
   return {
-    name: format.codes,
-    code: weightsCode + CODES[format.codes] + scalesCode,
+    name: format.codes + suffix,
+    enables,
+    code: code + CODES[format.codes] + scalesCode,
     overrides: {
       scale_format: SCALE_CODE[format.scales],
       group_octets: format.groupSize / OCTET,

@@ -1,0 +1,232 @@
+import { GpuMemory } from '../../src/engine/gpu-memory.ts';
+import { KernelCompiler } from '../../src/engine/kernel.ts';
+import type { LinearShape } from '../../src/engine/kernels/linear-shape.ts';
+import { createMatmul } from '../../src/engine/kernels/matmul.ts';
+import { createMatvecLane } from '../../src/engine/kernels/matvec-lane.ts';
+import { createMatvec } from '../../src/engine/kernels/matvec.ts';
+import { weightBytes, weightScaleBytes } from '../../src/engine/kernels/weights.ts';
+import { encodeStep, STEP_UNIFORM_BYTES } from '../../src/engine/step.ts';
+import type { StepKernel, StepShape } from '../../src/engine/step.ts';
+import { tuningOf } from '../../src/engine/tuning.ts';
+import type { Tuning } from '../../src/engine/tuning.ts';
+import type { MatrixFormat } from '../../src/engine/weight-format.ts';
+import { relativeError } from '../reference/relative-error.ts';
+import type { BenchOptions } from './bench-command.ts';
+import { measureBound } from './bound.ts';
+import type { AdapterBound } from './bound.ts';
+import { openBenchDevice } from './gpu.ts';
+import { atLeast, atMost, benchReport } from './report.ts';
+import type { BenchReport, Check, Table } from './report.ts';
+import { interleave } from './timing.ts';
+import type { Timing } from './timing.ts';
+
+/** On a GPU as large as the aim is stated for; on a processor what it does in milliseconds. */
+const NATIVE_FEATURES = 4096;
+const SOFTWARE_FEATURES = 1024;
+const ROW_COUNTS = [1, 4, 32] as const;
+const ROUNDS = { rounds: 7, warmUps: 1, budgetMs: 20_000 };
+/** In one submit, so that its own cost does not count. */
+const DISPATCHES = { native: 50, lavapipe: 4, swiftshader: 1 } as const;
+/** Orders of summation differ; a wrong kernel is off by more than one. */
+const MAX_RELATIVE_ERROR = 1e-4;
+const NATIVE_BANDWIDTH_SHARE = 0.7;
+
+const FORMATS: Readonly<Record<string, MatrixFormat>> = {
+  f32: 'f32',
+  bf16: 'bf16',
+  '8-bit': { codes: 'u8', zero: 128, groupSize: 32, scales: 'f16' },
+  '4-bit': { codes: 'u4', zero: 8, groupSize: 32, scales: 'f16' },
+};
+
+interface Variant {
+  readonly name: string;
+  readonly create: typeof createMatvec;
+  readonly tuning: Partial<Tuning>;
+}
+
+/** All ways to compute the same map; those with subgroups only where the device has them. */
+const VARIANTS: readonly Variant[] = [
+  { name: 'matvec', create: createMatvec, tuning: { usesSubgroups: false } },
+  { name: 'matvec subgroups', create: createMatvec, tuning: { usesSubgroups: true } },
+  { name: 'matvec_lane', create: createMatvecLane, tuning: { usesSubgroups: false } },
+  { name: 'matvec_lane subgroups', create: createMatvecLane, tuning: { usesSubgroups: true } },
+  { name: 'matmul', create: createMatmul, tuning: {} },
+];
+
+/** The linear kernels against each other, format by format and by rows, and against what the adapter can do. */
+export async function run({ driver, onProgress }: BenchOptions): Promise<BenchReport> {
+  const { device, adapterName } = await openBenchDevice();
+  const bound = await measureBound(device);
+  const features = driver === 'native' ? NATIVE_FEATURES : SOFTWARE_FEATURES;
+  const tables: Table[] = [
+    {
+      title: 'Bounds of the adapter',
+      rows: [{ 'copy GB/s': bound.copyBytesPerSecond / 1e9, 'GFLOP/s': bound.flopsPerSecond / 1e9 }],
+    },
+  ];
+  const checks: Check[] = [];
+  for (const rows of ROW_COUNTS) {
+    const table: Table['rows'][number][] = [];
+    for (const [name, format] of Object.entries(FORMATS)) {
+      onProgress(`${name}, ${rows} rows`);
+      const measured = await measureCase(device, DISPATCHES[driver], format, features, rows);
+      checks.push(atMost(`${name}, ${rows} rows: relative error`, measured.error, MAX_RELATIVE_ERROR));
+      const rates = measured.timings.map((timing) => ratesOf(timing, format, features, rows));
+      const bestShare = Math.max(...rates.map((rate) => rate.bytesPerSecond / bound.copyBytesPerSecond));
+      checks.push(...plausible(`${name}, ${rows} rows`, rates, bound));
+      if (driver === 'native' && name === '4-bit' && rows === 1) {
+        checks.push(atLeast('4-bit matvec, share of bandwidth', bestShare, NATIVE_BANDWIDTH_SHARE));
+      }
+      for (const [index, { name: kernel, minMs }] of measured.timings.entries()) {
+        const rate = rates[index];
+        table.push({
+          weights: name,
+          kernel,
+          'best ms': minMs,
+          'GB/s': (rate?.bytesPerSecond ?? NaN) / 1e9,
+          'GFLOP/s': (rate?.flopsPerSecond ?? NaN) / 1e9,
+        });
+      }
+    }
+    tables.push({ title: `${features} × ${features}, ${rows} rows`, rows: table });
+  }
+  device.destroy();
+  return benchReport('kernels', adapterName, tables, checks);
+}
+
+interface Rates {
+  /** Of weights and scales. */
+  readonly bytesPerSecond: number;
+  readonly flopsPerSecond: number;
+}
+
+function ratesOf({ minMs }: Timing, format: MatrixFormat, features: number, rows: number): Rates {
+  const shape = { format, inFeatures: features, outFeatures: features };
+  const seconds = minMs / 1000;
+  return {
+    bytesPerSecond: (weightBytes(shape) + weightScaleBytes(shape)) / seconds,
+    flopsPerSecond: (2 * rows * features * features) / seconds,
+  };
+}
+
+/** More than the adapter can do is a bug in the measurement. */
+function plausible(name: string, rates: readonly Rates[], bound: AdapterBound): Check[] {
+  const share = Math.max(...rates.map(({ flopsPerSecond }) => flopsPerSecond / bound.flopsPerSecond));
+  return [atMost(`${name}: share of the arithmetic bound`, share, 1)];
+}
+
+async function measureCase(
+  device: GPUDevice,
+  dispatches: number,
+  format: MatrixFormat,
+  features: number,
+  rows: number,
+): Promise<{ readonly timings: Timing[]; readonly error: number }> {
+  const memory = new GpuMemory(device);
+  try {
+    const own = tuningOf(device);
+    const variants = VARIANTS.filter(({ tuning }) => tuning.usesSubgroups !== true || own.usesSubgroups);
+    const product = await openProduct(memory, format, features, rows);
+    const contenders: { name: string; run: () => Promise<number> }[] = [];
+    let [error, expected] = [0, new Float32Array()];
+    for (const { name, create, tuning } of variants) {
+      const kernel = await create(
+        new KernelCompiler(device, { ...own, ...tuning }),
+        product.shape,
+        product.buffers,
+      );
+      await execute(device, kernel, product.step, 1);
+      const output = await product.read();
+      if (expected.length === 0) expected = output;
+      else error = Math.max(error, relativeError(output, expected));
+      contenders.push({
+        name,
+        run: async () => (await execute(device, kernel, product.step, dispatches)) / dispatches,
+      });
+    }
+    return { timings: await interleave(contenders, ROUNDS), error };
+  } finally {
+    memory.dispose();
+  }
+}
+
+async function openProduct(memory: GpuMemory, format: MatrixFormat, features: number, rows: number) {
+  const { device } = memory;
+  const shape: LinearShape = {
+    format,
+    inFeatures: features,
+    outFeatures: features,
+    outStride: features,
+    outOffset: 0,
+    rowsOf: 'step',
+    normEpsilon: null,
+    epilogue: 'store',
+  };
+  const step: StepShape = {
+    rows,
+    blockTableStride: 0,
+    decodeRows: 0,
+    maxDecodeKeys: 0,
+    prefillTiles: 0,
+    headRows: 0,
+    sampleRows: 0,
+  };
+  const filled = (label: string, sizeBytes: number, word: (index: number) => number) => {
+    const buffer = memory.storage(label, sizeBytes);
+    device.queue.writeBuffer(
+      buffer,
+      0,
+      Uint32Array.from({ length: sizeBytes / 4 }, (_, i) => word(i)),
+    );
+    return buffer;
+  };
+  const outputBytes = rows * features * Float32Array.BYTES_PER_ELEMENT;
+  const scaleBytes = weightScaleBytes(shape);
+  const uniform = memory.uniform('step', STEP_UNIFORM_BYTES);
+  device.queue.writeBuffer(uniform, 0, encodeStep(step));
+  const buffers = {
+    // Numbers of about 1 as floats of any width, and any codes.
+    weights: filled(
+      'weights',
+      weightBytes(shape),
+      (index) => 0x3f803f80 ^ (Math.imul(index, 0x9e3779b1) & 0x807f807f),
+    ),
+    scales: scaleBytes === 0 ? null : filled('scales', scaleBytes, () => 0x2c002c00),
+    step: uniform,
+    input: filled('input', outputBytes, (index) => 0x3f000000 ^ (Math.imul(index, 0x85ebca6b) & 0x807fffff)),
+    gain: null,
+    bias: null,
+    headInfo: null,
+    output: memory.storage('output', outputBytes),
+  };
+  const staging = memory.staging('staging', outputBytes);
+  await memory.allocated();
+  const read = async () => {
+    const encoder = device.createCommandEncoder();
+    encoder.copyBufferToBuffer(buffers.output, 0, staging, 0, outputBytes);
+    encoder.clearBuffer(buffers.output);
+    device.queue.submit([encoder.finish()]);
+    await staging.mapAsync(GPUMapMode.READ);
+    const values = new Float32Array(staging.getMappedRange().slice(0));
+    staging.unmap();
+    return values;
+  };
+  return { shape, step, buffers, read };
+}
+
+/** @returns milliseconds of all dispatches. */
+async function execute(
+  device: GPUDevice,
+  kernel: StepKernel,
+  step: StepShape,
+  dispatches: number,
+): Promise<number> {
+  const startedMs = performance.now();
+  const encoder = device.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  for (let dispatch = 0; dispatch < dispatches; dispatch++) kernel.encode(pass, step);
+  pass.end();
+  device.queue.submit([encoder.finish()]);
+  await device.queue.onSubmittedWorkDone();
+  return performance.now() - startedMs;
+}
