@@ -106,6 +106,15 @@ const HOSTILE_SAMPLING: Record<string, Record<string, unknown>> = {
   'a negative least length': { minTokens: -1 },
 };
 
+/** A frame of sound size and order, whose first answer has one token more than there may be. */
+function moreThanTheMostProbable(): Uint8Array {
+  const most = Array.from({ length: MAX_TOP_LOG_PROBABILITIES }, (_, rank) => [100 + rank, -1] as const);
+  const bytes = tampered(sampledFrame(most), (view) => {
+    view.setUint8(4 + 24, MAX_TOP_LOG_PROBABILITIES + 1);
+  });
+  return Uint8Array.from([...bytes, ...bytes.subarray(-8)]);
+}
+
 /** Two answers, the first with these most probable tokens and the second with one. */
 function sampledFrame(top: readonly (readonly [tokenId: number, logProbability: number])[]): Frame {
   const topLogProbabilities = top.map(([tokenId, logProbability]) => ({ tokenId, logProbability }));
@@ -372,9 +381,7 @@ describe('decoding', () => {
     'an opened of no whole block': tampered(opened, (view) => view.setUint32(16, 8, true)),
     'an opened past every sequence': tampered(opened, (view) => view.setUint32(16, 0xffff_fff0, true)),
     'an opened that is too long': Uint8Array.from([...encodeFrame(opened, 'f16'), 0]),
-    'a count of most probable tokens over the cap': tampered(sampled, (view) => {
-      view.setUint8(4 + 24, MAX_TOP_LOG_PROBABILITIES + 1);
-    }),
+    'one most probable token too many, and all of them there': moreThanTheMostProbable(),
     'a count of most probable tokens that are not there': tampered(sampled, (view) => {
       view.setUint8(4 + 24, 3);
     }),
