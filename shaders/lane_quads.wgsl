@@ -1,30 +1,37 @@
-// Input and entry point of matvec_lane, with subgroups: the 4 invocations of a quad load one input value each, and hand them around.
+// Input and entry point of matvec_lane, with subgroups: the 4 invocations of a quad load 2 values of an octet each, and hand them around.
 
 // f32 [rows, in_features].
 @group(0) @binding(4) var<storage, read> input: array<f32>;
 // f32 [in_features]; read when `normed`.
 @group(0) @binding(5) var<storage, read> gain: array<f32>;
 
-alias Own = f32;
+// One of the lower and one of the upper 4 values.
+alias Own = vec2<f32>;
 
-fn load_input(quad: u32, lane: u32) -> Own {
-  return input[4u * quad + lane];
+fn load_input(octet: u32, lane: u32) -> Own {
+  let first = 8u * octet + lane;
+  return vec2<f32>(input[first], input[first + 4u]);
 }
 
-fn load_gain(quad: u32, lane: u32) -> Own {
-  return gain[4u * quad + lane];
+fn load_gain(octet: u32, lane: u32) -> Own {
+  let first = 8u * octet + lane;
+  return vec2<f32>(gain[first], gain[first + 4u]);
 }
 
-fn own_part(values: vec4<f32>, lane: u32) -> Own {
+fn own_part(values: Octet, lane: u32) -> Own {
+  return vec2<f32>(pick(values.lo, lane), pick(values.hi, lane));
+}
+
+fn pick(values: vec4<f32>, lane: u32) -> f32 {
   return select(select(values.x, values.y, lane == 1u), select(values.z, values.w, lane == 3u), lane > 1u);
 }
 
-fn own_square(own: Own) -> f32 {
-  return own * own;
+fn product(a: Own, b: Own) -> Own {
+  return a * b;
 }
 
 fn own_sum(own: Own) -> f32 {
-  return own;
+  return own.x + own.y;
 }
 
 fn sum_of_owns(own: f32) -> f32 {
@@ -32,8 +39,21 @@ fn sum_of_owns(own: f32) -> f32 {
   return pair + quadSwapY(pair);
 }
 
-fn share(own: Own) -> vec4<f32> {
-  return vec4<f32>(quadBroadcast(own, 0u), quadBroadcast(own, 1u), quadBroadcast(own, 2u), quadBroadcast(own, 3u));
+fn share(own: Own) -> Octet {
+  return Octet(
+    vec4<f32>(
+      quadBroadcast(own.x, 0u),
+      quadBroadcast(own.x, 1u),
+      quadBroadcast(own.x, 2u),
+      quadBroadcast(own.x, 3u),
+    ),
+    vec4<f32>(
+      quadBroadcast(own.y, 0u),
+      quadBroadcast(own.y, 1u),
+      quadBroadcast(own.y, 2u),
+      quadBroadcast(own.y, 3u),
+    ),
+  );
 }
 
 @compute @workgroup_size(lanes)

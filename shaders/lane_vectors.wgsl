@@ -5,33 +5,33 @@
 // f32 [in_features]; read when `normed`.
 @group(0) @binding(5) var<storage, read> gain: array<vec4<f32>>;
 
-alias Own = vec4<f32>;
+alias Own = Octet;
 
-fn load_input(quad: u32, lane: u32) -> Own {
-  return input[quad];
+fn load_input(octet: u32, lane: u32) -> Own {
+  return Octet(input[2u * octet], input[2u * octet + 1u]);
 }
 
-fn load_gain(quad: u32, lane: u32) -> Own {
-  return gain[quad];
+fn load_gain(octet: u32, lane: u32) -> Own {
+  return Octet(gain[2u * octet], gain[2u * octet + 1u]);
 }
 
-fn own_part(values: vec4<f32>, lane: u32) -> Own {
+fn own_part(values: Octet, lane: u32) -> Own {
   return values;
 }
 
-fn own_square(own: Own) -> f32 {
-  return dot(own, own);
+fn product(a: Own, b: Own) -> Own {
+  return Octet(a.lo * b.lo, a.hi * b.hi);
 }
 
 fn own_sum(own: Own) -> f32 {
-  return dot(own, vec4<f32>(1.0));
+  return dot(own.lo, vec4<f32>(1.0)) + dot(own.hi, vec4<f32>(1.0));
 }
 
 fn sum_of_owns(own: f32) -> f32 {
   return own;
 }
 
-fn share(own: Own) -> vec4<f32> {
+fn share(own: Own) -> Octet {
   return own;
 }
 

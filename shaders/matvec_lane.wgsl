@@ -1,9 +1,9 @@
 // A linear map on processors that play a GPU: one invocation computes 4 output features of `input_rows` rows, alone. With no partial
 // sums there is nothing to wait for, and the caches do what tiles are for. Such an adapter loads word by word and lane by lane, which
-// costs ten times a multiplication: so a weight is loaded once for 4 rows, and an input value, which all lanes need, once for all
-// lanes where the file in front (lane_quads) can hand it around.
+// costs ten times a multiplication: so a weight is loaded once for several rows, and an input value, which all lanes need, once for
+// several lanes where the file in front (lane_quads, lane_eights) can hand it around.
 //
-// The file in front says what an invocation holds of 4 consecutive input values (its `Own` of them) and has the entry point.
+// The file in front says what an invocation holds of an octet of input values (its `Own` of them) and has the entry point.
 // Grid: x and y are the groups of 4 · lanes output features (two-dimensional, since a vocabulary can exceed 65,535 groups), z the groups
 // of `input_rows` rows.
 
@@ -18,12 +18,6 @@ struct RowSums {
   total: vec4<f32>,
 }
 
-// Of 8 consecutive elements: gain, and what undoes the powers of two in the codes.
-struct OwnOctet {
-  lo: Own,
-  hi: Own,
-}
-
 struct WeightOctets {
   w0: Octet,
   w1: Octet,
@@ -31,22 +25,20 @@ struct WeightOctets {
   w3: Octet,
 }
 
-// `quad` is where the octet begins in the input, in vec4s.
-fn add_octet(sums: RowSums, w: WeightOctets, gains: OwnOctet, quad: u32, lane: u32) -> RowSums {
-  var lo = load_input(quad, lane);
-  var hi = load_input(quad + 1u, lane);
+// `octet` of the input, which is `gains` of the norm's weights.
+fn add_octet(sums: RowSums, w: WeightOctets, gains: Own, octet: u32, lane: u32) -> RowSums {
+  var own = load_input(octet, lane);
   var next = sums;
   if (normed) {
-    next.squares += own_square(lo) + own_square(hi);
-    lo *= gains.lo;
-    hi *= gains.hi;
+    next.squares += own_sum(product(own, own));
+    own = product(own, gains);
   }
   if (QUANTIZED) {
-    next.inputs += own_sum(lo) + own_sum(hi);
-    lo *= own_part(CODE_LO, lane);
-    hi *= own_part(CODE_HI, lane);
+    next.inputs += own_sum(own);
+    own = product(own, own_part(Octet(CODE_LO, CODE_HI), lane));
   }
-  next.products = accumulate(sums.products, w.w0, w.w1, w.w2, w.w3, share(lo), share(hi));
+  let shared_octet = share(own);
+  next.products = accumulate(sums.products, w.w0, w.w1, w.w2, w.w3, shared_octet.lo, shared_octet.hi);
   return next;
 }
 
@@ -75,10 +67,14 @@ fn compute(group: vec3<u32>, groups: vec3<u32>, index: u32, lane: u32) {
   let first_row = group.z * input_rows;
   let first_feature = 4u * ((group.y * groups.x + group.x) * lanes + index);
   let rows = quad_rows(first_feature) * octets;
-  let x0 = 2u * octets * input_row(first_row);
-  let x1 = 2u * octets * input_row(first_row + 1u);
-  let x2 = 2u * octets * input_row(first_row + 2u);
-  let x3 = 2u * octets * input_row(first_row + 3u);
+  let x0 = octets * input_row(first_row);
+  let x1 = octets * input_row(first_row + 1u);
+  let x2 = octets * input_row(first_row + 2u);
+  let x3 = octets * input_row(first_row + 3u);
+  let x4 = octets * input_row(first_row + 4u);
+  let x5 = octets * input_row(first_row + 5u);
+  let x6 = octets * input_row(first_row + 6u);
+  let x7 = octets * input_row(first_row + 7u);
 
   // A run-time value on purpose: a constant one would be unrolled, and take several times as long to compile.
   let octets_per_group = sizes.octets_per_group;
@@ -89,6 +85,10 @@ fn compute(group: vec3<u32>, groups: vec3<u32>, index: u32, lane: u32) {
   var s1 = RowSums();
   var s2 = RowSums();
   var s3 = RowSums();
+  var s4 = RowSums();
+  var s5 = RowSums();
+  var s6 = RowSums();
+  var s7 = RowSums();
   for (var g = 0u; g < groups_per_row; g += 1u) {
     let first_octet = g * octets_per_group;
     for (var octet = first_octet; octet < first_octet + octets_per_group; octet += 1u) {
@@ -98,15 +98,21 @@ fn compute(group: vec3<u32>, groups: vec3<u32>, index: u32, lane: u32) {
         load_codes(rows.z + octet),
         load_codes(rows.w + octet),
       );
-      var gains = OwnOctet();
+      var gains = Own();
       if (normed) {
-        gains = OwnOctet(load_gain(2u * octet, lane), load_gain(2u * octet + 1u, lane));
+        gains = load_gain(octet, lane);
       }
-      s0 = add_octet(s0, w, gains, x0 + 2u * octet, lane);
+      s0 = add_octet(s0, w, gains, x0 + octet, lane);
       if (input_rows > 1u) {
-        s1 = add_octet(s1, w, gains, x1 + 2u * octet, lane);
-        s2 = add_octet(s2, w, gains, x2 + 2u * octet, lane);
-        s3 = add_octet(s3, w, gains, x3 + 2u * octet, lane);
+        s1 = add_octet(s1, w, gains, x1 + octet, lane);
+        s2 = add_octet(s2, w, gains, x2 + octet, lane);
+        s3 = add_octet(s3, w, gains, x3 + octet, lane);
+      }
+      if (input_rows > 4u) {
+        s4 = add_octet(s4, w, gains, x4 + octet, lane);
+        s5 = add_octet(s5, w, gains, x5 + octet, lane);
+        s6 = add_octet(s6, w, gains, x6 + octet, lane);
+        s7 = add_octet(s7, w, gains, x7 + octet, lane);
       }
     }
     var scales = vec4<f32>();
@@ -125,6 +131,12 @@ fn compute(group: vec3<u32>, groups: vec3<u32>, index: u32, lane: u32) {
       s2 = end_group(s2, scales, offsets);
       s3 = end_group(s3, scales, offsets);
     }
+    if (input_rows > 4u) {
+      s4 = end_group(s4, scales, offsets);
+      s5 = end_group(s5, scales, offsets);
+      s6 = end_group(s6, scales, offsets);
+      s7 = end_group(s7, scales, offsets);
+    }
   }
 
   store_row(first_row, first_feature, s0);
@@ -132,5 +144,11 @@ fn compute(group: vec3<u32>, groups: vec3<u32>, index: u32, lane: u32) {
     store_row(first_row + 1u, first_feature, s1);
     store_row(first_row + 2u, first_feature, s2);
     store_row(first_row + 3u, first_feature, s3);
+  }
+  if (input_rows > 4u) {
+    store_row(first_row + 4u, first_feature, s4);
+    store_row(first_row + 5u, first_feature, s5);
+    store_row(first_row + 6u, first_feature, s6);
+    store_row(first_row + 7u, first_feature, s7);
   }
 }

@@ -28,13 +28,16 @@ const HARDWARE: Partial<Tuning> = {
 /** Teams as wide as the adapter's subgroups, and `shader-f16` where it has that: lavapipe does, SwiftShader does not. */
 const HARDWARE_SUBGROUPS: Partial<Tuning> = { isSoftware: false, usesSubgroups: true };
 const SOFTWARE: Partial<Tuning> = { isSoftware: true, usesSubgroups: false, usesF16: false };
+/** Shares eight ways on lavapipe, four ways on SwiftShader, whose subgroups are smaller. */
 const SOFTWARE_SUBGROUPS: Partial<Tuning> = { isSoftware: true, usesSubgroups: true };
+const SOFTWARE_QUADS: Partial<Tuning> = { isSoftware: true, usesSubgroups: true, subgroupSize: 4 };
 
 const KERNELS = {
   matvec: { create: createMatvec, tuning: HARDWARE },
   'matvec with subgroups': { create: createMatvec, tuning: HARDWARE_SUBGROUPS },
   'matvec of one lane': { create: createMatvecLane, tuning: SOFTWARE },
   'matvec of one lane with subgroups': { create: createMatvecLane, tuning: SOFTWARE_SUBGROUPS },
+  'matvec of one lane in quads': { create: createMatvecLane, tuning: SOFTWARE_QUADS },
   matmul: { create: createMatmul, tuning: HARDWARE },
   'linear of a GPU': { create: createLinear, tuning: HARDWARE },
   'linear of a CPU': { create: createLinear, tuning: SOFTWARE_SUBGROUPS },
@@ -45,6 +48,7 @@ const EACH_KERNEL = [
   'matvec with subgroups',
   'matvec of one lane',
   'matvec of one lane with subgroups',
+  'matvec of one lane in quads',
   'matmul',
 ] as const;
 

@@ -1,3 +1,4 @@
+import eightsCode from '../../../shaders/lane_eights.wgsl?raw';
 import quadsCode from '../../../shaders/lane_quads.wgsl?raw';
 import vectorsCode from '../../../shaders/lane_vectors.wgsl?raw';
 import code from '../../../shaders/matvec_lane.wgsl?raw';
@@ -17,11 +18,14 @@ import type { LinearBuffers, LinearShape } from './linear-shape.ts';
 const NAME = 'matvec_lane';
 /** Invocations of a workgroup: with fewer, starting workgroups shows on SwiftShader. */
 const LANES = 32;
-/** Rows that share one read of the weights, when there is more than one. With 8 it is no faster, and takes twice as long to compile. */
-const INPUT_ROWS = 4;
+/** Subgroups that share the input eight ways, and then gain from 8 rows per read of the weights; others only compile twice as long. */
+const EIGHTS = 8;
+/** Rows that share one read of the weights, fewest first. */
+const INPUT_ROWS = [1, 4] as const;
+const INPUT_ROWS_OF_EIGHTS = [1, 4, 8] as const;
 
 /**
- * For any number of rows on a processor that plays a GPU; reads the weights once per `INPUT_ROWS` rows.
+ * For any number of rows on a processor that plays a GPU; reads the weights once per 4 or 8 rows.
  * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
  */
 export async function createMatvecLane(
@@ -30,14 +34,21 @@ export async function createMatvecLane(
   buffers: LinearBuffers,
 ): Promise<StepKernel> {
   checkLinear(NAME, shape, buffers);
-  const { usesSubgroups } = compiler.tuning;
-  const text = { name: NAME, code: (usesSubgroups ? quadsCode : vectorsCode) + code, usesSubgroups };
-  const bindings = linearBindings(compiler.device, shape, buffers);
-  const bind = async (inputRows: number) => {
-    const kernel = await compileLinear(compiler, text, shape, { input_rows: inputRows, lanes: LANES });
-    return bindKernel(compiler.device, kernel, bindings);
+  const { usesSubgroups, subgroupSize } = compiler.tuning;
+  const usesEights = usesSubgroups && subgroupSize >= EIGHTS;
+  const subgroupCode = usesEights ? eightsCode : quadsCode;
+  const text = {
+    name: usesEights ? `${NAME} eights` : NAME,
+    code: (usesSubgroups ? subgroupCode : vectorsCode) + code,
+    usesSubgroups,
   };
-  const [oneRow, manyRows] = await Promise.all([bind(1), bind(INPUT_ROWS)]);
+  const bindings = linearBindings(compiler.device, shape, buffers);
+  const kernels = await Promise.all(
+    (usesEights ? INPUT_ROWS_OF_EIGHTS : INPUT_ROWS).map(async (inputRows) => {
+      const kernel = await compileLinear(compiler, text, shape, { input_rows: inputRows, lanes: LANES });
+      return { inputRows, bound: bindKernel(compiler.device, kernel, bindings) };
+    }),
+  );
   const [x, y] = spreadWorkgroups(Math.ceil(shape.outFeatures / (LANES * QUAD_FEATURES)));
   return {
     name: NAME,
@@ -45,8 +56,9 @@ export async function createMatvecLane(
       const rows = linearRows(shape, step);
       if (rows === 0) return;
       checkLinearStep(NAME, shape, buffers, step);
-      if (rows === 1) dispatchKernel(pass, oneRow, [x, y]);
-      else dispatchKernel(pass, manyRows, [x, y, Math.ceil(rows / INPUT_ROWS)]);
+      const kernel = kernels.find(({ inputRows }) => inputRows >= rows) ?? kernels.at(-1);
+      if (kernel === undefined) return;
+      dispatchKernel(pass, kernel.bound, [x, y, Math.ceil(rows / kernel.inputRows)]);
     },
   };
 }
