@@ -81,4 +81,13 @@ program.addCommand(
   ),
 );
 
+program.addCommand(
+  benchCommand(
+    'kernels',
+    'The linear kernels against each other, by weight format and rows, as a share of what the adapter can do.',
+    SOFTWARE_FIRST,
+    () => import('./kernels.ts'),
+  ),
+);
+
 await program.parseAsync();
