@@ -26,7 +26,7 @@ const PREFILL_TOKENS = 128;
 const MAX_POSITIONS = 256;
 const ROUNDS = 3;
 /** Per measurement: on a software adapter the other engine needs a minute for one prompt of the larger model. */
-const BUDGET_MS = 25_000;
+const BUDGET_MS = 20_000;
 
 const ORT = 'ONNX Runtime';
 /** MatMulNBits's accuracy level: as ONNX Runtime chooses, and 4, which lets it round activations to 8 bits. */

@@ -21,7 +21,8 @@ test('kernel times: asked for at Start, shown after a step, and the answer is th
     await expectAnswer(await ask(chat, 'What is Skein?'), goldenAnswer('What is Skein?'));
     const rows = times.getByRole('row');
     await expect(rows.filter({ hasText: 'rope_append' })).toContainText(/8\s+[\d.]+\s+\d+ %/);
-    await expect(rows.filter({ hasText: 'attention_decode' }).first()).toBeVisible();
+    // Of a prompt or of a token, whichever step it was.
+    await expect(rows.filter({ hasText: 'attention_' }).first()).toBeVisible();
     await expect(times.getByText(/took (?!0\.0)[\d.]+ ms/)).toBeVisible();
     const { violations } = await new AxeBuilder({ page }).analyze();
     expect(violations.map(({ id }) => id)).toEqual([]);

@@ -25,8 +25,8 @@ export interface PreparedModel {
 }
 
 const EMBEDDED_MODEL = resolve(import.meta.dirname, '../../../public/models/skein-tiny');
-const SKEIN_TINY_ANSWER_TOKENS = 16;
-const LLAMA_ANSWER_TOKENS = 3;
+const SKEIN_TINY_ANSWER_TOKENS = 8;
+const LLAMA_ANSWER_TOKENS = 2;
 
 /** 100 million parameters, tied. Its numbers mean nothing; its sizes are those of a small chat model. */
 const LLAMA_100M: Architecture = {
