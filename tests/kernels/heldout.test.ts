@@ -1,56 +1,90 @@
-import { beforeAll, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { BLOCK_TOKENS } from '../../src/engine/batch.ts';
 import { GpuSlice } from '../../src/engine/gpu-slice.ts';
+import { quantizedCheckpoint } from '../../src/model/quantize.ts';
+import type { Quantization } from '../../src/protocol/quantization.ts';
+import { HELDOUT_WINDOW_TOKENS, logProbability } from '../reference/heldout.ts';
+import type { NllSum } from '../reference/heldout.ts';
 import { openSkeinTiny } from './skein-tiny.ts';
 import type { SkeinTiny } from './skein-tiny.ts';
 
-/** golden.py looks at the first 512 tokens of each text. */
-const WINDOW_TOKENS = 512;
+/** Of the 64 texts, those that the quantised runs read: enough for their bounds, and a quarter of the time. */
+const QUANTIZED_TEXTS = 16;
 
 let tiny: SkeinTiny;
+/** Of every text, with the weights as they are. */
+let stored: readonly NllSum[];
 beforeAll(async () => {
   tiny = await openSkeinTiny();
+  stored = await heldout('none', tiny.golden.heldout.texts);
 });
 
-it('held-out mean negative log-likelihood is within 1e-3 of the other implementation', async () => {
-  const { checkpoint, tokenizer, golden, gpu } = tiny;
-  const { layerCount, vocabSize } = checkpoint.architecture;
+describe('held-out mean negative log-likelihood', () => {
+  it('is within 1e-3 of the other implementation', () => {
+    const { golden } = tiny;
+    expect(stored.reduce((sum, { tokens }) => sum + tokens, 0)).toBe(golden.heldout.tokens);
+    expect(Math.abs(mean(stored) - golden.heldout.mean_nll)).toBeLessThan(1e-3);
+  });
+
+  it.each([
+    ['int8', 0.001],
+    ['int4', 0.01],
+  ] as const)('of matrices loaded as %s is within a share of %d of that', async (quantization, bound) => {
+    const texts = tiny.golden.heldout.texts.slice(0, QUANTIZED_TEXTS);
+    const quantized = mean(await heldout(quantization, texts));
+    const expected = mean(stored.slice(0, QUANTIZED_TEXTS));
+    expect(Math.abs(quantized / expected - 1)).toBeLessThan(bound);
+    // Equal to the bit would mean that nothing was quantised.
+    expect(quantized).not.toBe(expected);
+  });
+});
+
+async function heldout(quantization: Quantization, texts: readonly string[]): Promise<NllSum[]> {
+  const { tokenizer, gpu } = tiny;
+  const checkpoint = quantizedCheckpoint(tiny.checkpoint, quantization);
   const slice = await GpuSlice.load({
     device: gpu.engine,
     checkpoint,
-    slice: { layerStart: 0, layerEnd: layerCount },
+    slice: { layerStart: 0, layerEnd: checkpoint.architecture.layerCount },
     precision: 'f32',
-    cacheTokens: WINDOW_TOKENS,
+    cacheTokens: HELDOUT_WINDOW_TOKENS,
   });
-  const blockTable = Array.from({ length: WINDOW_TOKENS / BLOCK_TOKENS }, (_, block) => block);
-  let negativeLogLikelihood = 0;
-  let tokens = 0;
-  for (const text of golden.heldout.texts) {
-    const ids = tokenizer.encode(text).slice(0, WINDOW_TOKENS);
-    for (let start = 0; start < ids.length; start += slice.maxBatchRows) {
-      const chunk = ids.slice(start, start + slice.maxBatchRows);
-      const result = await slice.forward({
-        sequences: [{ rowCount: chunk.length, cacheLength: start, blockTable, head: { kind: 'logits' } }],
-        input: { kind: 'tokens', tokenIds: Uint32Array.from(chunk) },
-      });
-      const [logits] = result.sequences;
-      if (logits?.kind !== 'logits') throw new Error('the head gave no logits');
-      chunk.forEach((_, row) => {
-        const target = ids[start + row + 1];
-        if (target === undefined) return;
-        const scores = logits.values.subarray(row * vocabSize, (row + 1) * vocabSize);
-        negativeLogLikelihood -= logProbability(scores, target);
-        tokens += 1;
-      });
+  try {
+    const sums: NllSum[] = [];
+    for (const text of texts) {
+      sums.push(await textNll(slice, tokenizer.encode(text).slice(0, HELDOUT_WINDOW_TOKENS)));
     }
+    return sums;
+  } finally {
+    slice.dispose();
   }
-  slice.dispose();
-  expect(tokens).toBe(golden.heldout.tokens);
-  expect(Math.abs(negativeLogLikelihood / tokens - golden.heldout.mean_nll)).toBeLessThan(1e-3);
-});
+}
 
-function logProbability(logits: Float32Array, target: number): number {
-  const max = logits.reduce((a, b) => Math.max(a, b), -Infinity);
-  const sum = logits.reduce((total, logit) => total + Math.exp(logit - max), 0);
-  return (logits[target] ?? NaN) - max - Math.log(sum);
+async function textNll(slice: GpuSlice, ids: readonly number[]): Promise<NllSum> {
+  const { vocabSize, maxBatchRows } = slice;
+  const blockTable = Array.from({ length: HELDOUT_WINDOW_TOKENS / BLOCK_TOKENS }, (_, block) => block);
+  let negativeLogLikelihood = 0;
+  for (let start = 0; start < ids.length; start += maxBatchRows) {
+    const chunk = ids.slice(start, start + maxBatchRows);
+    const result = await slice.forward({
+      sequences: [{ rowCount: chunk.length, cacheLength: start, blockTable, head: { kind: 'logits' } }],
+      input: { kind: 'tokens', tokenIds: Uint32Array.from(chunk) },
+    });
+    const [logits] = result.sequences;
+    if (logits?.kind !== 'logits') throw new Error('the head gave no logits');
+    chunk.forEach((_, row) => {
+      const target = ids[start + row + 1];
+      if (target === undefined) return;
+      negativeLogLikelihood -= logProbability(
+        logits.values.subarray(row * vocabSize, (row + 1) * vocabSize),
+        target,
+      );
+    });
+  }
+  return { negativeLogLikelihood, tokens: ids.length - 1 };
+}
+
+function mean(sums: readonly NllSum[]): number {
+  const total = sums.reduce((sum, { negativeLogLikelihood }) => sum + negativeLogLikelihood, 0);
+  return total / sums.reduce((sum, { tokens }) => sum + tokens, 0);
 }
