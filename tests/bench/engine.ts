@@ -7,7 +7,7 @@ import type { BenchBrowser } from './engine/browser.ts';
 import { caseChecks, caseRows } from './engine/case-report.ts';
 import type { EngineTable } from './engine/case-report.ts';
 import { BENCH_MODELS, temporaryFolder } from './engine/models.ts';
-import type { BenchModel } from './engine/models.ts';
+import type { BenchModel, PreparedModel } from './engine/models.ts';
 import { WEIGHT_VARIANTS, weightVariant } from './engine/weight-variant.ts';
 import type { WeightVariant } from './engine/weight-variant.ts';
 import type { EngineCaseResult } from './engine/worker.ts';
@@ -41,14 +41,10 @@ const GRAPHS: Readonly<Record<WeightVariant, readonly { name: string; accuracyLe
 /** Our engine against ONNX Runtime Web on the same weights, in one Chromium, on one adapter, in turn. */
 export async function run(options: EngineOptions): Promise<BenchReport> {
   const { driver, onProgress } = options;
-  const wanted = BENCH_MODELS.flatMap((model) =>
-    WEIGHT_VARIANTS.filter((variant) => caseName(model, variant).includes(options.only ?? '')).map(
-      (variant) => ({
-        model,
-        variant,
-      }),
-    ),
-  );
+  const wanted = BENCH_MODELS.map((model) => ({
+    model,
+    variants: WEIGHT_VARIANTS.filter((variant) => caseName(model, variant).includes(options.only ?? '')),
+  })).filter(({ variants }) => variants.length > 0);
   if (wanted.length === 0) {
     const names = BENCH_MODELS.flatMap((model) => WEIGHT_VARIANTS.map((variant) => caseName(model, variant)));
     throw new SkeinError(
@@ -61,13 +57,22 @@ export async function run(options: EngineOptions): Promise<BenchReport> {
   const checks: Check[] = [];
   let adapterName = '';
   try {
-    for (const { model, variant } of wanted) {
-      const name = caseName(model, variant);
-      onProgress(name);
-      const { result, cost, golden } = await runCase(browser, model, variant);
-      adapterName = result.adapterName;
-      rows.push(...caseRows(name, result, cost));
-      checks.push(...caseChecks(name, result, golden));
+    for (const { model, variants } of wanted) {
+      onProgress(`${model.name}: prepares`);
+      const prepared = await model.prepare();
+      try {
+        for (const variant of variants) {
+          const name = caseName(model, variant);
+          onProgress(name);
+          const { result, cost } = await runCase(browser, prepared, variant);
+          adapterName = result.adapterName;
+          rows.push(...caseRows(name, result, cost));
+          // The golden tokens are those of the weights as they are.
+          checks.push(...caseChecks(name, result, variant === 'f32' ? prepared.golden : null));
+        }
+      } finally {
+        await prepared.remove();
+      }
     }
   } finally {
     await browser.close();
@@ -78,12 +83,14 @@ export async function run(options: EngineOptions): Promise<BenchReport> {
 
 const caseName = ({ name }: BenchModel, variant: WeightVariant) => `${name} ${variant}`;
 
-async function runCase(browser: BenchBrowser, model: BenchModel, variant: WeightVariant) {
-  const weights = await model.prepare();
-  const { prompt, answerTokens, golden } = weights;
+async function runCase(
+  browser: BenchBrowser,
+  { folder, prompt, answerTokens }: PreparedModel,
+  variant: WeightVariant,
+) {
   const graphs = await temporaryFolder();
   try {
-    const checkpoint = await openCheckpoint(new FolderSource(weights.folder));
+    const checkpoint = await openCheckpoint(new FolderSource(folder));
     const held = weightVariant(checkpoint, variant);
     for (const [index, { accuracyLevel }] of GRAPHS[variant].entries()) {
       await writeOnnx(graphs.folder, `graph-${index}`, {
@@ -93,7 +100,7 @@ async function runCase(browser: BenchBrowser, model: BenchModel, variant: Weight
       });
     }
     const result: EngineCaseResult = await browser.run({
-      modelUrl: browser.urlOf(weights.folder),
+      modelUrl: browser.urlOf(folder),
       variant,
       graphs: GRAPHS[variant].map(({ name }, index) => ({
         name,
@@ -107,10 +114,8 @@ async function runCase(browser: BenchBrowser, model: BenchModel, variant: Weight
       rounds: ROUNDS,
       budgetMs: BUDGET_MS,
     });
-    const cost = await modelCost(held, variant, PREFILL_TOKENS);
-    return { result, cost, golden: variant === 'f32' ? golden : null };
+    return { result, cost: await modelCost(held, variant, PREFILL_TOKENS) };
   } finally {
     await graphs.remove();
-    await weights.remove();
   }
 }
