@@ -23,7 +23,7 @@ const INT4_BOUND_PERCENT = 1;
 const BOUND_GROUP_SIZE = 32;
 
 export interface FormatsOptions {
-  /** Part of the labels of the formats to measure; all without. */
+  /** Parts of the labels of the formats to measure, comma separated; all without. */
   readonly only?: string;
   /** How many of the held-out texts. */
   readonly texts?: number;
@@ -53,6 +53,7 @@ export async function run({
   const measure = async (checkpoint: Checkpoint) => meanNll(await loadReferenceWeights(checkpoint), ids);
   const elements = elementCount(stored);
 
+  const wanted = only.toLowerCase().split(',');
   onProgress('bf16');
   const baseline = await measure(stored);
   const rows = [{ format: 'bf16', 'bits/weight': 16, 'held-out NLL': baseline, 'change %': 0 }];
@@ -63,7 +64,7 @@ export async function run({
     );
   }
   for (const { label, bits, groupSize, open } of candidates(stored)) {
-    if (!label.toLowerCase().includes(only.toLowerCase())) continue;
+    if (!wanted.some((part) => label.toLowerCase().includes(part))) continue;
     onProgress(label);
     const checkpoint = await open();
     const nll = await measure(checkpoint);
