@@ -1,12 +1,13 @@
 // Paged flash attention of prefill chunks: TILE_ROWS consecutive queries of one sequence against its cached keys, causal (the query
-// at position p sees the keys at 0 to p), with an online softmax.
+// at position p sees the keys at 0 to p, or the latest of them), with an online softmax. attention_cache.wgsl stands in front.
 //
 //   qkv            f32 [rows, heads + 2 * kv_heads, head_dim]     only q is read
-//   keys, values   [block, BLOCK_TOKENS, kv_heads, head_dim]      f32, or halves packed two per u32
+//   keys, values   [block, BLOCK_TOKENS, kv_heads, head]          formats in attention_cache.wgsl
 //   attended       f32 [rows, heads, head_dim]                    only the rows of the tiles are written
 //
-// Grid: x = heads, y = query tiles of the step. The keys are walked in tiles of tile_tokens, at most one cache block, from position 0
-// to the last query of the tile, whatever the position of the tile: a row's arithmetic does not depend on how its prompt was cut.
+// Grid: x = heads, y = query tiles of the step. The keys are walked in tiles of tile_tokens, at most one cache block, up to the
+// last query of the tile. Where the tiles begin does not depend on the queries, and a tile that a row does not see leaves its bits
+// alone: a row's arithmetic does not depend on how its prompt was cut.
 //
 // Queries go in fours, the components of a vec4. For the scores an invocation owns two tokens, which share every load of q, and four
 // queries; keys are staged in workgroup memory, since neighbours own different tokens, with a column of padding so that they hit
@@ -14,38 +15,26 @@
 // need no staging. The running maximum crosses invocations as an atomic on order-preserving bits, exact in any order, so scores stay
 // in registers. Three barriers per tile.
 
-const BLOCK_TOKENS = 16u;
-const CACHE_F16 = 1u;
 const TILE_ROWS = 16u;
 const QUADS = TILE_ROWS / 4u;
-// Below any score and far from overflow: exp(LOWEST - maximum) is 0.
-const LOWEST = -1e30;
-
-override heads: u32;
-override kv_heads: u32;
-override head_dim: u32;
-override cache_format: u32; // 0 f32, 1 f16
-override scale: f32; // of the scores, usually 1 / sqrt(head_dim)
+override has_sinks: u32; // 1: every head has a logit that takes part in the softmax and has no value
 override tile_tokens: u32; // divides BLOCK_TOKENS
 override invocations: u32; // at least head_dim and QUADS * tile_tokens / 2
-
-struct Step {
-  rows: u32,
-  block_table_stride: u32,
-}
 
 // Sizes of this forward pass.
 @group(0) @binding(0) var<uniform> step: Step;
 // q normed and rotated, in vec4s.
 @group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>;
-// The layer's cache; a vec2 is two f32 or four halves.
+// The layer's cache, in pairs of words.
 @group(0) @binding(2) var<storage, read> keys: array<vec2<u32>>;
 @group(0) @binding(3) var<storage, read> values: array<vec2<u32>>;
 // [sequences, block_table_stride]: cache blocks of each sequence, in order.
 @group(0) @binding(4) var<storage, read> block_tables: array<u32>;
 // Per query tile: first row, rows in the tile, sequence, position of the first row.
 @group(0) @binding(5) var<storage, read> prefill_info: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read_write> attended: array<vec4<f32>>;
+// f32 [heads]; unused without has_sinks.
+@group(0) @binding(6) var<storage, read> sinks: array<f32>;
+@group(0) @binding(7) var<storage, read_write> attended: array<vec4<f32>>;
 
 // [tile_tokens, head_dim / 4 + 1]
 var<workgroup> key_tile: array<vec4<f32>, tile_tokens * (head_dim / 4u + 1u)>;
@@ -53,16 +42,6 @@ var<workgroup> key_tile: array<vec4<f32>, tile_tokens * (head_dim / 4u + 1u)>;
 var<workgroup> weights: array<vec4<f32>, tile_tokens * QUADS>;
 // Largest score so far of each query, as order-preserving bits.
 var<workgroup> running_max: array<atomic<u32>, TILE_ROWS>;
-
-// Maps floats to integers of the same order.
-fn ordered_bits(value: f32) -> u32 {
-  let bits = bitcast<u32>(value);
-  return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
-}
-
-fn from_ordered_bits(ordered: u32) -> f32 {
-  return bitcast<f32>(select(~ordered, ordered & 0x7fffffffu, ordered >= 0x80000000u));
-}
 
 fn raise_running_max(quad: u32, score: vec4<f32>) {
   atomicMax(&running_max[4u * quad], ordered_bits(score.x));
@@ -80,20 +59,23 @@ fn load_running_max(quad: u32) -> vec4<f32> {
   );
 }
 
-fn key_column(index: u32) -> vec4<f32> {
-  if (cache_format == CACHE_F16) {
-    let word = keys[index];
-    return vec4<f32>(unpack2x16float(word.x), unpack2x16float(word.y));
+// What sums of weighted values are multiplied by in the end.
+fn output_factor(sum: vec4<f32>, highest: vec4<f32>, head: u32) -> vec4<f32> {
+  if (has_sinks == 0u) {
+    return 1.0 / sum;
   }
-  return vec4<f32>(bitcast<vec2<f32>>(keys[2u * index]), bitcast<vec2<f32>>(keys[2u * index + 1u]));
+  let sink = vec4<f32>(sinks[head]);
+  let overall = max(highest, sink);
+  let correction = exp(highest - overall);
+  return correction / (sum * correction + exp(sink - overall));
 }
 
-fn value_column(index: u32) -> vec4<f32> {
-  if (cache_format == CACHE_F16) {
-    let word = values[index];
-    return vec4<f32>(unpack2x16float(word.x), unpack2x16float(word.y));
+fn sees(positions: vec4<u32>, token: u32) -> vec4<bool> {
+  let is_past = vec4<u32>(token) <= positions;
+  if (window == 0u) {
+    return is_past;
   }
-  return vec4<f32>(bitcast<vec2<f32>>(values[2u * index]), bitcast<vec2<f32>>(values[2u * index + 1u]));
+  return is_past & (vec4<u32>(token + window) > positions);
 }
 
 @compute @workgroup_size(invocations)
@@ -108,7 +90,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
   let columns = head_dim / 4u; // vec4s in a head
   let kv_head = head / (heads / kv_heads);
-  let token_stride = kv_heads * columns;
+  let token_stride = kv_heads * (head_words / 2u);
 
   // As owner of two tokens and four queries. Queries past the tile's last repeat it; they are not written.
   let token_a = lane % (tile_tokens / 2u);
@@ -132,21 +114,22 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (lane < TILE_ROWS) {
     atomicStore(&running_max[lane], ordered_bits(LOWEST));
   }
-  for (var tile_start = 0u; tile_start < key_end; tile_start += tile_tokens) {
+  let first_tile = first_visible(first_position) / tile_tokens;
+  for (var tile_start = first_tile * tile_tokens; tile_start < key_end; tile_start += tile_tokens) {
     let tile_count = min(tile_tokens, key_end - tile_start);
     let block = block_tables[table + tile_start / BLOCK_TOKENS];
-    let first_column = ((block * BLOCK_TOKENS + tile_start % BLOCK_TOKENS) * kv_heads + kv_head) * columns;
+    let first_pair = ((block * BLOCK_TOKENS + tile_start % BLOCK_TOKENS) * kv_heads + kv_head) * (head_words / 2u);
     for (var item = lane; item < tile_count * columns; item += invocations) {
       let token = item / columns;
       let c = item % columns;
-      key_tile[token * (columns + 1u) + c] = key_column(first_column + token * token_stride + c);
+      key_tile[token * (columns + 1u) + c] = key_column(first_pair + token * token_stride, c);
     }
     workgroupBarrier();
 
     var score_a = vec4<f32>();
     var score_b = vec4<f32>();
-    let visible_a = vec4<bool>(token_a < tile_count) & (vec4<u32>(tile_start + token_a) <= query_positions);
-    let visible_b = vec4<bool>(token_b < tile_count) & (vec4<u32>(tile_start + token_b) <= query_positions);
+    let visible_a = vec4<bool>(token_a < tile_count) & sees(query_positions, tile_start + token_a);
+    let visible_b = vec4<bool>(token_b < tile_count) & sees(query_positions, tile_start + token_b);
     if (score_quad < QUADS && token_a < tile_count) {
       let key_a = token_a * (columns + 1u);
       let key_b = token_b * (columns + 1u);
@@ -166,8 +149,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         score_a.w += dot(a, query3);
         score_b.w += dot(b, query3);
       }
-      score_a = select(vec4<f32>(LOWEST), score_a * scale, visible_a);
-      score_b = select(vec4<f32>(LOWEST), score_b * scale, visible_b);
+      score_a = select(vec4<f32>(LOWEST), finish_score(score_a), visible_a);
+      score_b = select(vec4<f32>(LOWEST), finish_score(score_b), visible_b);
       raise_running_max(score_quad, max(score_a, score_b));
     }
     workgroupBarrier();
@@ -189,7 +172,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       output3 *= correction.w;
       for (var token = 0u; token < tile_count; token += 1u) {
         let weight = weights[token * QUADS + quad];
-        let value = value_column(first_column + token * token_stride + column);
+        let value = value_column(first_pair + token * token_stride, column);
         sum += weight;
         output0 += weight.x * value;
         output1 += weight.y * value;
@@ -199,18 +182,19 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
   }
 
+  let factor = output_factor(sum, highest, head);
   let row = 4u * quad;
   let target_column = (first_row + row) * heads * columns + head * columns + column;
   if (row < row_count && quad < QUADS) {
-    attended[target_column] = output0 / sum.x;
+    attended[target_column] = output0 * factor.x;
   }
   if (row + 1u < row_count && quad < QUADS) {
-    attended[target_column + heads * columns] = output1 / sum.y;
+    attended[target_column + heads * columns] = output1 * factor.y;
   }
   if (row + 2u < row_count && quad < QUADS) {
-    attended[target_column + 2u * heads * columns] = output2 / sum.z;
+    attended[target_column + 2u * heads * columns] = output2 * factor.z;
   }
   if (row + 3u < row_count && quad < QUADS) {
-    attended[target_column + 3u * heads * columns] = output3 / sum.w;
+    attended[target_column + 3u * heads * columns] = output3 * factor.w;
   }
 }

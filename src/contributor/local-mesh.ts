@@ -3,6 +3,7 @@ import type { ExecutorStats } from '../engine/executor.ts';
 import type { EngineDevice } from '../engine/device.ts';
 import { GpuSlice } from '../engine/gpu-slice.ts';
 import type { KernelCompiler } from '../engine/kernel.ts';
+import type { CacheFormat } from '../engine/kernels/attention-shape.ts';
 import type { StepTrace } from '../engine/step-trace.ts';
 import type { Precision } from '../engine/weight-format.ts';
 import { LocalHub } from '../mesh/local-hub.ts';
@@ -25,6 +26,8 @@ export interface LocalMeshOptions {
   /** Layers at which a new stage begins, ascending; none for one stage. */
   readonly cuts: readonly number[];
   readonly precision: Precision;
+  /** See GpuSliceOptions. */
+  readonly cacheFormat?: CacheFormat;
   readonly wireFormat: ActivationFormat;
   /** Tokens the cache of each stage holds, over all requests. */
   readonly cacheTokens: number;
@@ -80,6 +83,7 @@ export class LocalMesh {
           checkpoint,
           slice: range,
           precision: options.precision,
+          ...(options.cacheFormat && { cacheFormat: options.cacheFormat }),
           cacheTokens: options.cacheTokens,
           ...(options.compiler && { compiler: options.compiler }),
           ...(options.signal && { signal: options.signal }),

@@ -52,7 +52,7 @@ export function buildBatchTables(batch: RaggedBatch, limits: BatchLimits): Batch
     blockTables.set(blockTable.slice(0, blocksUsed(sequence)), index * blockTableStride);
     for (let position = cacheLength; position < end; position++) rowInfo.push(index, position);
     if (rowCount < PREFILL_MIN_ROWS) {
-      rows.forEach((row, offset) => decodeInfo.push(row, cacheLength + offset + 1));
+      rows.forEach((row, offset) => decodeInfo.push(row, 1, index, cacheLength + offset));
       maxDecodeKeys = Math.max(maxDecodeKeys, end);
     } else {
       for (let offset = 0; offset < rowCount; offset += PREFILL_TILE_ROWS) {
@@ -79,7 +79,7 @@ export function buildBatchTables(batch: RaggedBatch, limits: BatchLimits): Batch
     step: {
       rows: firstRow,
       blockTableStride,
-      decodeRows: decodeInfo.length / 2,
+      decodeRows: decodeInfo.length / 4,
       maxDecodeKeys,
       prefillTiles: prefillInfo.length / 4,
       headRows: headInfo.length,

@@ -15,6 +15,7 @@ import { GpuMemory } from './gpu-memory.ts';
 import { CountingPass, KernelCompiler } from './kernel.ts';
 import { KernelList } from './kernel-list.ts';
 import { KvCache } from './kv-cache.ts';
+import type { CacheFormat } from './kernels/attention-shape.ts';
 import { ropeTable } from './kernels/rope-append.ts';
 import { ADJUSTMENT_WORDS, decodeSampled } from './kernels/sample-rows.ts';
 import type { SampledToken } from './kernels/sample-rows.ts';
@@ -39,6 +40,8 @@ export interface GpuSliceOptions {
   readonly checkpoint: Checkpoint;
   readonly slice: SliceRange;
   readonly precision: Precision;
+  /** How the cache stores keys and values; as `precision` says by default. */
+  readonly cacheFormat?: CacheFormat;
   /**
    * Tokens the cache holds over all sequences, rounded up to whole blocks. Halved where the device has no room for them, down
    * to MIN_CACHE_TOKENS: fewer requests at once instead of none.
@@ -281,7 +284,7 @@ async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<L
   checkSupported(architecture);
   const blockCount = Math.ceil(options.cacheTokens / BLOCK_TOKENS);
   const positions = Math.min(architecture.contextLength, blockCount * BLOCK_TOKENS);
-  const shape = attentionShape(architecture, precision, positions);
+  const shape = attentionShape(architecture, options.cacheFormat ?? precision, positions);
   const capacity = sliceCapacity(architecture, shape, options);
   const limits: BatchLimits = {
     ...capacity,

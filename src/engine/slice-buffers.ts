@@ -2,10 +2,10 @@ import type { Architecture } from '../model/architecture.ts';
 import { CACHE_RESERVE_TOKENS } from '../protocol/limits.ts';
 import { BLOCK_TOKENS } from './batch.ts';
 import type { GpuMemory } from './gpu-memory.ts';
+import type { CacheFormat } from './kernels/attention-shape.ts';
 import { decodeSplitTokens, partialsBytes } from './kernels/attention-splits.ts';
 import type { DecodeShape } from './kernels/attention-splits.ts';
 import { PREFILL_MIN_ROWS, STEP_UNIFORM_BYTES } from './step.ts';
-import type { Precision } from './weight-format.ts';
 
 const WORD_BYTES = 4;
 /** Largest number of logits kept at once: rows through the head in one pass, times the vocabulary. */
@@ -25,7 +25,7 @@ export interface SliceCapacity {
 /** @param positions how long a sequence may get here: never more than the cache holds, however long the model's context is. */
 export function attentionShape(
   architecture: Architecture,
-  precision: Precision,
+  cacheFormat: CacheFormat,
   positions: number,
 ): DecodeShape {
   const { headCount, kvHeadCount, headDim, contextLength } = architecture;
@@ -33,7 +33,7 @@ export function attentionShape(
     headCount,
     kvHeadCount,
     headDim,
-    cacheFormat: precision,
+    cacheFormat,
     contextLength: positions,
     // Of the model and the usual cache, not of this one: stages of any cache size then give the same bits.
     splitTokens: decodeSplitTokens(Math.min(contextLength, CACHE_RESERVE_TOKENS)),
@@ -104,7 +104,7 @@ export function allocateSliceBuffers(
     tokenIds: words('token_ids', rows),
     rowInfo: words('row_info', 2 * rows),
     blockTables: words('block_tables', maxBatchSequences * Math.ceil(shape.contextLength / BLOCK_TOKENS)),
-    decodeInfo: words('decode_info', 2 * rows),
+    decodeInfo: words('decode_info', 4 * rows),
     // A tile has at least one row.
     prefillInfo: words('prefill_info', 4 * rows),
     headInfo: words('head_info', rows),

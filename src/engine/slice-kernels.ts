@@ -1,3 +1,4 @@
+import { layerWindow } from '../model/architecture.ts';
 import type { Architecture } from '../model/architecture.ts';
 import { EMBEDDING_TENSOR, FINAL_NORM_TENSOR, headTensorName, layerTensors } from '../model/tensor-names.ts';
 import type { TensorSpec } from '../model/tensor-names.ts';
@@ -55,7 +56,7 @@ export async function buildLayer(
   firstLayer: number,
   kernels: KernelList,
 ): Promise<void> {
-  const { architecture, compiler, weights, buffers, shape, rope, cache } = parts;
+  const { architecture, compiler, weights, buffers, rope, cache } = parts;
   const { rmsNormEpsilon: epsilon, qkvBias, qkNorm } = architecture;
   const { step, hidden, qkv, attended, activated, rowInfo, blockTables } = buffers;
   const specs = new Map(layerTensors(architecture, layer).map((spec) => [spec.name, spec]));
@@ -68,6 +69,8 @@ export async function buildLayer(
     ['q', 'k', 'v'].map((name) => tensor(`self_attn.${name}_proj.${kind}`));
   const norm = async (name: string) => ({ gain: await weights.vector([tensor(name)]), epsilon });
   const { keys, values } = cache.layer(layer - firstLayer);
+  const window = layerWindow(architecture, layer);
+  const shape = { ...parts.shape, ...(window !== null && { window }) };
   const attention = { step, qkv, keys, values, blockTables };
   const { decodeInfo, prefillInfo, partials, partialStats } = buffers;
 
@@ -86,9 +89,15 @@ export async function buildLayer(
     : null;
   kernels.add(
     createRopeAppend(compiler, shape, { ...attention, norm: qkNorms, ropeTable: rope, rowInfo }),
-    createAttentionDecode(compiler, shape, { ...attention, rowInfo, decodeInfo, partials, partialStats }),
-    createAttentionReduce(compiler, shape, { decodeInfo, partials, partialStats, attended }),
-    createAttentionPrefill(compiler, shape, { ...attention, prefillInfo, attended }),
+    createAttentionDecode(compiler, shape, { ...attention, decodeInfo, partials, partialStats }),
+    createAttentionReduce(compiler, shape, { decodeInfo, partials, partialStats, sinks: null, attended }),
+    createAttentionPrefill(compiler, shape, {
+      ...attention,
+      prefillInfo,
+      partialStats,
+      sinks: null,
+      attended,
+    }),
   );
   addLinear(parts, kernels, await weights.matrix([tensor('self_attn.o_proj.weight')]), {
     input: attended,

@@ -16,7 +16,7 @@ import type { DispatchPass } from './kernel.ts';
  *
  *     row_info: array<vec2<u32>>       per row: sequence index, position
  *     block_tables: array<u32>         [sequences, block_table_stride]
- *     decode_info: array<vec2<u32>>    per decode row: row, number of keys it attends to (position + 1)
+ *     decode_info: array<vec4<u32>>    per decode row: row, 1, sequence, position; a tile of one row
  *     prefill_info: array<vec4<u32>>   per tile: first row, rows in the tile, sequence, position of the first row
  *     head_info: array<u32>            per head row: row
  *     sample_info: array<SampleInfo>   per sampled row: see `encodeSampleRows` in kernels/sample-rows.ts
@@ -25,7 +25,7 @@ export interface StepShape {
   readonly rows: number;
   readonly blockTableStride: number;
   readonly decodeRows: number;
-  /** The largest key count in `decode_info`: sizes the grid of the decode kernel; not in the uniform. */
+  /** The most keys that a decode row attends to, its position + 1: sizes the grid of the decode kernel; not in the uniform. */
   readonly maxDecodeKeys: number;
   readonly prefillTiles: number;
   readonly headRows: number;

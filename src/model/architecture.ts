@@ -10,6 +10,13 @@ export interface Llama3RopeScaling {
   readonly originalContextLength: number;
 }
 
+/** In `layers`, a token sees this many of the latest ones, itself among them. */
+export interface SlidingWindow {
+  readonly tokens: number;
+  /** Indices, ascending; at least one. */
+  readonly layers: readonly number[];
+}
+
 /** A dense pre-norm transformer decoder, as read from a config.json. Sizes in elements. */
 export interface Architecture {
   readonly family: ModelFamily;
@@ -27,6 +34,8 @@ export interface Architecture {
   readonly qkvBias: boolean;
   /** Q and K are RMS-normalised per head before the rotation (Qwen3). */
   readonly qkNorm: boolean;
+  /** Null where every layer sees the whole context. */
+  readonly slidingWindow: SlidingWindow | null;
   /** The head multiplies by the embedding matrix instead of one of its own. */
   readonly tiedEmbedding: boolean;
   readonly contextLength: number;
@@ -36,6 +45,11 @@ export interface Architecture {
 export interface SliceRange {
   readonly layerStart: number;
   readonly layerEnd: number;
+}
+
+/** How many of the latest tokens a layer sees; null: all. */
+export function layerWindow({ slidingWindow }: Architecture, layer: number): number | null {
+  return slidingWindow?.layers.includes(layer) === true ? slidingWindow.tokens : null;
 }
 
 export function hasEmbedding(slice: SliceRange): boolean {

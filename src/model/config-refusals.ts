@@ -49,7 +49,6 @@ const REQUIREMENTS: readonly Requirement[] = [
     accepts: (value) => isAbsent(value) || value === 1,
   },
   { field: 'dual_chunk_attention_config', supported: 'absent', accepts: isAbsent },
-  { field: 'use_sliding_window', supported: 'false', accepts: isOff },
   {
     field: 'sliding_window',
     supported: 'null (attention over the whole context)',
@@ -57,16 +56,10 @@ const REQUIREMENTS: readonly Requirement[] = [
     types: ['llama'],
   },
   {
-    field: 'sliding_window',
-    supported: 'null (attention over the whole context; absent means 4096 here)',
-    accepts: (value) => value === null,
-    types: ['mistral'],
-  },
-  {
-    field: 'layer_types',
-    supported: 'absent, or "full_attention" for every layer',
-    accepts: (value) =>
-      isAbsent(value) || (Array.isArray(value) && value.every((type) => type === 'full_attention')),
+    field: 'use_sliding_window',
+    supported: 'false',
+    accepts: isOff,
+    types: ['llama'],
   },
 ];
 

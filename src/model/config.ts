@@ -4,6 +4,7 @@ import { corrupt, show, unsupported } from './config-errors.ts';
 import { flag, parseFields, positive, size } from './config-fields.ts';
 import { identifyModelType } from './config-refusals.ts';
 import { parseRope } from './config-rope.ts';
+import { parseSlidingWindow } from './config-window.ts';
 import { isJsonObject } from './json.ts';
 import type { Architecture } from './architecture.ts';
 import type { ModelType } from './config-refusals.ts';
@@ -51,6 +52,7 @@ export function parseArchitecture(configJson: unknown, file: string): Architectu
     ...parseRope(configJson, file),
     qkvBias: modelType.family === 'qwen2',
     qkNorm: modelType.family === 'qwen3',
+    slidingWindow: parseSlidingWindow(configJson, modelType.name, sizes.num_hidden_layers, file),
     tiedEmbedding: sizes.tie_word_embeddings ?? false,
     contextLength: Math.min(sizes.max_position_embeddings, MAX_SEQUENCE_TOKENS),
   };

@@ -27,6 +27,8 @@ export interface AttentionCase {
   /** [slot, kvHeadCount, headDim] as stored; NaN in every slot that holds no token of any sequence. */
   readonly keys: Uint8Array;
   readonly values: Uint8Array;
+  /** f32 [headCount], where the case has them. */
+  readonly sinks: Float32Array | null;
 }
 
 /** Makes scores of about ±`QUERY_GAIN`, so that weights differ by orders of magnitude and the maximum moves from tile to tile. */
@@ -35,7 +37,7 @@ const QUERY_GAIN = 3;
 export function attentionCase(
   shape: DecodeShape,
   sequences: readonly AttentionSequence[],
-  queryGain = QUERY_GAIN,
+  { queryGain = QUERY_GAIN, hasSinks = false }: { queryGain?: number; hasSinks?: boolean } = {},
 ): AttentionCase {
   const batch = pagedBatch(sequences);
   const { headCount, kvHeadCount, headDim } = shape;
@@ -61,13 +63,19 @@ export function attentionCase(
     sequences,
     batch,
     qkv,
-    keys: encodeCache(shape.cacheFormat, keys),
-    values: encodeCache(shape.cacheFormat, values),
+    keys: encodeCache(shape, keys),
+    values: encodeCache(shape, values),
+    // From far below the scores to far above.
+    sinks: hasSinks ? Float32Array.from({ length: headCount }, (_, head) => 4 * (head % 5) - 8) : null,
   };
 }
 
 /** f32 [rows, headCount, headDim] from the kernels; rows that none of them wrote are NaN. */
-export async function attendOnGpu(gpu: TestGpu, attention: AttentionCase): Promise<Float32Array> {
+export async function attendOnGpu(
+  gpu: TestGpu,
+  attention: AttentionCase,
+  compiler = gpu.compiler,
+): Promise<Float32Array> {
   const { shape, batch } = attention;
   const { partials, stats } = partialsBytes(shape, Math.max(1, batch.step.decodeRows));
   const buffers = {
@@ -79,14 +87,16 @@ export async function attendOnGpu(gpu: TestGpu, attention: AttentionCase): Promi
     partialStats: gpu.poisoned(stats / 4),
     attended: gpu.poisoned((batch.rows.length * attendedRowBytes(shape)) / 4),
   };
+  const sinks = attention.sinks && gpu.upload(attention.sinks);
   const kernels = [
-    await createAttentionPrefill(gpu.compiler, shape, buffers),
-    await createAttentionDecode(gpu.compiler, shape, buffers),
-    await createAttentionReduce(gpu.compiler, shape, buffers),
+    await createAttentionPrefill(compiler, shape, { ...buffers, sinks }),
+    await createAttentionDecode(compiler, shape, buffers),
+    await createAttentionReduce(compiler, shape, { ...buffers, sinks }),
   ];
   await gpu.run(kernels, batch.step);
   const attended = await gpu.readF32(buffers.attended);
   for (const buffer of Object.values(buffers)) buffer.destroy();
+  sinks?.destroy();
   return attended;
 }
 
@@ -94,11 +104,14 @@ export async function attendOnGpu(gpu: TestGpu, attention: AttentionCase): Promi
 export function attendByReference(attention: AttentionCase): Float64Array {
   const { shape, batch } = attention;
   const { headCount, kvHeadCount, headDim } = shape;
-  const keys = decodeCache(shape.cacheFormat, new Uint32Array(attention.keys.slice().buffer));
-  const values = decodeCache(shape.cacheFormat, new Uint32Array(attention.values.slice().buffer));
+  const keys = decodeCache(shape, new Uint32Array(attention.keys.slice().buffer));
+  const values = decodeCache(shape, new Uint32Array(attention.values.slice().buffer));
   const attended = new Float64Array(batch.rows.length * headCount * headDim);
   batch.rows.forEach(({ sequence, position }, row) => {
-    const slots = Array.from({ length: position + 1 }, (_, key) => slotOf(batch, sequence, key));
+    const firstKey = Math.max(0, position + 1 - (shape.window ?? Infinity));
+    const slots = Array.from({ length: position + 1 - firstKey }, (_, key) =>
+      slotOf(batch, sequence, firstKey + key),
+    );
     for (let head = 0; head < headCount; head++) {
       const queryStart = (row * (headCount + 2 * kvHeadCount) + head) * headDim;
       const kvHead = Math.floor((head * kvHeadCount) / headCount);
@@ -111,6 +124,7 @@ export function attendByReference(attention: AttentionCase): Float64Array {
         slots.map(headOf(keys)),
         slots.map(headOf(values)),
         attentionScale(shape),
+        { softCap: shape.softCap, sink: attention.sinks?.[head] },
       );
       attended.set(output, (row * headCount + head) * headDim);
     }

@@ -1,8 +1,10 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { decodeSplitTokens } from '../../src/engine/kernels/attention-splits.ts';
 import type { DecodeShape } from '../../src/engine/kernels/attention-splits.ts';
+import type { CacheFormat } from '../../src/engine/kernels/attention-shape.ts';
+import { KernelCompiler } from '../../src/engine/kernel.ts';
 import { attendByReference, attendOnGpu, attentionCase } from './attention-case.ts';
-import type { AttentionSequence } from './attention-case.ts';
+import type { AttentionCase, AttentionSequence } from './attention-case.ts';
 import { openTestGpu } from './gpu.ts';
 import type { TestGpu } from './gpu.ts';
 import { pagedBatch } from './paged-batch.ts';
@@ -21,6 +23,22 @@ let gpu: TestGpu;
 beforeAll(async () => {
   gpu = await openTestGpu();
 });
+
+/** The kernels of hardware and of software adapters; either runs on either. */
+const VARIANTS = [
+  { variant: 'parallel', isSoftware: false },
+  { variant: 'serial', isSoftware: true },
+];
+
+const compilers = new Map<boolean, KernelCompiler>();
+
+/** Attends with the kernels of one kind of adapter. */
+function attendAs(isSoftware: boolean, attention: AttentionCase): Promise<Float32Array> {
+  const compiler =
+    compilers.get(isSoftware) ?? new KernelCompiler(gpu.device, { ...gpu.compiler.tuning, isSoftware });
+  compilers.set(isSoftware, compiler);
+  return attendOnGpu(gpu, attention, compiler);
+}
 
 /** Around the edges of a block (16), a tile (64) and a split (128), and well past several of each. */
 const DECODE_KEY_COUNTS = [1, 15, 16, 17, 63, 65, 128, 129, 257, 1000];
@@ -67,73 +85,124 @@ const SIZES = [
   { headCount: 2, kvHeadCount: 1, headDim: 256 },
 ];
 
-function shapeOf(size: (typeof SIZES)[number], cacheFormat: 'f32' | 'f16' = 'f32'): DecodeShape {
+function shapeOf(size: (typeof SIZES)[number], cacheFormat: CacheFormat = 'f32'): DecodeShape {
   return { ...size, cacheFormat, contextLength: CONTEXT_LENGTH, splitTokens: SPLIT_TOKENS };
 }
 
-describe.each(SIZES)('attention, $headCount/$kvHeadCount heads of $headDim', (size) => {
-  describe.each(['f32', 'f16'] as const)('cache %s', (cacheFormat) => {
+describe.each(VARIANTS)('$variant kernels', ({ isSoftware }) => {
+  describe.each(SIZES)('attention, $headCount/$kvHeadCount heads of $headDim', (size) => {
+    describe.each(['f32', 'f16', 'int8'] as const)('cache %s', (cacheFormat) => {
+      test.each([
+        ['decode rows', decodeSequences],
+        ['a ragged batch of both', ragged],
+      ])('%s equal the reference', async (_, sequences) => {
+        const attention = attentionCase(shapeOf(size, cacheFormat), sequences);
+        expectClose(await attendAs(isSoftware, attention), attendByReference(attention));
+      });
+    });
+
+    test('decode and prefill kernels agree on the same rows', async () => {
+      const byDecode = ragged.map((sequence) => ({ ...sequence, attendBy: 'decode' as const }));
+      const byPrefill = ragged.map((sequence) => ({ ...sequence, attendBy: 'prefill' as const }));
+      const decoded = await attendAs(isSoftware, attentionCase(shapeOf(size), byDecode));
+      const prefilled = await attendAs(isSoftware, attentionCase(shapeOf(size), byPrefill));
+      expectClose(decoded, prefilled);
+      // Different kernels were at work: they add in different orders.
+      expect(differingElements(decoded, prefilled)).toBeGreaterThan(0);
+    });
+
+    test.each([undefined, 21])('a row has the same bits alone and in company, window %s', async (window) => {
+      const shape = { ...shapeOf(size), ...(window !== undefined && { window }) };
+      const together = await attendAs(isSoftware, attentionCase(shape, ragged));
+      const alone: number[] = [];
+      for (const sequence of ragged) {
+        alone.push(...(await attendAs(isSoftware, attentionCase(shape, [sequence]))));
+      }
+      expect(differingElements(together, alone)).toBe(0);
+    });
+
+    test.each([undefined, 21])(
+      'a prefilled row has the same bits however its prompt is cut, window %s',
+      async (window) => {
+        const shape = { ...shapeOf(size), ...(window !== undefined && { window }) };
+        const prompt: AttentionSequence = { seed: 9, cacheLength: 0, rowCount: 70, attendBy: 'prefill' };
+        const whole = await attendAs(isSoftware, attentionCase(shape, [prompt]));
+        const chunks: number[] = [];
+        for (const [start, end] of [
+          [0, 3],
+          [3, 24],
+          [24, 57],
+          [57, 70],
+        ] as const) {
+          const chunk = { ...prompt, cacheLength: start, rowCount: end - start };
+          chunks.push(...(await attendAs(isSoftware, attentionCase(shape, [chunk]))));
+        }
+        expect(differingElements(whole, chunks)).toBe(0);
+      },
+    );
+  });
+
+  describe.each([
+    { headCount: 6, kvHeadCount: 2, headDim: 40 },
+    { headCount: 8, kvHeadCount: 1, headDim: 64 },
+  ])('$headCount/$kvHeadCount heads of $headDim', (size) => {
+    // Windows of one key, within a block, of whole blocks, within and over a split, and longer than any row.
+    test.each([1, 7, 32, 100, 129, 300, 4096])('a window of %i keys', async (window) => {
+      const shape = { ...shapeOf(size), window };
+      for (const sequences of [decodeSequences, ragged]) {
+        const attention = attentionCase(shape, sequences);
+        expectClose(await attendAs(isSoftware, attention), attendByReference(attention));
+      }
+    });
+
     test.each([
-      ['decode rows', decodeSequences],
-      ['a ragged batch of both', ragged],
-    ])('%s equal the reference', async (_, sequences) => {
-      const attention = attentionCase(shapeOf(size, cacheFormat), sequences);
-      expectClose(await attendOnGpu(gpu, attention), attendByReference(attention));
+      { softCap: 2.5, hasSinks: false },
+      { hasSinks: true },
+      { window: 37, softCap: 2.5, hasSinks: true },
+      { window: 37, softCap: 2.5, hasSinks: true, cacheFormat: 'int8' as const },
+    ])('%j', async ({ hasSinks, ...changed }) => {
+      const shape: DecodeShape = { ...shapeOf(size), ...changed };
+      for (const sequences of [decodeSequences, ragged]) {
+        const attention = attentionCase(shape, sequences, { hasSinks });
+        const expected = attendByReference(attention);
+        expectClose(await attendAs(isSoftware, attention), expected);
+        // Each of them changes the answer, so leaving one out shows.
+        const plain = attendByReference(attentionCase(shapeOf(size, shape.cacheFormat), sequences));
+        expect(differingElements(plain, expected)).toBeGreaterThan(expected.length / 2);
+      }
     });
   });
 
-  test('decode and prefill kernels agree on the same rows', async () => {
-    const byDecode = ragged.map((sequence) => ({ ...sequence, attendBy: 'decode' as const }));
-    const byPrefill = ragged.map((sequence) => ({ ...sequence, attendBy: 'prefill' as const }));
-    const decoded = await attendOnGpu(gpu, attentionCase(shapeOf(size), byDecode));
-    const prefilled = await attendOnGpu(gpu, attentionCase(shapeOf(size), byPrefill));
-    expectClose(decoded, prefilled);
-    // Different kernels were at work: they add in different orders.
-    expect(differingElements(decoded, prefilled)).toBeGreaterThan(0);
+  test('scores far past a soft cap are the cap', async () => {
+    const shape = { ...shapeOf({ headCount: 4, kvHeadCount: 2, headDim: 64 }), softCap: 1 };
+    const attention = attentionCase(shape, ragged, { queryGain: 1e4 });
+    expectClose(await attendAs(isSoftware, attention), attendByReference(attention));
   });
 
-  test('a row has the same bits alone and in company', async () => {
-    const together = await attendOnGpu(gpu, attentionCase(shapeOf(size), ragged));
-    const alone: number[] = [];
-    for (const sequence of ragged) {
-      alone.push(...(await attendOnGpu(gpu, attentionCase(shapeOf(size), [sequence]))));
-    }
-    expect(differingElements(together, alone)).toBe(0);
+  test('scores whose exponentials would overflow are no trouble', async () => {
+    const shape = shapeOf({ headCount: 4, kvHeadCount: 2, headDim: 64 });
+    const attention = attentionCase(shape, ragged, { queryGain: 100 });
+    const expected = attendByReference(attention);
+    const actual = await attendAs(isSoftware, attention);
+    // Scores of several hundred carry absolute errors of about 1e-4, and weights relative errors of as much.
+    const worst = expected.reduce(
+      (max, value, index) => Math.max(max, Math.abs(value - (actual[index] ?? NaN))),
+      0,
+    );
+    expect(worst).toBeLessThan(2e-3);
   });
 
-  test('a prefilled row has the same bits however its prompt is cut', async () => {
-    const prompt: AttentionSequence = { seed: 9, cacheLength: 0, rowCount: 70, attendBy: 'prefill' };
-    const whole = await attendOnGpu(gpu, attentionCase(shapeOf(size), [prompt]));
-    const chunks: number[] = [];
-    for (const [start, end] of [
-      [0, 3],
-      [3, 24],
-      [24, 57],
-      [57, 70],
-    ] as const) {
-      const chunk = { ...prompt, cacheLength: start, rowCount: end - start };
-      chunks.push(...(await attendOnGpu(gpu, attentionCase(shapeOf(size), [chunk]))));
-    }
-    expect(differingElements(whole, chunks)).toBe(0);
+  test('the scale of the scores is a parameter', async () => {
+    const shape = { ...shapeOf({ headCount: 4, kvHeadCount: 2, headDim: 32 }), scale: 0.05 };
+    const attention = attentionCase(shape, ragged);
+    expectClose(await attendAs(isSoftware, attention), attendByReference(attention));
   });
 });
 
-test('scores whose exponentials would overflow are no trouble', async () => {
-  const attention = attentionCase(shapeOf({ headCount: 4, kvHeadCount: 2, headDim: 64 }), ragged, 100);
-  const expected = attendByReference(attention);
-  const actual = await attendOnGpu(gpu, attention);
-  // Scores of several hundred carry absolute errors of about 1e-4, and weights relative errors of as much.
-  const worst = expected.reduce(
-    (max, value, index) => Math.max(max, Math.abs(value - (actual[index] ?? NaN))),
-    0,
-  );
-  expect(worst).toBeLessThan(2e-3);
-});
-
-test('the scale of the scores is a parameter', async () => {
-  const shape = { ...shapeOf({ headCount: 4, kvHeadCount: 2, headDim: 32 }), scale: 0.05 };
-  const attention = attentionCase(shape, ragged);
-  expectClose(await attendOnGpu(gpu, attention), attendByReference(attention));
+test('the two variants are different kernels', async () => {
+  const attention = attentionCase(shapeOf({ headCount: 8, kvHeadCount: 4, headDim: 32 }), ragged);
+  const [serial, parallel] = [await attendAs(true, attention), await attendAs(false, attention)];
+  expect(differingElements(serial, parallel)).toBeGreaterThan(0);
 });
 
 test('the test batch scatters blocks and leaves rows no two kernels share', () => {
@@ -142,7 +211,7 @@ test('the test batch scatters blocks and leaves rows no two kernels share', () =
   expect(new Set(blocks).size).toBe(blocks.length);
   expect(blocks.length).toBe(blockCount - 1);
   expect(blocks).not.toEqual([...blocks].sort((a, b) => a - b));
-  expect(decodeInfo.length / 2).toBe(step.decodeRows);
+  expect(decodeInfo.length / 4).toBe(step.decodeRows);
   expect(prefillInfo.length / 4).toBe(3 + 1 + 2 + 1);
 });
 
@@ -159,11 +228,14 @@ describe('refuses what it would compute wrongly, by name', () => {
     [{ headCount: 5 }, /headCount is 5/],
     [{ splitTokens: 96 }, /splitTokens is 96/],
     [{ contextLength: 100 }, /maxDecodeKeys is 101/],
+    [{ window: 0 }, /window is 0/],
+    [{ softCap: 0 }, /softCap is 0/],
   ])('%j', async (changed, message) => {
     // Made for a shape that works, run with one that does not.
     const attention = attentionCase(shape, [row]);
-    await expect(attendOnGpu(gpu, { ...attention, shape: { ...shape, ...changed } })).rejects.toThrow(
-      message,
-    );
+    for (const { isSoftware } of VARIANTS) {
+      const attended = attendAs(isSoftware, { ...attention, shape: { ...shape, ...changed } });
+      await expect(attended).rejects.toThrow(message);
+    }
   });
 });

@@ -23,7 +23,7 @@ export interface PagedBatch {
   /** Blocks of every sequence, in order of its tokens; neither sorted nor adjacent. */
   readonly blockTables: readonly (readonly number[])[];
   readonly blockCount: number;
-  /** Per decode row: row, key count. */
+  /** Per decode row: row, 1, sequence, position. */
   readonly decodeInfo: readonly number[];
   /** Per prefill tile: first row, rows, sequence, first position. */
   readonly prefillInfo: readonly number[];
@@ -52,7 +52,7 @@ export function pagedBatch(sequences: readonly PagedSequence[]): PagedBatch {
       const position = cacheLength + index;
       rows.push({ sequence, position });
       if (attendBy === 'decode') {
-        decodeInfo.push(row, position + 1);
+        decodeInfo.push(row, 1, sequence, position);
         maxDecodeKeys = Math.max(maxDecodeKeys, position + 1);
       } else if (index % PREFILL_TILE_ROWS === 0) {
         prefillInfo.push(row, Math.min(PREFILL_TILE_ROWS, rowCount - index), sequence, position);
@@ -63,7 +63,7 @@ export function pagedBatch(sequences: readonly PagedSequence[]): PagedBatch {
     ...ONE_ROW,
     rows: rows.length,
     blockTableStride: Math.max(...blocksNeeded) + 1,
-    decodeRows: decodeInfo.length / 2,
+    decodeRows: decodeInfo.length / 4,
     maxDecodeKeys,
     prefillTiles: prefillInfo.length / 4,
   };

@@ -28,6 +28,9 @@ const F32_TOLERANCE = 4e-6;
 /** A half has 11 bits, and WGSL leaves the direction of rounding open: one unit in the last place, 2^-10. */
 const F16_RELATIVE_TOLERANCE = 2 ** -10;
 
+/** A code is rounded to the nearest; which way a tie falls, f32 may decide differently than f64. */
+const HALF_UNIT = 0.5005;
+
 let gpu: TestGpu;
 beforeAll(async () => {
   gpu = await openTestGpu();
@@ -63,7 +66,7 @@ function cacheElements(shape: AttentionShape): number {
 
 async function runOnGpu(shape: AttentionShape, qkNorm: boolean, inputs: Inputs): Promise<Outcome> {
   const qkv = gpu.upload(inputs.qkv);
-  const emptyCache = encodeCache(shape.cacheFormat, new Float64Array(cacheElements(shape)).fill(NaN));
+  const emptyCache = encodeCache(shape, new Float64Array(cacheElements(shape)).fill(NaN));
   const keys = gpu.upload(emptyCache);
   const values = gpu.upload(emptyCache);
   const kernel = await createRopeAppend(gpu.compiler, shape, {
@@ -77,8 +80,8 @@ async function runOnGpu(shape: AttentionShape, qkNorm: boolean, inputs: Inputs):
   await gpu.run([kernel], BATCH.step);
   return {
     qkv: await gpu.readF32(qkv),
-    keys: decodeCache(shape.cacheFormat, await gpu.readU32(keys)),
-    values: decodeCache(shape.cacheFormat, await gpu.readU32(values)),
+    keys: decodeCache(shape, await gpu.readU32(keys)),
+    values: decodeCache(shape, await gpu.readU32(values)),
   };
 }
 
@@ -111,15 +114,26 @@ function expectClose(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
   relativeTolerance: number,
+  tolerance = F32_TOLERANCE,
 ): void {
   expect(actual.length).toBe(expected.length);
   const wrong = Array.from(expected).flatMap((value, index) => {
     const got = actual[index] ?? NaN;
     if (Number.isNaN(value) && Number.isNaN(got)) return [];
-    const close = Math.abs(got - value) <= F32_TOLERANCE + relativeTolerance * Math.abs(value);
+    const close = Math.abs(got - value) <= tolerance + relativeTolerance * Math.abs(value);
     return close ? [] : [{ index, got, value }];
   });
   expect(wrong.slice(0, 3)).toEqual([]);
+}
+
+/** Within half a unit of the head's largest magnitude / 127, and NaN in the same places. */
+function expectRounded(actual: Float64Array, expected: Float64Array, headDim: number): void {
+  for (let start = 0; start < expected.length; start += headDim) {
+    const head = expected.subarray(start, start + headDim);
+    const unit = head.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127;
+    const got = actual.subarray(start, start + headDim);
+    expectClose(got, head, 0, Number.isNaN(unit) ? 0 : HALF_UNIT * unit);
+  }
 }
 
 const SIZES = [
@@ -132,7 +146,7 @@ const SIZES = [
 ];
 
 describe.each(SIZES)('rope_append, $headCount/$kvHeadCount heads of $headDim', (size) => {
-  describe.each(['f32', 'f16'] as const)('cache %s', (cacheFormat) => {
+  describe.each(['f32', 'f16', 'int8'] as const)('cache %s', (cacheFormat) => {
     test.each([true, false])('rotates q and k, stores k and v, norm %s', async (qkNorm) => {
       const shape = { ...size, cacheFormat };
       const inputs = randomInputs(shape);
@@ -142,8 +156,13 @@ describe.each(SIZES)('rope_append, $headCount/$kvHeadCount heads of $headDim', (
 
       const actual = await runOnGpu(shape, qkNorm, inputs);
 
-      const cacheTolerance = cacheFormat === 'f16' ? F16_RELATIVE_TOLERANCE : 0;
       expectClose(actual.qkv, expected.qkv, 0);
+      if (cacheFormat === 'int8') {
+        expectRounded(actual.keys, expected.keys, shape.headDim);
+        expectRounded(actual.values, expected.values, shape.headDim);
+        return;
+      }
+      const cacheTolerance = cacheFormat === 'f16' ? F16_RELATIVE_TOLERANCE : 0;
       expectClose(actual.keys, expected.keys, cacheTolerance);
       expectClose(actual.values, expected.values, cacheTolerance);
     });

@@ -21,7 +21,10 @@ export interface SkeinTiny {
   readonly tokenizer: Tokenizer;
   mesh(
     options: Partial<
-      Pick<LocalMeshOptions, 'cuts' | 'precision' | 'wireFormat' | 'prefillChunkRows' | 'compiler'>
+      Pick<
+        LocalMeshOptions,
+        'cuts' | 'precision' | 'cacheFormat' | 'wireFormat' | 'prefillChunkRows' | 'compiler'
+      >
     >,
   ): Promise<LocalMesh>;
 }

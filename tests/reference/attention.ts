@@ -3,6 +3,8 @@
  * @param query [headDim]
  * @param keys [tokens][headDim]: the keys that the query may see
  * @param values [tokens][headDim]
+ * @param softCap a score s becomes softCap · tanh(s / softCap).
+ * @param sink the logit of one more key, which has no value.
  * @returns [headDim]
  */
 export function attend(
@@ -10,11 +12,16 @@ export function attend(
   keys: readonly ArrayLike<number>[],
   values: readonly ArrayLike<number>[],
   scale: number,
+  { softCap, sink }: { readonly softCap?: number | undefined; readonly sink?: number | undefined } = {},
 ): Float64Array {
-  const scores = keys.map((key) => scale * dot(query, key));
-  const highest = Math.max(...scores);
+  const scores = keys.map((key) => {
+    const score = scale * dot(query, key);
+    return softCap === undefined ? score : softCap * Math.tanh(score / softCap);
+  });
+  const highest = Math.max(...scores, sink ?? -Infinity);
   const weights = scores.map((score) => Math.exp(score - highest));
-  const sum = weights.reduce((total, weight) => total + weight, 0);
+  const sinkWeight = sink === undefined ? 0 : Math.exp(sink - highest);
+  const sum = weights.reduce((total, weight) => total + weight, sinkWeight);
   return Float64Array.from(query, (_, element) => {
     const weighted = values.reduce(
       (total, value, token) => total + (weights[token] ?? NaN) * (value[element] ?? NaN),

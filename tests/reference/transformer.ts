@@ -49,10 +49,12 @@ export function referenceForward(model: ReferenceWeights, ids: readonly number[]
   const { hiddenSize, rmsNormEpsilon } = model.architecture;
   let hidden = embed(model.embedding, ids, hiddenSize);
   const hiddenByLayer = [hidden];
-  for (const layer of model.layers) {
-    hidden = decoderLayer(model.architecture, layer, hidden);
+  const { slidingWindow } = model.architecture;
+  model.layers.forEach((layer, index) => {
+    const isWindowed = slidingWindow?.layers.includes(index) === true;
+    hidden = decoderLayer(model.architecture, layer, hidden, isWindowed ? slidingWindow.tokens : Infinity);
     hiddenByLayer.push(hidden);
-  }
+  });
   const normed = rmsNorm(hidden, model.finalNorm, rmsNormEpsilon);
   return { hiddenByLayer, logits: project(normed, { weight: model.head, bias: null }, hiddenSize) };
 }
@@ -68,11 +70,16 @@ export function embed(embedding: Float64Array, ids: readonly number[], hiddenSiz
   return rows;
 }
 
-/** Attention and feed-forward, each on the normalised input and added back. @param hidden [tokens, hidden] */
+/**
+ * Attention and feed-forward, each on the normalised input and added back.
+ * @param hidden [tokens, hidden]
+ * @param windowTokens how many of the latest tokens a token sees, itself among them.
+ */
 export function decoderLayer(
   architecture: Architecture,
   layer: ReferenceLayer,
   hidden: Float64Array,
+  windowTokens = Infinity,
 ): Float64Array {
   const { hiddenSize, intermediateSize, headDim, headCount, rmsNormEpsilon: epsilon } = architecture;
   const attentionInput = rmsNorm(hidden, layer.inputNorm, epsilon);
@@ -84,7 +91,7 @@ export function decoderLayer(
   const frequencies = rotaryFrequencies(architecture);
   rotate(queries, headDim, headCount, frequencies);
   rotate(keys, headDim, architecture.kvHeadCount, frequencies);
-  const attended = causalAttention(architecture, queries, keys, values);
+  const attended = causalAttention(architecture, queries, keys, values, windowTokens);
   const afterAttention = add(hidden, project(attended, layer.output, headCount * headDim));
 
   const mlpInput = rmsNorm(afterAttention, layer.postAttentionNorm, epsilon);
@@ -178,7 +185,7 @@ export function rotate(
 }
 
 /**
- * Every query head attends to the tokens up to its own, through the key-value head of its group.
+ * Every query head attends to the tokens up to its own, or the latest of them, through the key-value head of its group.
  * @param queries [tokens, heads, head dim] @param keys, values [tokens, kv heads, head dim] @returns like `queries`
  */
 export function causalAttention(
@@ -186,6 +193,7 @@ export function causalAttention(
   queries: Float64Array,
   keys: Float64Array,
   values: Float64Array,
+  windowTokens = Infinity,
 ): Float64Array {
   const tokens = queries.length / (headCount * headDim);
   const output = new Float64Array(queries.length);
@@ -197,7 +205,7 @@ export function causalAttention(
         const key = (past * kvHeadCount + kvHead) * headDim;
         let dot = 0;
         for (let i = 0; i < headDim; i++) dot += at(queries, query + i) * at(keys, key + i);
-        return dot / Math.sqrt(headDim);
+        return past > token - windowTokens ? dot / Math.sqrt(headDim) : -Infinity;
       });
       softmax(scores).forEach((weight, past) => {
         const value = (past * kvHeadCount + kvHead) * headDim;

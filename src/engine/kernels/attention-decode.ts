@@ -1,22 +1,23 @@
+import cacheCode from '../../../shaders/attention_cache.wgsl?raw';
 import code from '../../../shaders/attention_decode.wgsl?raw';
 import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
-import { attentionOverrides, attentionScale, checkAttentionShape, qkvRowBytes } from './attention-shape.ts';
+import { createSerialDecode } from './attention-serial.ts';
+import { cacheOverrides, checkAttentionShape, qkvRowBytes, scoreOverrides } from './attention-shape.ts';
 import { checkDecodeShape, decodeSplits, partialsBytes } from './attention-splits.ts';
 import type { DecodeShape } from './attention-splits.ts';
 import { checkBytes, checkSize } from './checks.ts';
 
 const source: KernelSource = {
   name: 'attention_decode',
-  code,
+  code: `${cacheCode}\n${code}`,
   bindings: {
     step: 'uniform',
     qkv: 'read',
     keys: 'read',
     values: 'read',
     block_tables: 'read',
-    row_info: 'read',
     decode_info: 'read',
     partials: 'read-write',
     partial_stats: 'read-write',
@@ -33,11 +34,10 @@ export interface AttentionDecodeBuffers {
   readonly step: GPUBuffer;
   /** f32 [rows, headCount + 2 · kvHeadCount, headDim], after `rope_append`. */
   readonly qkv: GPUBuffer;
-  /** The layer's cache, [block, BLOCK_TOKENS, kvHeadCount, headDim] in the shape's format. */
+  /** The layer's cache; size from `cacheBlockBytes`. */
   readonly keys: GPUBuffer;
   readonly values: GPUBuffer;
   readonly blockTables: GPUBuffer;
-  readonly rowInfo: GPUBuffer;
   readonly decodeInfo: GPUBuffer;
   /** Handed to `attention_reduce`; sizes from `partialsBytes`. */
   readonly partials: GPUBuffer;
@@ -46,6 +46,7 @@ export interface AttentionDecodeBuffers {
 
 /**
  * Attends the decode rows of a step to their cached keys, split by split; `createAttentionReduce` gives the kernel that must follow.
+ * A software adapter gets a kernel of its own, behind the same buffers.
  * Block tables must lie within the cache and hold as many tokens as `decode_info` says: the caller checks its batch.
  * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
  */
@@ -54,6 +55,7 @@ export async function createAttentionDecode(
   shape: DecodeShape,
   buffers: AttentionDecodeBuffers,
 ): Promise<StepKernel> {
+  if (compiler.tuning.isSoftware) return createSerialDecode(compiler, shape, buffers);
   const { name } = source;
   checkAttentionShape(name, shape);
   checkDecodeShape(name, shape);
@@ -61,8 +63,8 @@ export async function createAttentionDecode(
   const groupHeads = Math.min(MAX_GROUP_HEADS, headsPerKvHead);
   const groupsPerKvHead = Math.ceil(headsPerKvHead / groupHeads);
   const kernel = await compiler.compile(source, {
-    ...attentionOverrides(shape),
-    scale: attentionScale(shape),
+    ...cacheOverrides(shape),
+    ...scoreOverrides(shape),
     split_tokens: shape.splitTokens,
     max_splits: decodeSplits(shape, shape.contextLength),
     group_heads: groupHeads,
@@ -75,7 +77,6 @@ export async function createAttentionDecode(
     keys: buffers.keys,
     values: buffers.values,
     block_tables: buffers.blockTables,
-    row_info: buffers.rowInfo,
     decode_info: buffers.decodeInfo,
     partials: buffers.partials,
     partial_stats: buffers.partialStats,

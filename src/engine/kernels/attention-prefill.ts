@@ -1,22 +1,24 @@
+import cacheCode from '../../../shaders/attention_cache.wgsl?raw';
 import code from '../../../shaders/attention_prefill.wgsl?raw';
 import { BLOCK_TOKENS } from '../batch.ts';
 import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import { PREFILL_TILE_ROWS } from '../step.ts';
 import type { StepKernel } from '../step.ts';
+import { createSerialPrefill } from './attention-serial.ts';
 import {
   attendedRowBytes,
-  attentionOverrides,
-  attentionScale,
+  cacheOverrides,
   checkAttentionShape,
   qkvRowBytes,
+  scoreOverrides,
 } from './attention-shape.ts';
 import type { AttentionShape } from './attention-shape.ts';
 import { checkBytes } from './checks.ts';
 
 const source: KernelSource = {
   name: 'attention_prefill',
-  code,
+  code: `${cacheCode}\n${code}`,
   bindings: {
     step: 'uniform',
     qkv: 'read',
@@ -24,6 +26,7 @@ const source: KernelSource = {
     values: 'read',
     block_tables: 'read',
     prefill_info: 'read',
+    sinks: 'read',
     attended: 'read-write',
   },
 };
@@ -38,17 +41,21 @@ export interface AttentionPrefillBuffers {
   readonly step: GPUBuffer;
   /** f32 [rows, headCount + 2 · kvHeadCount, headDim], after `rope_append`. */
   readonly qkv: GPUBuffer;
-  /** The layer's cache, [block, BLOCK_TOKENS, kvHeadCount, headDim] in the shape's format. */
+  /** The layer's cache; size from `cacheBlockBytes`. */
   readonly keys: GPUBuffer;
   readonly values: GPUBuffer;
   readonly blockTables: GPUBuffer;
   readonly prefillInfo: GPUBuffer;
+  /** f32 [headCount], a logit per head that takes part in the softmax and has no value (gpt-oss); null where the model has none. */
+  readonly sinks: GPUBuffer | null;
+  /** Only bound, and left as it is. */
+  readonly partialStats: GPUBuffer;
   /** f32 [rows, headCount, headDim]; the rows of the tiles are written. */
   readonly attended: GPUBuffer;
 }
 
 /**
- * Attends the query tiles of a step to their cached keys, causally.
+ * Attends the query tiles of a step to their cached keys, causally. A software adapter gets a kernel of its own.
  * Block tables must lie within the cache and hold every position of a tile: the caller checks its batch.
  * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
  */
@@ -57,12 +64,14 @@ export async function createAttentionPrefill(
   shape: AttentionShape,
   buffers: AttentionPrefillBuffers,
 ): Promise<StepKernel> {
+  if (compiler.tuning.isSoftware) return createSerialPrefill(compiler, shape, buffers);
   const { name } = source;
   checkAttentionShape(name, shape);
   const tileTokens = shape.headDim <= WHOLE_BLOCK_MAX_HEAD_DIM ? BLOCK_TOKENS : BLOCK_TOKENS / 2;
   const kernel = await compiler.compile(source, {
-    ...attentionOverrides(shape),
-    scale: attentionScale(shape),
+    ...cacheOverrides(shape),
+    ...scoreOverrides(shape),
+    has_sinks: buffers.sinks === null ? 0 : 1,
     tile_tokens: tileTokens,
     invocations: Math.max(shape.headDim, SCORE_INVOCATIONS),
   });
@@ -73,6 +82,8 @@ export async function createAttentionPrefill(
     values: buffers.values,
     block_tables: buffers.blockTables,
     prefill_info: buffers.prefillInfo,
+    // Every binding needs a buffer; without sinks this one is never read.
+    sinks: buffers.sinks ?? buffers.qkv,
     attended: buffers.attended,
   });
   return {

@@ -3,14 +3,20 @@ import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
 import { attendedRowBytes, checkAttentionShape } from './attention-shape.ts';
-import { checkDecodeShape, decodeSplits, partialsBytes } from './attention-splits.ts';
+import { checkDecodeShape, decodeSplits, partialsBytes, SERIAL_PARTS } from './attention-splits.ts';
 import type { DecodeShape } from './attention-splits.ts';
 import { checkBytes } from './checks.ts';
 
 const source: KernelSource = {
   name: 'attention_reduce',
   code,
-  bindings: { decode_info: 'read', partials: 'read', partial_stats: 'read', attended: 'read-write' },
+  bindings: {
+    decode_info: 'read',
+    partials: 'read',
+    partial_stats: 'read',
+    sinks: 'read',
+    attended: 'read-write',
+  },
 };
 
 const WORKGROUP_INVOCATIONS = 64;
@@ -21,6 +27,8 @@ export interface AttentionReduceBuffers {
   /** From `attention_decode`; sizes from `partialsBytes`. */
   readonly partials: GPUBuffer;
   readonly partialStats: GPUBuffer;
+  /** See `AttentionPrefillBuffers`. */
+  readonly sinks: GPUBuffer | null;
   /** f32 [rows, headCount, headDim]; the decode rows are written. */
   readonly attended: GPUBuffer;
 }
@@ -41,13 +49,19 @@ export async function createAttentionReduce(
   const kernel = await compiler.compile(source, {
     heads: shape.headCount,
     head_dim: shape.headDim,
+    window: shape.window ?? 0,
+    has_sinks: buffers.sinks === null ? 0 : 1,
     split_tokens: shape.splitTokens,
-    max_splits: decodeSplits(shape, shape.contextLength),
+    ...(compiler.tuning.isSoftware
+      ? { parts: SERIAL_PARTS, max_splits: SERIAL_PARTS }
+      : { parts: 0, max_splits: decodeSplits(shape, shape.contextLength) }),
   });
   const bound = bindKernel(compiler.device, kernel, {
     decode_info: buffers.decodeInfo,
     partials: buffers.partials,
     partial_stats: buffers.partialStats,
+    // Every binding needs a buffer; without sinks this one is never read.
+    sinks: buffers.sinks ?? buffers.partials,
     attended: buffers.attended,
   });
   const invocationsPerRow = (shape.headCount * shape.headDim) / ELEMENTS_PER_INVOCATION;

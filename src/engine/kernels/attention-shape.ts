@@ -1,19 +1,26 @@
 import { BLOCK_TOKENS } from '../batch.ts';
-import { FORMAT_CODE } from '../weight-format.ts';
-import type { Precision } from '../weight-format.ts';
 import { checkSize } from './checks.ts';
 
-/** What the attention kernels of a slice have in common. Sizes in elements. */
+/**
+ * How the cache stores keys and values. `int8`: per token and KV head a code for every element and one f32 scale, the largest
+ * magnitude / 127.
+ */
+export type CacheFormat = 'f32' | 'f16' | 'int8';
+
+/** What the attention kernels of a layer have in common. Sizes in elements. */
 export interface AttentionShape {
   readonly headCount: number;
   /** Divides `headCount`: consecutive query heads share a key-value head (grouped-query attention). */
   readonly kvHeadCount: number;
   /** A multiple of 8, at most `MAX_HEAD_DIM`. */
   readonly headDim: number;
-  /** How the cache stores keys and values. */
-  readonly cacheFormat: Precision;
+  readonly cacheFormat: CacheFormat;
   /** What scores are multiplied by before the softmax; 1 / √headDim where a model says nothing else. */
   readonly scale?: number;
+  /** A row sees this many of the latest keys, its own among them (Mistral); absent: all. */
+  readonly window?: number;
+  /** A score s becomes softCap · tanh(s / softCap) (Gemma 2); absent: it stays. */
+  readonly softCap?: number;
 }
 
 /** The prefill kernel gives every element of a head an invocation, and 256 per workgroup is what every adapter has. */
@@ -22,28 +29,42 @@ export const MAX_HEAD_DIM = 256;
 const HEAD_DIM_MULTIPLE = 8;
 const MAX_HEADS = 1024;
 
-const CACHE_BYTES_PER_ELEMENT: Readonly<Record<Precision, number>> = { f32: 4, f16: 2 };
+const CACHE_FORMAT_CODE: Readonly<Record<CacheFormat, number>> = { f32: 0, f16: 1, int8: 2 };
+const WORD_BYTES = 4;
 
 /** @throws SkeinError `bad-argument` naming the size that no attention kernel takes. */
 export function checkAttentionShape(kernel: string, shape: AttentionShape): void {
   checkSize(kernel, 'headDim', shape.headDim, { max: MAX_HEAD_DIM, multipleOf: HEAD_DIM_MULTIPLE });
   checkSize(kernel, 'kvHeadCount', shape.kvHeadCount, { max: MAX_HEADS });
   checkSize(kernel, 'headCount', shape.headCount, { max: MAX_HEADS, multipleOf: shape.kvHeadCount });
+  if (shape.window !== undefined) checkSize(kernel, 'window', shape.window);
+  if (shape.softCap !== undefined) checkSize(kernel, 'softCap', Math.ceil(shape.softCap));
 }
 
-/** The overrides every attention kernel declares. */
-export function attentionOverrides(shape: AttentionShape): {
+/** The overrides every kernel that reads or writes the cache declares. */
+export function cacheOverrides(shape: AttentionShape): {
   readonly heads: number;
   readonly kv_heads: number;
   readonly head_dim: number;
   readonly cache_format: number;
+  readonly head_words: number;
 } {
   return {
     heads: shape.headCount,
     kv_heads: shape.kvHeadCount,
     head_dim: shape.headDim,
-    cache_format: FORMAT_CODE[shape.cacheFormat],
+    cache_format: CACHE_FORMAT_CODE[shape.cacheFormat],
+    head_words: cacheHeadWords(shape),
   };
+}
+
+/** The overrides every kernel that computes scores declares. */
+export function scoreOverrides(shape: AttentionShape): {
+  readonly scale: number;
+  readonly soft_cap: number;
+  readonly window: number;
+} {
+  return { scale: attentionScale(shape), soft_cap: shape.softCap ?? 0, window: shape.window ?? 0 };
 }
 
 export function attentionScale(shape: AttentionShape): number {
@@ -60,7 +81,13 @@ export function attendedRowBytes(shape: AttentionShape): number {
   return shape.headCount * shape.headDim * Float32Array.BYTES_PER_ELEMENT;
 }
 
+/** 4-byte words of one KV head of one token. Even, since GPUs read pairs: int8 has a word of padding behind its scale. */
+export function cacheHeadWords({ cacheFormat, headDim }: AttentionShape): number {
+  const words: Record<CacheFormat, number> = { f32: headDim, f16: headDim / 2, int8: headDim / 4 + 2 };
+  return words[cacheFormat];
+}
+
 /** Bytes of the keys, and as many of the values, that one layer keeps in one cache block. */
 export function cacheBlockBytes(shape: AttentionShape): number {
-  return BLOCK_TOKENS * shape.kvHeadCount * shape.headDim * CACHE_BYTES_PER_ELEMENT[shape.cacheFormat];
+  return BLOCK_TOKENS * shape.kvHeadCount * cacheHeadWords(shape) * WORD_BYTES;
 }

@@ -6,6 +6,11 @@ import { checkSize } from './checks.ts';
 export const DECODE_TILE_TOKENS = 64;
 /** Splits of the longest sequence. With the KV heads of a layer enough workgroups for a large GPU, and few enough to merge in one go. */
 const MAX_DECODE_SPLITS = 32;
+/**
+ * Parts that `attention_serial` cuts the keys of a single row into: enough for two cores to share a row, few enough that the parts
+ * of one workgroup do not compete for the same lines of a cache.
+ */
+export const SERIAL_PARTS = 4;
 /** Largest score and sum of weights, f32. */
 const STATS_BYTES = 8;
 
@@ -30,12 +35,12 @@ export function decodeSplits(shape: DecodeShape, keyCount: number): number {
   return Math.ceil(keyCount / shape.splitTokens);
 }
 
-/** Bytes of the two buffers between attention_decode and attention_reduce; layers take turns with them. */
+/** Bytes of the two buffers in front of attention_reduce, whichever kernel fills them; layers take turns with them. */
 export function partialsBytes(
   shape: DecodeShape,
   maxDecodeRows: number,
 ): { partials: number; stats: number } {
-  const partialRows = maxDecodeRows * decodeSplits(shape, shape.contextLength);
+  const partialRows = maxDecodeRows * Math.max(SERIAL_PARTS, decodeSplits(shape, shape.contextLength));
   return {
     partials: partialRows * attendedRowBytes(shape),
     stats: partialRows * shape.headCount * STATS_BYTES,

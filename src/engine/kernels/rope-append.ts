@@ -2,7 +2,7 @@ import code from '../../../shaders/rope_append.wgsl?raw';
 import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
-import { attentionOverrides, checkAttentionShape, qkvRowBytes } from './attention-shape.ts';
+import { cacheOverrides, checkAttentionShape, qkvRowBytes } from './attention-shape.ts';
 import type { AttentionShape } from './attention-shape.ts';
 import { checkBytes } from './checks.ts';
 
@@ -37,7 +37,7 @@ export interface RopeAppendBuffers {
   readonly ropeTable: GPUBuffer;
   readonly rowInfo: GPUBuffer;
   readonly blockTables: GPUBuffer;
-  /** The layer's cache, [block, BLOCK_TOKENS, kvHeadCount, headDim] in the shape's format. */
+  /** The layer's cache; size from `cacheBlockBytes`. */
   readonly keys: GPUBuffer;
   readonly values: GPUBuffer;
 }
@@ -62,7 +62,7 @@ export async function createRopeAppend(
   const lanesPerHead = shape.headDim / ELEMENTS_PER_INVOCATION;
   const headsPerWorkgroup = Math.max(1, Math.floor(WORKGROUP_INVOCATIONS / lanesPerHead));
   const kernel = await compiler.compile(source, {
-    ...attentionOverrides(shape),
+    ...cacheOverrides(shape),
     lanes_per_head: lanesPerHead,
     heads_per_workgroup: headsPerWorkgroup,
     qk_norm: norm === null ? 0 : 1,

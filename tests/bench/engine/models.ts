@@ -43,6 +43,7 @@ const LLAMA_100M: Architecture = {
   ropeScaling: null,
   qkvBias: false,
   qkNorm: false,
+  slidingWindow: null,
   tiedEmbedding: true,
   contextLength: 2048,
 };

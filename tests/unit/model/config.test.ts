@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { parseArchitecture } from '../../../src/model/config.ts';
-import { TINY_LLAMA, TINY_QWEN2, TINY_QWEN3 } from '../../fixtures/architectures.ts';
+import {
+  TINY_LLAMA,
+  TINY_MISTRAL,
+  TINY_QWEN2,
+  TINY_QWEN2_WINDOWED,
+  TINY_QWEN3,
+} from '../../fixtures/architectures.ts';
 import { configJson } from '../../fixtures/config-json.ts';
 import { refusalOf } from '../../fixtures/errors.ts';
 
@@ -51,6 +57,44 @@ describe('parseArchitecture', () => {
 
   it('caps the context at what a request may hold', () => {
     expect(parse({ ...llama, max_position_embeddings: 10 ** 9 }).contextLength).toBe(1024 * 1024);
+  });
+});
+
+describe('sliding windows', () => {
+  const windowed = { ...qwen2, use_sliding_window: true, sliding_window: 100 };
+  const windowOf = (config: unknown) => parse(config).slidingWindow;
+
+  it.each([TINY_MISTRAL, TINY_QWEN2_WINDOWED])('of a $family model', (architecture) => {
+    expect(parse(configJson(architecture))).toEqual(architecture);
+  });
+
+  it('are in every layer of Mistral, of 4096 tokens when absent, and nowhere when null', () => {
+    expect(windowOf(without(mistral, 'sliding_window'))).toEqual({ tokens: 4096, layers: [0, 1, 2] });
+    expect(windowOf({ ...mistral, sliding_window: null })).toBeNull();
+  });
+
+  it('begin at max_window_layers of Qwen2 where no types are given', () => {
+    expect(windowOf({ ...windowed, max_window_layers: 2 })).toEqual({ tokens: 100, layers: [2, 3] });
+    expect(windowOf({ ...windowed, max_window_layers: 0 })).toEqual({ tokens: 100, layers: [0, 1, 2, 3] });
+    // 28 when absent: more layers than this model has.
+    expect(windowOf(windowed)).toBeNull();
+    expect(windowOf({ ...windowed, max_window_layers: 2, use_sliding_window: false })).toBeNull();
+  });
+
+  it('are where layer_types says, whatever max_window_layers does', () => {
+    const layer_types = ['full_attention', 'sliding_attention', 'full_attention', 'full_attention'];
+    expect(windowOf({ ...windowed, max_window_layers: 3, layer_types })).toEqual({
+      tokens: 100,
+      layers: [1],
+    });
+  });
+
+  it.each([
+    ['sliding_window', { ...windowed, sliding_window: 0 }],
+    ['sliding_window', { ...mistral, sliding_window: 'long' }],
+    ['max_window_layers', { ...windowed, max_window_layers: -1 }],
+  ])('of a senseless %s are refused', async (field, config) => {
+    expect(await refusalOf(() => parse(config))).toMatchObject({ code: 'model-corrupt', data: { field } });
   });
 });
 
@@ -112,10 +156,12 @@ describe('what the engine does not do', () => {
     ['attention_bias', { ...llama, attention_bias: true }],
     ['attention_bias', { ...qwen3, attention_bias: true }],
     ['partial_rotary_factor', { ...llama, partial_rotary_factor: 0.25 }],
-    ['use_sliding_window', { ...qwen2, use_sliding_window: true }],
-    ['sliding_window', { ...mistral, sliding_window: 4096 }],
-    ['sliding_window', without(mistral, 'sliding_window')],
     ['layer_types', { ...qwen3, layer_types: ['full_attention', 'sliding_attention', 'full_attention'] }],
+    ['layer_types', { ...qwen2, use_sliding_window: true, layer_types: ['sliding_attention'] }],
+    ['layer_types', { ...qwen2, use_sliding_window: true, layer_types: ['chunked_attention'] }],
+    ['layer_types', { ...mistral, sliding_window: 8, layer_types: Array(3).fill('full_attention') }],
+    ['sliding_window', { ...llama, sliding_window: 4096 }],
+    ['use_sliding_window', { ...llama, use_sliding_window: true }],
     ['num_key_value_heads', { ...llama, num_key_value_heads: 4 }],
     ['head_dim', { ...llama, head_dim: 7 }],
     ['num_attention_heads', { ...qwen2, num_attention_heads: 7, num_key_value_heads: 7 }],
