@@ -90,4 +90,13 @@ program.addCommand(
   ),
 );
 
+program.addCommand(
+  benchCommand(
+    'attention',
+    'The attention kernels of software adapters against those of hardware.',
+    SOFTWARE_FIRST,
+    () => import('./attention.ts'),
+  ),
+);
+
 await program.parseAsync();
