@@ -54,8 +54,17 @@ program.addCommand(
     SOFTWARE_FIRST,
     () => import('./formats.ts'),
   )
-    .option('--only <text>', 'the formats whose names contain this, such as "GGUF"')
+    .option('--only <text>', 'the formats whose names contain one of these, such as "GGUF,FP8"')
     .option('--texts <n>', 'only this many of the held-out texts', Number),
+);
+
+program.addCommand(
+  benchCommand(
+    'sampling',
+    'What a pass of the sampler costs, by what is asked of it.',
+    SOFTWARE_FIRST,
+    () => import('./sampling.ts'),
+  ),
 );
 
 program.addCommand(
@@ -70,15 +79,6 @@ program.addCommand(
     .addOption(
       new Option('--quantize <format>', 'round the matrices').choices(QUANTIZATIONS).default('none'),
     ),
-);
-
-program.addCommand(
-  benchCommand(
-    'sampling',
-    'What a pass of the sampler costs, by what is asked of it.',
-    SOFTWARE_FIRST,
-    () => import('./sampling.ts'),
-  ),
 );
 
 program.addCommand(
