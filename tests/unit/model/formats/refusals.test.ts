@@ -134,6 +134,7 @@ describe('a quantised matrix', () => {
 
   it.each([
     ['.qweight', randomInts('I32', [16, 8], 1), '[16, 8]'],
+    ['.qweight', { ...randomInts('I32', [8], 1), bytes: new Uint8Array(512) }, '[8]'],
     ['.qweight', randomInts('F32', [8, 16], 1), 'F32'],
     ['.qweight', { ...randomInts('I32', [8, 16], 1), bytes: new Uint8Array(508) }, '508'],
     ['.qzeros', randomInts('I32', [1, 2], 1), '[1, 2]'],

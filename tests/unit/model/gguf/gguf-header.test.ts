@@ -1,7 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readGgufHeader } from '../../../../src/model/gguf/gguf-header.ts';
-import { MAX_GGUF_HEADER_BYTES } from '../../../../src/protocol/limits.ts';
+import {
+  MAX_GGUF_ENTRIES,
+  MAX_GGUF_HEADER_BYTES,
+  MAX_GGUF_STRING_BYTES,
+} from '../../../../src/protocol/limits.ts';
 import { SkeinError } from '../../../../src/protocol/errors.ts';
 import { refusalOf } from '../../../fixtures/errors.ts';
 import { ggufFile } from '../../../fixtures/gguf-file.ts';
@@ -90,6 +94,19 @@ describe('a GGUF header', () => {
       expect((await refusalOf(() => readGgufHeader(folder, PATH))).code).toBe('model-corrupt');
       expect(Math.max(...folder.reads.map(({ start, end }) => end - start))).toBeLessThanOrEqual(FILE.length);
     }
+  });
+
+  it.each([
+    ['tensors', 'GGUF', 4, MAX_GGUF_ENTRIES],
+    ['metadata', 'GGUF', 12, MAX_GGUF_ENTRIES],
+    ['bytes in a text', 'a.text', 4, MAX_GGUF_STRING_BYTES],
+  ])('with one more than the most %s there may be is refused for that', async (_, marker, after, most) => {
+    const large = new Uint8Array(4 * 1024 * 1024);
+    large.set(poke(marker, after, BigInt(most + 1)));
+    const refusal = await refusalOf(() => header(large));
+    expect(refusal.code).toBe('model-corrupt');
+    expect(refusal.message).toContain(`${most + 1}`);
+    expect(refusal.message).toContain(`${most} are the most`);
   });
 
   it('that goes on beyond every header is refused', async () => {
