@@ -85,7 +85,9 @@ export const requestHistorySchema = v.object({
   prompt: v.pipe(v.array(u32), v.maxLength(MAX_HISTORY_TOKENS)),
   /** [token id, how often] of an answer that another route began; empty where all penalties are off. A token is named once. */
   generated: v.pipe(
-    v.array(v.strictTuple([u32, v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS))])),
+    v.array(
+      v.strictTuple([u32, v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS))]),
+    ),
     v.maxLength(MAX_HISTORY_TOKENS),
     v.check((counts) => new Set(counts.map(([id]) => id)).size === counts.length, 'names a token twice'),
   ),

@@ -5,6 +5,7 @@ import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
 import { createSerialDecode } from './attention-serial.ts';
 import { cacheOverrides, checkAttentionShape, qkvRowBytes, scoreOverrides } from './attention-shape.ts';
+import type { AttentionDecodeBuffers } from './attention-shape.ts';
 import { checkDecodeShape, decodeSplits, partialsBytes } from './attention-splits.ts';
 import type { DecodeShape } from './attention-splits.ts';
 import { checkBytes, checkSize } from './checks.ts';
@@ -29,20 +30,6 @@ const MAX_GROUP_HEADS = 4;
 /** One warp of most GPUs; a head of more than 128 elements needs more. */
 const MIN_INVOCATIONS = 32;
 const ELEMENTS_PER_INVOCATION = 4;
-
-export interface AttentionDecodeBuffers {
-  readonly step: GPUBuffer;
-  /** f32 [rows, headCount + 2 · kvHeadCount, headDim], after `rope_append`. */
-  readonly qkv: GPUBuffer;
-  /** The layer's cache; size from `cacheBlockBytes`. */
-  readonly keys: GPUBuffer;
-  readonly values: GPUBuffer;
-  readonly blockTables: GPUBuffer;
-  readonly decodeInfo: GPUBuffer;
-  /** Handed to `attention_reduce`; sizes from `partialsBytes`. */
-  readonly partials: GPUBuffer;
-  readonly partialStats: GPUBuffer;
-}
 
 /**
  * Attends the decode rows of a step to their cached keys, split by split; `createAttentionReduce` gives the kernel that must follow.

@@ -13,7 +13,7 @@ import {
   qkvRowBytes,
   scoreOverrides,
 } from './attention-shape.ts';
-import type { AttentionShape } from './attention-shape.ts';
+import type { AttentionPrefillBuffers, AttentionShape } from './attention-shape.ts';
 import { checkBytes } from './checks.ts';
 
 const source: KernelSource = {
@@ -36,23 +36,6 @@ const WHOLE_BLOCK_MAX_HEAD_DIM = 192;
 
 /** An invocation scores two of the tokens of a block against four of the queries of a tile. */
 const SCORE_INVOCATIONS = (BLOCK_TOKENS / 2) * (PREFILL_TILE_ROWS / 4);
-
-export interface AttentionPrefillBuffers {
-  readonly step: GPUBuffer;
-  /** f32 [rows, headCount + 2 · kvHeadCount, headDim], after `rope_append`. */
-  readonly qkv: GPUBuffer;
-  /** The layer's cache; size from `cacheBlockBytes`. */
-  readonly keys: GPUBuffer;
-  readonly values: GPUBuffer;
-  readonly blockTables: GPUBuffer;
-  readonly prefillInfo: GPUBuffer;
-  /** f32 [headCount], a logit per head that takes part in the softmax and has no value (gpt-oss); null where the model has none. */
-  readonly sinks: GPUBuffer | null;
-  /** Only bound, and left as it is. */
-  readonly partialStats: GPUBuffer;
-  /** f32 [rows, headCount, headDim]; the rows of the tiles are written. */
-  readonly attended: GPUBuffer;
-}
 
 /**
  * Attends the query tiles of a step to their cached keys, causally. A software adapter gets a kernel of its own.

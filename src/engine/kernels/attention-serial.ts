@@ -3,8 +3,6 @@ import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import { PREFILL_TILE_ROWS } from '../step.ts';
 import type { StepKernel } from '../step.ts';
-import type { AttentionDecodeBuffers } from './attention-decode.ts';
-import type { AttentionPrefillBuffers } from './attention-prefill.ts';
 import {
   attendedRowBytes,
   cacheHeadWords,
@@ -13,7 +11,7 @@ import {
   qkvRowBytes,
   scoreOverrides,
 } from './attention-shape.ts';
-import type { AttentionShape } from './attention-shape.ts';
+import type { AttentionDecodeBuffers, AttentionPrefillBuffers, AttentionShape } from './attention-shape.ts';
 import { checkDecodeShape, partialsBytes, SERIAL_PARTS } from './attention-splits.ts';
 import type { DecodeShape } from './attention-splits.ts';
 import { checkBytes, checkSize } from './checks.ts';

@@ -91,3 +91,34 @@ export function cacheHeadWords({ cacheFormat, headDim }: AttentionShape): number
 export function cacheBlockBytes(shape: AttentionShape): number {
   return BLOCK_TOKENS * shape.kvHeadCount * cacheHeadWords(shape) * WORD_BYTES;
 }
+
+export interface AttentionDecodeBuffers {
+  readonly step: GPUBuffer;
+  /** f32 [rows, headCount + 2 · kvHeadCount, headDim], after `rope_append`. */
+  readonly qkv: GPUBuffer;
+  /** The layer's cache; size from `cacheBlockBytes`. */
+  readonly keys: GPUBuffer;
+  readonly values: GPUBuffer;
+  readonly blockTables: GPUBuffer;
+  readonly decodeInfo: GPUBuffer;
+  /** Handed to `attention_reduce`; sizes from `partialsBytes`. */
+  readonly partials: GPUBuffer;
+  readonly partialStats: GPUBuffer;
+}
+
+export interface AttentionPrefillBuffers {
+  readonly step: GPUBuffer;
+  /** f32 [rows, headCount + 2 · kvHeadCount, headDim], after `rope_append`. */
+  readonly qkv: GPUBuffer;
+  /** The layer's cache; size from `cacheBlockBytes`. */
+  readonly keys: GPUBuffer;
+  readonly values: GPUBuffer;
+  readonly blockTables: GPUBuffer;
+  readonly prefillInfo: GPUBuffer;
+  /** f32 [headCount], a logit per head that takes part in the softmax and has no value (gpt-oss); null where the model has none. */
+  readonly sinks: GPUBuffer | null;
+  /** Only bound, and left as it is. */
+  readonly partialStats: GPUBuffer;
+  /** f32 [rows, headCount, headDim]; the rows of the tiles are written. */
+  readonly attended: GPUBuffer;
+}
