@@ -76,7 +76,7 @@ fn compute(group: vec3<u32>, groups: vec3<u32>, index: u32, lane: u32) {
   let x6 = octets * input_row(first_row + 6u);
   let x7 = octets * input_row(first_row + 7u);
 
-  // A run-time value on purpose: a constant one would be unrolled, and take several times as long to compile.
+  // Floats are one group, so that both kinds of weights have one loop.
   let octets_per_group = sizes.octets_per_group;
   let groups_per_row = octets / octets_per_group;
   let group_rows = quad_rows(first_feature) * groups_per_row;
