@@ -275,9 +275,9 @@ describe('GpuSlice', () => {
     await expect(loading).rejects.toMatchObject({ code: 'aborted' });
   });
 
-  it('says how much memory was missing when the cache does not fit', async () => {
+  it('says how much memory was missing when the buffers of a pass do not fit', async () => {
     const checkpoint = await openModel(architecture, 'bf16');
-    const error = await refusalOf(() => load(checkpoint, wholeModel, { cacheTokens: 2 ** 40 }));
+    const error = await refusalOf(() => load(checkpoint, wholeModel, { maxBatchRows: 2 ** 30 }));
     expect(error).toMatchObject({ code: 'out-of-memory' });
     expect(error.message).toMatch(/\d+ bytes/);
   });
