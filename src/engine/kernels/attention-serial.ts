@@ -5,13 +5,17 @@ import { PREFILL_TILE_ROWS } from '../step.ts';
 import type { StepKernel } from '../step.ts';
 import {
   attendedRowBytes,
-  cacheHeadWords,
   cacheOverrides,
   checkAttentionShape,
   qkvRowBytes,
   scoreOverrides,
 } from './attention-shape.ts';
-import type { AttentionDecodeBuffers, AttentionPrefillBuffers, AttentionShape } from './attention-shape.ts';
+import type {
+  AttentionDecodeBuffers,
+  AttentionPrefillBuffers,
+  AttentionShape,
+  CacheFormat,
+} from './attention-shape.ts';
 import { checkDecodeShape, partialsBytes, SERIAL_PARTS } from './attention-splits.ts';
 import type { DecodeShape } from './attention-splits.ts';
 import { checkBytes, checkSize } from './checks.ts';
@@ -35,6 +39,8 @@ const source: KernelSource = {
 /** As the shader has them. */
 const LANES = 8;
 const QUAD_PAIRS = 4;
+/** Words that four elements of a head take in the cache. */
+const COLUMN_WORDS: Readonly<Record<CacheFormat, number>> = { f32: 4, f16: 2, int8: 1 };
 
 /** `createAttentionDecode` for software adapters: the same buffers and the same `attention_reduce` behind it. */
 export async function createSerialDecode(
@@ -118,11 +124,10 @@ async function createSerial(
 ): Promise<(pass: Parameters<StepKernel['encode']>[0], tileCount: number) => void> {
   checkAttentionShape(source.name, shape);
   const { sinks, tileRows, parts } = buffers;
-  const columnCount = shape.headDim / 4;
   const kernel = await compiler.compile(source, {
     ...cacheOverrides(shape),
     ...scoreOverrides(shape),
-    column_words: Math.floor(cacheHeadWords(shape) / columnCount),
+    column_words: COLUMN_WORDS[shape.cacheFormat],
     has_sinks: sinks === null ? 0 : 1,
     tile_rows: tileRows,
     parts,
