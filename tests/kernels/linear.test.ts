@@ -427,6 +427,44 @@ describe.each(['linear of a GPU', 'linear of a CPU'] as const)('%s', (kernelName
   });
 });
 
+test.each([
+  [1, 1],
+  [4, 1],
+  [5, 2],
+  [40, 10],
+])('the kernel of one lane reads the weights for %i rows at most %i times', async (rows, reads) => {
+  const testCase: Case = {
+    rows,
+    inFeatures: 64,
+    outFeatures: 8,
+    format: 'f32',
+    bias: false,
+    normed: false,
+    epilogue: 'store',
+  };
+  const inputs = randomInputs(testCase);
+  const kernel = await createMatvecLane(compilerFor(SOFTWARE_QUADS), fullShape(testCase, inputs), {
+    weights: gpu.upload(inputs.matrix.weights),
+    scales: null,
+    step: gpu.step(ONE_ROW),
+    input: gpu.upload(inputs.input),
+    gain: null,
+    bias: null,
+    headInfo: null,
+    output: gpu.upload(inputs.before),
+  });
+  const grids: number[] = [];
+  kernel.encode(
+    {
+      setPipeline: () => undefined,
+      setBindGroup: () => undefined,
+      dispatchWorkgroups: (_x, _y, z = 1) => void grids.push(z),
+    },
+    { ...ONE_ROW, rows },
+  );
+  expect(grids).toEqual([reads]);
+});
+
 test('matvec reaches the features behind 65,535 workgroups', async () => {
   // A row of 8 elements is one octet, so a team is one lane and a workgroup computes 8 features.
   const testCase: Case = {
