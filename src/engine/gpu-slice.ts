@@ -207,20 +207,30 @@ export class GpuSlice implements Slice {
 
   /** Drivers translate kernels when they first run: that belongs to loading, not to somebody's first token. */
   async #warmUp(): Promise<void> {
-    const prefillRows = Math.min(PREFILL_MIN_ROWS + 1, this.maxBatchRows);
-    const heads: readonly [number, HeadRequest][] = [
-      [1, { kind: 'sample', params: GREEDY }],
-      [
-        prefillRows,
-        { kind: 'sample', params: EVERY_SAMPLING, adjustments: new Uint32Array(ADJUSTMENT_WORDS) },
-      ],
+    const every = {
+      kind: 'sample',
+      params: EVERY_SAMPLING,
+      adjustments: new Uint32Array(ADJUSTMENT_WORDS),
+    } as const;
+    const greedy = { kind: 'sample', params: GREEDY } as const;
+    // Matrix products have kernels for one row, for a few, and for more; so does the head, whose rows are one per sequence.
+    const passes: readonly [rowCounts: readonly number[], head: HeadRequest][] = [
+      [[1], greedy],
+      [[1, 1, 1, 1], greedy],
+      [[PREFILL_MIN_ROWS + 1, 1, 1, 1, 1], every],
     ];
-    for (const [rowCount, head] of heads) {
+    for (const [rowCounts, head] of passes) {
+      const fitting = rowCounts
+        .slice(0, this.maxBatchSequences)
+        .filter((_, index) => index < this.maxBatchRows);
+      const [first = 1, ...others] = fitting;
+      const counts = [Math.min(first, this.maxBatchRows - others.length), ...others];
+      const rows = counts.reduce((sum, count) => sum + count, 0);
       await this.forward({
-        sequences: [{ rowCount, cacheLength: 0, blockTable: [0], head }],
+        sequences: counts.map((rowCount) => ({ rowCount, cacheLength: 0, blockTable: [0], head })),
         input: this.hasEmbedding
-          ? { kind: 'tokens', tokenIds: new Uint32Array(rowCount) }
-          : { kind: 'activations', values: new Float32Array(rowCount * this.hiddenSize) },
+          ? { kind: 'tokens', tokenIds: new Uint32Array(rows) }
+          : { kind: 'activations', values: new Float32Array(rows * this.hiddenSize) },
       });
     }
   }
