@@ -46,8 +46,8 @@ export const STARVING_STEPS = 8;
  * Picks the rows of the next batch: who waited too long, then decode rows, then prefill chunks, then whoever waits for
  * admission, with what is left of the budget.
  *
- * A batch takes no more decode rows than one hop's share of the sequences: over a route of S stages that leaves rows for
- * the S − 1 others, so that all compute at the same time instead of passing one batch around.
+ * A batch takes no more decode rows than a share of the sequences: over a route of S stages that makes S + 1 batches, one in every
+ * stage and one on its way, so that all compute at the same time instead of passing one batch around.
  * @param sequences in order of turn; whoever was served longest ago comes first.
  */
 export function planBatch(sequences: readonly PlannableSequence[], limits: PlanLimits): BatchPlan {
@@ -99,11 +99,16 @@ function byAge(a: BlockHolding, b: BlockHolding): number {
   return a.age - b.age;
 }
 
-/** Decode rows of one batch: of the sequences that decode here, the share of one hop of their routes. */
+/** Decode rows of one batch: of the sequences that decode here, the share of one of the batches that their routes keep going. */
 function microBatchLimit(sequences: readonly PlannableSequence[]): number {
   const share = sequences
     .filter(({ phase, isResident }) => phase === 'decode' && isResident)
-    .reduce((sum, { hopCount }) => sum + 1 / hopCount, 0);
+    .reduce((sum, { hopCount }) => sum + 1 / batchesInFlight(hopCount), 0);
   // A sum of thirds is not always whole.
   return Math.max(1, Math.ceil(share - 1e-9));
+}
+
+/** A stage alone loses nothing by taking everyone; of several, each should find its next batch when it ends the one before. */
+function batchesInFlight(hopCount: number): number {
+  return hopCount === 1 ? 1 : hopCount + 1;
 }
