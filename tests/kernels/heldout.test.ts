@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { BLOCK_TOKENS } from '../../src/engine/batch.ts';
 import { GpuSlice } from '../../src/engine/gpu-slice.ts';
+import type { CacheFormat } from '../../src/engine/kernels/attention-shape.ts';
 import { quantizedCheckpoint } from '../../src/model/quantize.ts';
 import type { Quantization } from '../../src/protocol/quantization.ts';
 import { HELDOUT_WINDOW_TOKENS, logProbability } from '../reference/heldout.ts';
@@ -37,9 +38,21 @@ describe('held-out mean negative log-likelihood', () => {
     // Equal to the bit would mean that nothing was quantised.
     expect(quantized).not.toBe(expected);
   });
+
+  it('with an int8 cache is within 1 % of that', async () => {
+    const texts = tiny.golden.heldout.texts.slice(0, QUANTIZED_TEXTS);
+    const quantized = mean(await heldout('none', texts, 'int8'));
+    const expected = mean(stored.slice(0, QUANTIZED_TEXTS));
+    expect(Math.abs(quantized / expected - 1)).toBeLessThan(0.01);
+    expect(quantized).not.toBe(expected);
+  });
 });
 
-async function heldout(quantization: Quantization, texts: readonly string[]): Promise<NllSum[]> {
+async function heldout(
+  quantization: Quantization,
+  texts: readonly string[],
+  cacheFormat: CacheFormat = 'f32',
+): Promise<NllSum[]> {
   const { tokenizer, gpu } = tiny;
   const checkpoint = quantizedCheckpoint(tiny.checkpoint, quantization);
   const slice = await GpuSlice.load({
@@ -47,6 +60,7 @@ async function heldout(quantization: Quantization, texts: readonly string[]): Pr
     checkpoint,
     slice: { layerStart: 0, layerEnd: checkpoint.architecture.layerCount },
     precision: 'f32',
+    cacheFormat,
     cacheTokens: HELDOUT_WINDOW_TOKENS,
   });
   try {
