@@ -1,7 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { generate } from '../../src/client/generate.ts';
 import type { GenerateEvent, Prompt } from '../../src/client/generate.ts';
 import type { LocalMesh } from '../../src/contributor/local-mesh.ts';
+import { systemClock } from '../../src/protocol/clock.ts';
+import { SkeinError } from '../../src/protocol/errors.ts';
 import { GREEDY } from '../../src/protocol/sampling.ts';
 import type { SamplingParams } from '../../src/protocol/sampling.ts';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
@@ -37,7 +38,7 @@ export async function answerEvents(
       requestRoute: (query) => mesh.requestRoute(query),
       endRoute: () => undefined,
       now: () => performance.now(),
-      sleep: (ms, signal) => sleep(ms, undefined, { signal }),
+      sleep,
     },
   );
   for await (const event of events) {
@@ -46,4 +47,15 @@ export async function answerEvents(
     if (event.type === 'done') return tokens;
   }
   throw new Error('the generation ended without a result');
+}
+
+/** In browsers and in Node. Rejects on abort, which leaves no timer behind. */
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const cancel = systemClock.after(ms, resolve);
+    signal.addEventListener('abort', () => {
+      cancel();
+      reject(SkeinError.from(signal.reason, 'aborted'));
+    });
+  });
 }
