@@ -1,11 +1,8 @@
 import type { EngineDevice } from './device.ts';
 import { GpuMemory } from './gpu-memory.ts';
 import { KernelCompiler } from './kernel.ts';
-import type { LinearShape } from './kernels/linear-shape.ts';
 import { createMatvecKernel } from './kernels/linear.ts';
-import { weightBytes } from './kernels/weights.ts';
-import { encodeStep, STEP_UNIFORM_BYTES } from './step.ts';
-import type { StepKernel, StepShape } from './step.ts';
+import { TimedProduct } from './timed-product.ts';
 import { parseTuning, tuningOf } from './tuning.ts';
 import type { Tuning } from './tuning.ts';
 
@@ -78,40 +75,16 @@ function isSame(one: Tuning, other: Tuning): boolean {
 async function measure(device: GPUDevice, tuning: Tuning): Promise<number> {
   const memory = new GpuMemory(device);
   try {
-    const shape: LinearShape = {
-      format: 'f16',
-      inFeatures: FEATURES,
-      outFeatures: FEATURES,
-      outStride: FEATURES,
-      outOffset: 0,
-      rowsOf: 'step',
-      normEpsilon: null,
-      epilogue: 'store',
-    };
-    const rows = Math.max(...ROW_COUNTS);
-    const rowBytes = FEATURES * Float32Array.BYTES_PER_ELEMENT;
-    const uniform = memory.uniform('tuning step', STEP_UNIFORM_BYTES);
-    const kernel = await createMatvecKernel(new KernelCompiler(device, tuning), shape, {
-      weights: memory.storage('tuning weights', weightBytes(shape)),
-      scales: null,
-      step: uniform,
-      input: memory.storage('tuning input', rows * rowBytes),
-      gain: null,
-      bias: null,
-      headInfo: null,
-      output: memory.storage('tuning output', rows * rowBytes),
-    });
-    await memory.allocated();
+    const weights = { format: 'f16', inFeatures: FEATURES, outFeatures: FEATURES } as const;
+    const product = await TimedProduct.allocate(memory, weights, Math.max(...ROW_COUNTS));
+    const compiler = new KernelCompiler(device, tuning);
+    const kernel = await createMatvecKernel(compiler, product.shape, product.buffers);
     let totalMs = 0;
-    for (const rowCount of ROW_COUNTS) {
-      const step = stepOf(rowCount);
-      device.queue.writeBuffer(uniform, 0, encodeStep(step));
-      await run(device, kernel, step, 1);
+    for (const rows of ROW_COUNTS) {
+      await product.time(kernel, rows, 1);
       let bestMs = Infinity;
       for (let attempt = 0; attempt < TRIES; attempt++) {
-        const startedMs = performance.now();
-        await run(device, kernel, step, DISPATCHES_PER_TRY);
-        bestMs = Math.min(bestMs, performance.now() - startedMs);
+        bestMs = Math.min(bestMs, await product.time(kernel, rows, DISPATCHES_PER_TRY));
       }
       totalMs += bestMs;
     }
@@ -119,30 +92,4 @@ async function measure(device: GPUDevice, tuning: Tuning): Promise<number> {
   } finally {
     memory.dispose();
   }
-}
-
-function stepOf(rows: number): StepShape {
-  return {
-    rows,
-    blockTableStride: 0,
-    decodeRows: 0,
-    maxDecodeKeys: 0,
-    prefillTiles: 0,
-    headRows: 0,
-    sampleRows: 0,
-  };
-}
-
-async function run(
-  device: GPUDevice,
-  kernel: StepKernel,
-  step: StepShape,
-  dispatches: number,
-): Promise<void> {
-  const encoder = device.createCommandEncoder();
-  const pass = encoder.beginComputePass();
-  for (let dispatch = 0; dispatch < dispatches; dispatch++) kernel.encode(pass, step);
-  pass.end();
-  device.queue.submit([encoder.finish()]);
-  await device.queue.onSubmittedWorkDone();
 }

@@ -2,11 +2,11 @@ import { SkeinError } from '../protocol/errors.ts';
 import type { EngineDevice } from './device.ts';
 import { GpuMemory } from './gpu-memory.ts';
 import { KernelCompiler } from './kernel.ts';
-import type { LinearShape } from './kernels/linear-shape.ts';
 import { createLinear } from './kernels/linear.ts';
 import { weightBytes } from './kernels/weights.ts';
-import { encodeStep, STEP_UNIFORM_BYTES } from './step.ts';
-import type { StepKernel, StepShape } from './step.ts';
+import type { WeightShape } from './kernels/weights.ts';
+import type { StepKernel } from './step.ts';
+import { TimedProduct } from './timed-product.ts';
 
 /** A rate is taken over at least this long, so that a submit's own cost does not count. */
 const MEASURE_MS = 60;
@@ -40,14 +40,14 @@ export async function measureDevice(
   const { memoryLimitBytes, signal } = options;
   const memory = new GpuMemory(device);
   try {
-    const vector = await buildProduct(memory, { ...VECTOR_FEATURES, rows: 1 });
-    const vectorSeconds = await secondsPerPass(device, vector, signal);
-    const matrix = await buildProduct(memory, { ...MATRIX_FEATURES, rows: MATRIX_ROWS });
-    const matrixSeconds = await secondsPerPass(device, matrix, signal);
+    const vector = await buildProduct(memory, VECTOR_FEATURES, 1);
+    const vectorSeconds = await secondsPerPass(vector, 1, signal);
+    const matrix = await buildProduct(memory, MATRIX_FEATURES, MATRIX_ROWS);
+    const matrixSeconds = await secondsPerPass(matrix, MATRIX_ROWS, signal);
     const { inFeatures, outFeatures } = MATRIX_FEATURES;
     return {
       memoryBytes: await probeMemory(device, memoryLimitBytes, signal),
-      matvecBytesPerSecond: weightBytes(vector.shape) / vectorSeconds,
+      matvecBytesPerSecond: weightBytes(vector.product.shape) / vectorSeconds,
       matmulFlopsPerSecond: (FLOPS_PER_MULTIPLY_ADD * MATRIX_ROWS * inFeatures * outFeatures) / matrixSeconds,
     };
   } finally {
@@ -55,69 +55,32 @@ export async function measureDevice(
   }
 }
 
-interface Product {
+interface Measured {
+  readonly product: TimedProduct;
   readonly kernel: StepKernel;
-  readonly shape: LinearShape;
-  readonly step: StepShape;
 }
 
 async function buildProduct(
   memory: GpuMemory,
-  { inFeatures, outFeatures, rows }: { inFeatures: number; outFeatures: number; rows: number },
-): Promise<Product> {
-  const shape: LinearShape = {
-    format: 'f16',
-    inFeatures,
-    outFeatures,
-    outStride: outFeatures,
-    outOffset: 0,
-    rowsOf: 'step',
-    normEpsilon: null,
-    epilogue: 'store',
-  };
-  const step: StepShape = {
-    rows,
-    blockTableStride: 0,
-    decodeRows: 0,
-    maxDecodeKeys: 0,
-    prefillTiles: 0,
-    headRows: 0,
-    sampleRows: 0,
-  };
-  const uniform = memory.uniform('measure step', STEP_UNIFORM_BYTES);
-  memory.device.queue.writeBuffer(uniform, 0, encodeStep(step));
-  const kernel = await createLinear(KernelCompiler.of(memory.device), shape, {
-    weights: memory.storage('measure weights', weightBytes(shape)),
-    scales: null,
-    step: uniform,
-    input: memory.storage('measure input', rows * inFeatures * Float32Array.BYTES_PER_ELEMENT),
-    gain: null,
-    bias: null,
-    headInfo: null,
-    output: memory.storage('measure output', rows * outFeatures * Float32Array.BYTES_PER_ELEMENT),
-  });
-  await memory.allocated();
-  return { kernel, shape, step };
+  features: Pick<WeightShape, 'inFeatures' | 'outFeatures'>,
+  rows: number,
+): Promise<Measured> {
+  const product = await TimedProduct.allocate(memory, { format: 'f16', ...features }, rows);
+  const kernel = await createLinear(KernelCompiler.of(memory.device), product.shape, product.buffers);
+  return { product, kernel };
 }
 
-async function secondsPerPass(device: GPUDevice, product: Product, signal: AbortSignal): Promise<number> {
-  await run(device, product, 1);
+async function secondsPerPass(
+  { product, kernel }: Measured,
+  rows: number,
+  signal: AbortSignal,
+): Promise<number> {
+  await product.time(kernel, rows, 1);
   for (let repeats = 1; ; repeats *= 2) {
     if (signal.aborted) throw new SkeinError('aborted', 'The measurement was cancelled.');
-    const startedMs = performance.now();
-    await run(device, product, repeats);
-    const elapsedMs = performance.now() - startedMs;
+    const elapsedMs = await product.time(kernel, rows, repeats);
     if (elapsedMs >= MEASURE_MS || repeats >= MAX_REPEATS) return elapsedMs / repeats / 1000;
   }
-}
-
-async function run(device: GPUDevice, { kernel, step }: Product, repeats: number): Promise<void> {
-  const encoder = device.createCommandEncoder();
-  const pass = encoder.beginComputePass();
-  for (let repeat = 0; repeat < repeats; repeat++) kernel.encode(pass, step);
-  pass.end();
-  device.queue.submit([encoder.finish()]);
-  await device.queue.onSubmittedWorkDone();
 }
 
 /** Allocates until the limit or the GPU says stop, and frees it all. */

@@ -32,6 +32,19 @@ export interface StepShape {
   readonly sampleRows: number;
 }
 
+/** A step that is nothing but token rows, as kernels that work row by row see it: nobody's cache, nothing to attend to or sample. */
+export function rowsStep(rows: number): StepShape {
+  return {
+    rows,
+    blockTableStride: 0,
+    decodeRows: 0,
+    maxDecodeKeys: 0,
+    prefillTiles: 0,
+    headRows: 0,
+    sampleRows: 0,
+  };
+}
+
 /** Bytes of the Step uniform: its 6 fields, rounded up to 16-byte alignment. */
 export const STEP_UNIFORM_BYTES = 32;
 

@@ -1,12 +1,11 @@
 import { GpuMemory } from '../../src/engine/gpu-memory.ts';
 import { KernelCompiler } from '../../src/engine/kernel.ts';
-import type { LinearShape } from '../../src/engine/kernels/linear-shape.ts';
+import type { LinearBuffers } from '../../src/engine/kernels/linear-shape.ts';
 import { createMatmul } from '../../src/engine/kernels/matmul.ts';
 import { createMatvecLane } from '../../src/engine/kernels/matvec-lane.ts';
 import { createMatvec } from '../../src/engine/kernels/matvec.ts';
 import { weightBytes, weightScaleBytes } from '../../src/engine/kernels/weights.ts';
-import { encodeStep, STEP_UNIFORM_BYTES } from '../../src/engine/step.ts';
-import type { StepKernel, StepShape } from '../../src/engine/step.ts';
+import { TimedProduct } from '../../src/engine/timed-product.ts';
 import { tuningOf } from '../../src/engine/tuning.ts';
 import type { Tuning } from '../../src/engine/tuning.ts';
 import type { MatrixFormat } from '../../src/engine/weight-format.ts';
@@ -18,7 +17,7 @@ import { openBenchDevice } from './gpu.ts';
 import { atLeast, atMost, benchReport } from './report.ts';
 import type { BenchReport, Check, Table } from './report.ts';
 import { interleave } from './timing.ts';
-import type { Timing } from './timing.ts';
+import type { Contender, Timing } from './timing.ts';
 
 /** On a GPU as large as the aim is stated for; on a processor what it does in milliseconds. */
 const NATIVE_FEATURES = 4096;
@@ -126,22 +125,25 @@ async function measureCase(
   try {
     const own = tuningOf(device);
     const variants = VARIANTS.filter(({ tuning }) => tuning.usesSubgroups !== true || own.usesSubgroups);
-    const product = await openProduct(memory, format, features, rows);
-    const contenders: { name: string; run: () => Promise<number> }[] = [];
-    let [error, expected] = [0, new Float32Array()];
+    const weights = { format, inFeatures: features, outFeatures: features };
+    const product = await TimedProduct.allocate(memory, weights, rows);
+    fill(device, product.buffers);
+    const { output } = product.buffers;
+    const staging = memory.staging('staging', output.size);
+    await memory.allocated();
+    const contenders: Contender[] = [];
+    let error = 0;
+    let expected: Float32Array | null = null;
     for (const { name, create, tuning } of variants) {
-      const kernel = await create(
-        new KernelCompiler(device, { ...own, ...tuning }),
-        product.shape,
-        product.buffers,
-      );
-      await execute(device, kernel, product.step, 1);
-      const output = await product.read();
-      if (expected.length === 0) expected = output;
-      else error = Math.max(error, relativeError(output, expected));
+      const compiler = new KernelCompiler(device, { ...own, ...tuning });
+      const kernel = await create(compiler, product.shape, product.buffers);
+      await product.time(kernel, rows, 1);
+      const values = await takeOutput(device, output, staging);
+      if (expected === null) expected = values;
+      else error = Math.max(error, relativeError(values, expected));
       contenders.push({
         name,
-        run: async () => (await execute(device, kernel, product.step, dispatches)) / dispatches,
+        run: async () => (await product.time(kernel, rows, dispatches)) / dispatches,
       });
     }
     return { timings: await interleave(contenders, ROUNDS), error };
@@ -150,83 +152,27 @@ async function measureCase(
   }
 }
 
-async function openProduct(memory: GpuMemory, format: MatrixFormat, features: number, rows: number) {
-  const { device } = memory;
-  const shape: LinearShape = {
-    format,
-    inFeatures: features,
-    outFeatures: features,
-    outStride: features,
-    outOffset: 0,
-    rowsOf: 'step',
-    normEpsilon: null,
-    epilogue: 'store',
-  };
-  const step: StepShape = {
-    rows,
-    blockTableStride: 0,
-    decodeRows: 0,
-    maxDecodeKeys: 0,
-    prefillTiles: 0,
-    headRows: 0,
-    sampleRows: 0,
-  };
-  const filled = (label: string, sizeBytes: number, word: (index: number) => number) => {
-    const buffer = memory.storage(label, sizeBytes);
-    device.queue.writeBuffer(
-      buffer,
-      0,
-      Uint32Array.from({ length: sizeBytes / 4 }, (_, i) => word(i)),
+/** Numbers of about 1 as floats of any width, any codes, and scales that suit them. */
+function fill(device: GPUDevice, { weights, scales, input }: LinearBuffers): void {
+  const write = (buffer: GPUBuffer, word: (index: number) => number) => {
+    const words = Uint32Array.from({ length: buffer.size / Uint32Array.BYTES_PER_ELEMENT }, (_, i) =>
+      word(i),
     );
-    return buffer;
+    device.queue.writeBuffer(buffer, 0, words);
   };
-  const outputBytes = rows * features * Float32Array.BYTES_PER_ELEMENT;
-  const scaleBytes = weightScaleBytes(shape);
-  const uniform = memory.uniform('step', STEP_UNIFORM_BYTES);
-  device.queue.writeBuffer(uniform, 0, encodeStep(step));
-  const buffers = {
-    // Numbers of about 1 as floats of any width, and any codes.
-    weights: filled(
-      'weights',
-      weightBytes(shape),
-      (index) => 0x3f803f80 ^ (Math.imul(index, 0x9e3779b1) & 0x807f807f),
-    ),
-    scales: scaleBytes === 0 ? null : filled('scales', scaleBytes, () => 0x2c002c00),
-    step: uniform,
-    input: filled('input', outputBytes, (index) => 0x3f000000 ^ (Math.imul(index, 0x85ebca6b) & 0x807fffff)),
-    gain: null,
-    bias: null,
-    headInfo: null,
-    output: memory.storage('output', outputBytes),
-  };
-  const staging = memory.staging('staging', outputBytes);
-  await memory.allocated();
-  const read = async () => {
-    const encoder = device.createCommandEncoder();
-    encoder.copyBufferToBuffer(buffers.output, 0, staging, 0, outputBytes);
-    encoder.clearBuffer(buffers.output);
-    device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ);
-    const values = new Float32Array(staging.getMappedRange().slice(0));
-    staging.unmap();
-    return values;
-  };
-  return { shape, step, buffers, read };
+  write(weights, (index) => 0x3f803f80 ^ (Math.imul(index, 0x9e3779b1) & 0x807f807f));
+  if (scales !== null) write(scales, () => 0x2c002c00);
+  write(input, (index) => 0x3f000000 ^ (Math.imul(index, 0x85ebca6b) & 0x807fffff));
 }
 
-/** @returns milliseconds of all dispatches. */
-async function execute(
-  device: GPUDevice,
-  kernel: StepKernel,
-  step: StepShape,
-  dispatches: number,
-): Promise<number> {
-  const startedMs = performance.now();
+/** What a kernel left in the output, which is cleared: the next one cannot pass by writing nothing. */
+async function takeOutput(device: GPUDevice, output: GPUBuffer, staging: GPUBuffer): Promise<Float32Array> {
   const encoder = device.createCommandEncoder();
-  const pass = encoder.beginComputePass();
-  for (let dispatch = 0; dispatch < dispatches; dispatch++) kernel.encode(pass, step);
-  pass.end();
+  encoder.copyBufferToBuffer(output, 0, staging, 0, output.size);
+  encoder.clearBuffer(output);
   device.queue.submit([encoder.finish()]);
-  await device.queue.onSubmittedWorkDone();
-  return performance.now() - startedMs;
+  await staging.mapAsync(GPUMapMode.READ);
+  const values = new Float32Array(staging.getMappedRange().slice(0));
+  staging.unmap();
+  return values;
 }

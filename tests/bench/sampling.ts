@@ -3,6 +3,7 @@ import { KernelCompiler } from '../../src/engine/kernel.ts';
 import { decodeSampled, isGreedy } from '../../src/engine/kernels/sample-rows.ts';
 import type { SampleRow } from '../../src/engine/kernels/sample-rows.ts';
 import { Sampler } from '../../src/engine/sampler.ts';
+import { rowsStep } from '../../src/engine/step.ts';
 import { TokenHistory } from '../../src/engine/token-history.ts';
 import { NO_HISTORY, sampling } from '../../src/protocol/sampling.ts';
 import type { SamplingParams } from '../../src/protocol/sampling.ts';
@@ -151,7 +152,7 @@ class SamplerBench {
     const pass = encoder.beginComputePass();
     const sampleRows = this.rows.length;
     for (let index = 0; index < count; index++) {
-      this.sampler.encode(pass, { ...EMPTY_STEP, headRows: sampleRows, sampleRows });
+      this.sampler.encode(pass, { ...rowsStep(1), headRows: sampleRows, sampleRows });
     }
     pass.end();
     device.queue.submit([encoder.finish()]);
@@ -169,11 +170,3 @@ class SamplerBench {
     return staging.getMappedRange().slice(0);
   }
 }
-
-const EMPTY_STEP = {
-  rows: 1,
-  blockTableStride: 1,
-  decodeRows: 0,
-  maxDecodeKeys: 0,
-  prefillTiles: 0,
-};

@@ -1,7 +1,7 @@
 import { KernelCompiler } from '../../src/engine/kernel.ts';
 import { requestEngineDevice } from '../../src/engine/device.ts';
 import { createNodeGpu } from '../../src/engine/node-gpu.ts';
-import { encodeStep } from '../../src/engine/step.ts';
+import { encodeStep, rowsStep } from '../../src/engine/step.ts';
 import type { EngineDevice } from '../../src/engine/device.ts';
 import type { StepKernel, StepShape } from '../../src/engine/step.ts';
 
@@ -9,15 +9,7 @@ import type { StepKernel, StepShape } from '../../src/engine/step.ts';
 let gpu: GPU | undefined;
 
 /** A step with one row and nothing else; tests override what they use. */
-export const ONE_ROW: StepShape = {
-  rows: 1,
-  blockTableStride: 1,
-  decodeRows: 0,
-  maxDecodeKeys: 0,
-  prefillTiles: 0,
-  headRows: 0,
-  sampleRows: 0,
-};
+export const ONE_ROW = rowsStep(1);
 
 /** The adapter under test, opened once per file. Throws without an adapter: a kernel test never passes by not running. */
 export async function openTestGpu(): Promise<TestGpu> {

@@ -29,6 +29,20 @@ export interface LinearShape extends WeightShape {
   readonly epilogue: Epilogue;
 }
 
+/** A map of all rows of a step into an output of its own, with nothing fused. */
+export function plainLinear({ format, inFeatures, outFeatures }: WeightShape): LinearShape {
+  return {
+    format,
+    inFeatures,
+    outFeatures,
+    outStride: outFeatures,
+    outOffset: 0,
+    rowsOf: 'step',
+    normEpsilon: null,
+    epilogue: 'store',
+  };
+}
+
 export interface LinearBuffers extends WeightBuffers {
   readonly step: GPUBuffer;
   /** f32 [rows, inFeatures]. */
