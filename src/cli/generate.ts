@@ -4,8 +4,6 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { encodePrompt, generate } from '../client/generate.ts';
 import type { GenerateResult, Prompt } from '../client/generate.ts';
 import { LocalMesh } from '../contributor/local-mesh.ts';
-import { requestEngineDevice } from '../engine/device.ts';
-import { createNodeGpu } from '../engine/node-gpu.ts';
 import type { Precision } from '../engine/weight-format.ts';
 import { requireTokenizer } from '../model/gguf/gguf-file.ts';
 import { openCheckpoint } from '../model/open-checkpoint.ts';
@@ -20,6 +18,7 @@ import type { Quantization } from '../protocol/quantization.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { wholeNumber } from './arguments.ts';
 import { abortOnInterrupt } from './interrupt.ts';
+import { openNodeDevice } from './node-device.ts';
 import { ProgressLine } from './progress-line.ts';
 import { addSamplingOptions, samplingOf } from './sampling-options.ts';
 import type { SamplingOptions } from './sampling-options.ts';
@@ -96,7 +95,7 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
   ]);
   const checkpoint = quantizedCheckpoint(stored, options.quantize);
   const promptIds = encodePrompt(chosen, tokenizer);
-  const device = await requestEngineDevice(await createNodeGpu(options.adapter));
+  const device = await openNodeDevice({ adapter: options.adapter });
   const mesh = await LocalMesh.start({
     device,
     model: basename(options.model) as ModelId,
