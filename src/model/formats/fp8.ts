@@ -1,8 +1,10 @@
+import { SkeinError } from '../../protocol/errors.ts';
 import type { Tensor } from '../checkpoint.ts';
 import { e4m3ToFloat } from '../quantized.ts';
 import { denseMatrix, FLOAT_SCALES, floatsOf, layoutBytes, symmetricMatrix } from './affine.ts';
 import { requiredPart } from './stored-format.ts';
 import type { MatrixShape, StoredFormat, StoredMatrix } from './stored-format.ts';
+import { asWords } from './words.ts';
 
 /** Groups that the layout allows are multiples of this. */
 const GROUP_STEP = 8;
@@ -10,6 +12,7 @@ const GROUP_STEP = 8;
 /**
  * FP8 in blocks: `weight` e4m3 [out, in] and `weight_scale_inv` [out / block, in / block], both rounded up. value = scale · code; every row
  * gets its own copy of the scales. A group is as long as rows and blocks divide by: half a block where the last one is half.
+ * A code that is no number is refused: kernels do not look for them and would go on with ±480.
  * @param block [rows, columns] that share a scale.
  */
 export function fp8Format(block: MatrixShape): StoredFormat {
@@ -38,11 +41,15 @@ export function fp8Format(block: MatrixShape): StoredFormat {
   };
 }
 
-/** @param groupSize 1: no group is a multiple of 8, so floats must do. */
+/**
+ * @param groupSize 1: no group is a multiple of 8, so floats must do.
+ * @throws SkeinError `model-corrupt`, naming file, tensor and element, for a code that is no number.
+ */
 function repack(stored: StoredMatrix, block: MatrixShape, groupSize: number): Tensor {
   const { name, shape } = stored;
   const [rows, columns] = shape;
   const codes = requiredPart(stored, '.weight').bytes;
+  refuseNan(stored, codes);
   const blockScales = floatsOf(requiredPart(stored, '.weight_scale_inv'));
   const blocksPerRow = Math.ceil(columns / block[1]);
   const groups = columns / groupSize;
@@ -70,6 +77,28 @@ function repack(stored: StoredMatrix, block: MatrixShape, groupSize: number): Te
     zero: 0,
     scalesDtype: 'F32',
   });
+}
+
+function refuseNan({ name, file, shape }: StoredMatrix, codes: Uint8Array<ArrayBuffer>): void {
+  const index = findNan(codes);
+  if (index < 0) return;
+  const element = `[${Math.floor(index / shape[1])}, ${index % shape[1]}]`;
+  throw new SkeinError(
+    'model-corrupt',
+    `${file}: tensor "${name}" has NaN (FP8 code 0x${(codes[index] ?? 0).toString(16)}) at ${element}. Download the model again, or choose another version of it.`,
+    { data: { file, tensor: name, element } },
+  );
+}
+
+/** @returns the index of the first code 0x7f or 0xff, or -1. */
+function findNan(codes: Uint8Array<ArrayBuffer>): number {
+  const isNan = (code: number) => (code & 0x7f) === 0x7f;
+  const words = asWords(codes);
+  // Four at a time: adding 1 to the lower seven bits of a byte sets the eighth if and only if all of them were set.
+  const word = words.findIndex((four) => (((four & 0x7f7f_7f7f) + 0x0101_0101) & 0x8080_8080) !== 0);
+  const first = (word < 0 ? words.length : word) * Uint32Array.BYTES_PER_ELEMENT;
+  const within = codes.subarray(first).findIndex(isNan);
+  return within < 0 ? -1 : first + within;
 }
 
 function greatestCommonDivisor(a: number, b: number): number {

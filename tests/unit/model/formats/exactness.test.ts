@@ -5,7 +5,7 @@ import type { Tensor } from '../../../../src/model/checkpoint.ts';
 import { TINY_QWEN3 } from '../../../fixtures/architectures.ts';
 import { configJson } from '../../../fixtures/config-json.ts';
 import { MemorySource } from '../../../fixtures/memory-source.ts';
-import { randomInts, randomScales } from '../../../fixtures/random-bytes.ts';
+import { randomE4m3, randomInts, randomScales } from '../../../fixtures/random-bytes.ts';
 import type { FloatDtype } from '../../../fixtures/random-bytes.ts';
 import { rawSafetensors } from '../../../fixtures/raw-safetensors.ts';
 import {
@@ -207,7 +207,7 @@ function fp8(
 ): Case {
   const [rows, columns] = shape;
   const parts: StoredParts = {
-    '.weight': randomInts('F8_E4M3', [rows, columns], 14, 1),
+    '.weight': randomE4m3([rows, columns], 14),
     '.weight_scale_inv': randomScales(
       scales,
       [Math.ceil(rows / block[0]), Math.ceil(columns / block[1])],

@@ -5,7 +5,7 @@ import { TINY_QWEN3 } from '../../../fixtures/architectures.ts';
 import { configJson } from '../../../fixtures/config-json.ts';
 import { refusalOf } from '../../../fixtures/errors.ts';
 import { MemorySource } from '../../../fixtures/memory-source.ts';
-import { randomInts, randomScales } from '../../../fixtures/random-bytes.ts';
+import { randomE4m3, randomInts, randomScales } from '../../../fixtures/random-bytes.ts';
 import { rawSafetensors } from '../../../fixtures/raw-safetensors.ts';
 import type { RawTensor } from '../../../fixtures/raw-safetensors.ts';
 
@@ -169,6 +169,47 @@ describe('a quantised matrix', () => {
     const checkpoint = await openCheckpoint(folder(PARTS, { ...GPTQ, group_size: 48 }));
     const refusal = await refusalOf(() => checkpoint.sizeBytes(`${STEM}.weight`));
     expect(refusal).toMatchObject({ code: 'model-unsupported', data: { tensor: `${STEM}.weight` } });
+  });
+
+  describe.each([
+    ['codes', [129, 136]],
+    ['floats, its rows dividing into no groups', [5, 131]],
+  ] as const)('of FP8 that becomes %s', (_name, shape) => {
+    const [rows, columns] = shape;
+    const fp8With = (index: number, code: number) => {
+      const codes = randomE4m3(shape, 4);
+      codes.bytes[index] = code;
+      const blocks = [Math.ceil(rows / 128), Math.ceil(columns / 128)];
+      return folder({ '.weight': codes, '.weight_scale_inv': randomScales('F32', blocks, 5) }, FP8);
+    };
+
+    it.each([0x7e, 0xfe, 0x80, 0x6f, 0xef, 0x78])(
+      'may have any code that is a number, like %i',
+      async (code) => {
+        const tensor = await read(fp8With(columns + 3, code), [...shape]);
+        expect(tensor.shape).toEqual(shape);
+      },
+    );
+
+    it.each([
+      ['0x7f', 0],
+      ['0xff', columns + 1],
+      ['0x7f', 2 * columns + 2],
+      ['0xff', 3 * columns + 3],
+      ['0x7f', rows * columns - 1],
+    ])('has the code %s, which is none, at %i', async (code, index) => {
+      const refusal = await refusalOf(() => read(fp8With(index, Number(code)), [...shape]));
+      const element = `[${Math.floor(index / columns)}, ${index % columns}]`;
+      expect(refusal).toMatchObject({
+        code: 'model-corrupt',
+        data: {
+          file: expect.stringContaining('model.safetensors') as string,
+          tensor: `${STEM}.weight`,
+          element,
+        },
+      });
+      expect(refusal.message).toContain(code);
+    });
   });
 
   it('is not read where a vector is called for', async () => {
