@@ -94,9 +94,12 @@ function refuseNan({ name, file, shape }: StoredMatrix, codes: Uint8Array<ArrayB
 function findNan(codes: Uint8Array<ArrayBuffer>): number {
   const isNan = (code: number) => (code & 0x7f) === 0x7f;
   const words = asWords(codes);
+  let word = 0;
   // Four at a time: adding 1 to the lower seven bits of a byte sets the eighth if and only if all of them were set.
-  const word = words.findIndex((four) => (((four & 0x7f7f_7f7f) + 0x0101_0101) & 0x8080_8080) !== 0);
-  const first = (word < 0 ? words.length : word) * Uint32Array.BYTES_PER_ELEMENT;
+  while (word < words.length && ((((words[word] ?? 0) & 0x7f7f_7f7f) + 0x0101_0101) & 0x8080_8080) === 0) {
+    word += 1;
+  }
+  const first = word * Uint32Array.BYTES_PER_ELEMENT;
   const within = codes.subarray(first).findIndex(isNan);
   return within < 0 ? -1 : first + within;
 }
