@@ -4,11 +4,10 @@ import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
 import { createSerialDecode } from './attention-serial.ts';
-import { cacheOverrides, checkAttentionShape, qkvRowBytes, scoreOverrides } from './attention-shape.ts';
+import { cacheOverrides, checkAttentionShape, scoreOverrides } from './attention-shape.ts';
 import type { AttentionDecodeBuffers } from './attention-shape.ts';
-import { checkDecodeShape, decodeSplits, partialsBytes } from './attention-splits.ts';
+import { checkDecodeShape, checkDecodeStep, decodeSplits } from './attention-splits.ts';
 import type { DecodeShape } from './attention-splits.ts';
-import { checkBytes, checkSize } from './checks.ts';
 
 const source: KernelSource = {
   name: 'attention_decode',
@@ -72,11 +71,7 @@ export async function createAttentionDecode(
     name,
     encode: (pass, step) => {
       if (step.decodeRows === 0) return;
-      checkSize(name, 'maxDecodeKeys', step.maxDecodeKeys, { max: shape.contextLength });
-      checkBytes(name, 'qkv', buffers.qkv, step.rows * qkvRowBytes(shape));
-      const needed = partialsBytes(shape, step.decodeRows);
-      checkBytes(name, 'partials', buffers.partials, needed.partials);
-      checkBytes(name, 'partial_stats', buffers.partialStats, needed.stats);
+      checkDecodeStep(name, shape, buffers, step);
       dispatchKernel(pass, bound, [
         decodeSplits(shape, step.maxDecodeKeys),
         shape.kvHeadCount * groupsPerKvHead,

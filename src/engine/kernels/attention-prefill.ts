@@ -6,15 +6,8 @@ import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import { PREFILL_TILE_ROWS } from '../step.ts';
 import type { StepKernel } from '../step.ts';
 import { createSerialPrefill } from './attention-serial.ts';
-import {
-  attendedRowBytes,
-  cacheOverrides,
-  checkAttentionShape,
-  qkvRowBytes,
-  scoreOverrides,
-} from './attention-shape.ts';
+import { cacheOverrides, checkAttentionShape, checkPrefillStep, scoreOverrides } from './attention-shape.ts';
 import type { AttentionPrefillBuffers, AttentionShape } from './attention-shape.ts';
-import { checkBytes } from './checks.ts';
 
 const source: KernelSource = {
   name: 'attention_prefill',
@@ -73,8 +66,7 @@ export async function createAttentionPrefill(
     name,
     encode: (pass, step) => {
       if (step.prefillTiles === 0) return;
-      checkBytes(name, 'qkv', buffers.qkv, step.rows * qkvRowBytes(shape));
-      checkBytes(name, 'attended', buffers.attended, step.rows * attendedRowBytes(shape));
+      checkPrefillStep(name, shape, buffers, step);
       dispatchKernel(pass, bound, [shape.headCount, step.prefillTiles]);
     },
   };

@@ -3,7 +3,7 @@ import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
 import { attendedRowBytes, checkAttentionShape } from './attention-shape.ts';
-import { checkDecodeShape, decodeSplits, partialsBytes, SERIAL_PARTS } from './attention-splits.ts';
+import { checkDecodeShape, checkPartials, decodeSplits, SERIAL_PARTS } from './attention-splits.ts';
 import type { DecodeShape } from './attention-splits.ts';
 import { checkBytes } from './checks.ts';
 
@@ -70,9 +70,7 @@ export async function createAttentionReduce(
     name,
     encode: (pass, step) => {
       if (step.decodeRows === 0) return;
-      const needed = partialsBytes(shape, step.decodeRows);
-      checkBytes(name, 'partials', buffers.partials, needed.partials);
-      checkBytes(name, 'partial_stats', buffers.partialStats, needed.stats);
+      checkPartials(name, shape, buffers, step);
       checkBytes(name, 'attended', buffers.attended, step.rows * attendedRowBytes(shape));
       dispatchKernel(pass, bound, [workgroupsPerRow, step.decodeRows]);
     },

@@ -3,22 +3,15 @@ import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import { PREFILL_TILE_ROWS } from '../step.ts';
 import type { StepKernel } from '../step.ts';
-import {
-  attendedRowBytes,
-  cacheOverrides,
-  checkAttentionShape,
-  qkvRowBytes,
-  scoreOverrides,
-} from './attention-shape.ts';
+import { cacheOverrides, checkAttentionShape, checkPrefillStep, scoreOverrides } from './attention-shape.ts';
 import type {
   AttentionDecodeBuffers,
   AttentionPrefillBuffers,
   AttentionShape,
   CacheFormat,
 } from './attention-shape.ts';
-import { checkDecodeShape, partialsBytes, SERIAL_PARTS } from './attention-splits.ts';
+import { checkDecodeShape, checkDecodeStep, SERIAL_PARTS } from './attention-splits.ts';
 import type { DecodeShape } from './attention-splits.ts';
-import { checkBytes, checkSize } from './checks.ts';
 
 const source: KernelSource = {
   name: 'attention_serial',
@@ -64,11 +57,7 @@ export async function createSerialDecode(
     name: 'attention_decode',
     encode: (pass, step) => {
       if (step.decodeRows === 0) return;
-      checkSize(name, 'maxDecodeKeys', step.maxDecodeKeys, { max: shape.contextLength });
-      checkBytes(name, 'qkv', buffers.qkv, step.rows * qkvRowBytes(shape));
-      const needed = partialsBytes(shape, step.decodeRows);
-      checkBytes(name, 'partials', buffers.partials, needed.partials);
-      checkBytes(name, 'partial_stats', buffers.partialStats, needed.stats);
+      checkDecodeStep(name, shape, buffers, step);
       encode(pass, step.decodeRows);
     },
   };
@@ -94,8 +83,7 @@ export async function createSerialPrefill(
     name: 'attention_prefill',
     encode: (pass, step) => {
       if (step.prefillTiles === 0) return;
-      checkBytes(name, 'qkv', buffers.qkv, step.rows * qkvRowBytes(shape));
-      checkBytes(name, 'attended', buffers.attended, step.rows * attendedRowBytes(shape));
+      checkPrefillStep(name, shape, buffers, step);
       encode(pass, step.prefillTiles);
     },
   };

@@ -1,5 +1,6 @@
 import { BLOCK_TOKENS } from '../batch.ts';
-import { checkSize } from './checks.ts';
+import type { StepShape } from '../step.ts';
+import { checkBytes, checkSize } from './checks.ts';
 
 /**
  * How the cache stores keys and values. `int8`: per token and KV head a code for every element and one f32 scale, the largest
@@ -121,4 +122,15 @@ export interface AttentionPrefillBuffers {
   readonly partialStats: GPUBuffer;
   /** f32 [rows, headCount, headDim]; the rows of the tiles are written. */
   readonly attended: GPUBuffer;
+}
+
+/** @throws SkeinError `bad-argument` for a step with more rows than the buffers hold. */
+export function checkPrefillStep(
+  kernel: string,
+  shape: AttentionShape,
+  { qkv, attended }: Pick<AttentionPrefillBuffers, 'qkv' | 'attended'>,
+  step: StepShape,
+): void {
+  checkBytes(kernel, 'qkv', qkv, step.rows * qkvRowBytes(shape));
+  checkBytes(kernel, 'attended', attended, step.rows * attendedRowBytes(shape));
 }

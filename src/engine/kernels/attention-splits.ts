@@ -1,6 +1,7 @@
-import { attendedRowBytes } from './attention-shape.ts';
-import type { AttentionShape } from './attention-shape.ts';
-import { checkSize } from './checks.ts';
+import type { StepShape } from '../step.ts';
+import { attendedRowBytes, qkvRowBytes } from './attention-shape.ts';
+import type { AttentionDecodeBuffers, AttentionShape } from './attention-shape.ts';
+import { checkBytes, checkSize } from './checks.ts';
 
 /** Tokens per tile of the decode kernel, two per invocation. A split of less would leave some of them idle. */
 export const DECODE_TILE_TOKENS = 64;
@@ -54,4 +55,28 @@ export function checkDecodeShape(kernel: string, shape: DecodeShape): void {
     min: DECODE_TILE_TOKENS,
     multipleOf: DECODE_TILE_TOKENS,
   });
+}
+
+/** @throws SkeinError `bad-argument` for decode rows with more keys than the shape has positions, or too many for the buffers. */
+export function checkDecodeStep(
+  kernel: string,
+  shape: DecodeShape,
+  buffers: Pick<AttentionDecodeBuffers, 'qkv' | 'partials' | 'partialStats'>,
+  step: StepShape,
+): void {
+  checkSize(kernel, 'maxDecodeKeys', step.maxDecodeKeys, { max: shape.contextLength });
+  checkBytes(kernel, 'qkv', buffers.qkv, step.rows * qkvRowBytes(shape));
+  checkPartials(kernel, shape, buffers, step);
+}
+
+/** @throws SkeinError `bad-argument` for more decode rows than the buffers hold. */
+export function checkPartials(
+  kernel: string,
+  shape: DecodeShape,
+  { partials, partialStats }: Pick<AttentionDecodeBuffers, 'partials' | 'partialStats'>,
+  step: StepShape,
+): void {
+  const needed = partialsBytes(shape, step.decodeRows);
+  checkBytes(kernel, 'partials', partials, needed.partials);
+  checkBytes(kernel, 'partial_stats', partialStats, needed.stats);
 }
