@@ -15,3 +15,12 @@ fn load_codes(octet: u32) -> Octet {
     vec4<f32>(vec3<f32>(vec3<i32>(bits) & vec3<i32>(0x000000f0, 0x0000f000, 0x00f00000)), f32(word & 0xf0000000u)),
   );
 }
+
+// Of a code and what `load_signed_codes` gives of it, the difference.
+const CODE_BIAS = 0.0;
+
+// As signed bytes, for products of integers: elements 0 to 3, and 4 to 7.
+fn load_signed_codes(octet: u32) -> vec2<u32> {
+  let word = weights[octet];
+  return vec2<u32>(word & 0x0f0f0f0fu, (word >> 4u) & 0x0f0f0f0fu);
+}

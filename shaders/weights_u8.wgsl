@@ -16,3 +16,11 @@ fn load_codes(octet: u32) -> Octet {
   let words = weights[octet];
   return Octet(bytes(words.x), bytes(words.y));
 }
+
+// Of a code and what `load_signed_codes` gives of it, the difference.
+const CODE_BIAS = 128.0;
+
+// As signed bytes, for products of integers.
+fn load_signed_codes(octet: u32) -> vec2<u32> {
+  return weights[octet] ^ vec2<u32>(0x80808080u);
+}

@@ -43,14 +43,14 @@ export class Peers {
     return [...this.#standings].flatMap(([peer, standing]) => {
       if (standing.kind !== 'serving' || standing.slice.model !== model) return [];
       const { layerStart, layerEnd } = standing.slice;
-      return [{ peer, capability: standing.capability, layerStart, layerEnd }];
+      return [{ ...schedulerNode(peer, standing.capability), layerStart, layerEnd }];
     });
   }
 
   /** Peers that lend their device. */
   nodes(): SchedulerNode[] {
     return [...this.#standings].flatMap(([peer, standing]) =>
-      'capability' in standing ? [{ peer, capability: standing.capability }] : [],
+      'capability' in standing ? [schedulerNode(peer, standing.capability)] : [],
     );
   }
 
@@ -69,4 +69,8 @@ export class Peers {
         : [],
     );
   }
+}
+
+function schedulerNode(peer: PeerId, capability: Capability): SchedulerNode {
+  return { peer, capability, region: 0, cached: [] };
 }

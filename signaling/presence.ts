@@ -7,6 +7,7 @@ import { MAX_ERROR_CHARACTERS, MAX_SIGNAL_CHARACTERS } from './limits.ts';
 import { Peers } from './peers.ts';
 import { RouteDesk } from './route-desk.ts';
 import { bestChain } from './scheduler/chain.ts';
+import { ONE_REGION } from './scheduler/network.ts';
 import { sameAssignment } from './scheduler/placement.ts';
 import type { Scheduler, StagePolicy } from './scheduler/types.ts';
 
@@ -199,7 +200,13 @@ export class Presence {
     const { models, stages, scheduler } = this.#options;
     const nodes = this.#peers.nodes();
     const current = this.#peers.assignments();
-    const { assignments, missing, why } = scheduler.place({ models, nodes, current, stages });
+    const { assignments, missing, why } = scheduler.place({
+      models,
+      nodes,
+      current,
+      stages,
+      network: ONE_REGION,
+    });
     this.#missing = missing;
     for (const { peer, capability } of nodes) {
       const before = current.get(peer);

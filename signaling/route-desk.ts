@@ -1,11 +1,13 @@
 import { SkeinError } from '../src/protocol/errors.ts';
 import type { ModelId, PeerId, RequestId } from '../src/protocol/ids.ts';
+import { CACHE_RESERVE_TOKENS } from '../src/protocol/limits.ts';
 import type { Hop } from '../src/protocol/route.ts';
 import type { ClientMessage, ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
 import { MAX_REQUESTS_PER_PEER } from './limits.ts';
 import { noRouteError } from './no-route.ts';
 import type { Peers } from './peers.ts';
 import { RequestLedger } from './request-ledger.ts';
+import { ONE_REGION } from './scheduler/network.ts';
 import type { Scheduler } from './scheduler/types.ts';
 
 type RouteRequest = Extract<ClientMessage, { type: 'route-request' }>;
@@ -55,7 +57,7 @@ export class RouteDesk {
 
   #findHops(
     requester: PeerId,
-    { requestId, model, exclude }: RouteRequest,
+    { requestId, model, exclude, tokens }: RouteRequest,
     peers: Peers,
     missing: ReadonlyMap<ModelId, string>,
   ): readonly Hop[] {
@@ -72,11 +74,23 @@ export class RouteDesk {
       throw new SkeinError('bad-argument', `There is no model ${model} here, only: ${served}.`);
     }
     const excluded = new Set(exclude);
-    const members = peers
-      .serving(model)
-      .map((member) => ({ ...member, inFlight: this.#ledger.inFlight(member.peer) }));
-    const hops = this.scheduler.findRoute({ card, members, exclude: excluded });
-    if (hops === null) throw noRouteError(card, peers.members(), excluded, missing.get(model));
-    return hops;
+    const members = peers.serving(model).map((member) => ({
+      ...member,
+      inFlight: this.#ledger.inFlight(member.peer),
+      reservedTokens: 0,
+      cacheTokens: CACHE_RESERVE_TOKENS,
+      pace: 1,
+    }));
+    const decision = this.scheduler.findRoute({
+      card,
+      members,
+      exclude: excluded,
+      network: ONE_REGION,
+      requesterRegion: null,
+      tokens,
+      previous: [],
+    });
+    if (decision.kind === 'route') return decision.hops;
+    throw noRouteError(card, peers.members(), excluded, missing.get(model));
   }
 }

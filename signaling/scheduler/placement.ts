@@ -85,7 +85,7 @@ class Plan {
     for (const card of this.#input.models.filter((model) => !this.#isCovered(model))) {
       missing.set(card.id, describeMissing(card, this.#slicesOf(card), this.idle(), this.#stagesOf(card)));
     }
-    return { assignments, missing, why: [...this.#changes(), ...this.#waits(missing)] };
+    return { assignments, missing, predicted: new Map(), why: [...this.#changes(), ...this.#waits(missing)] };
   }
 
   #isValid(node: SchedulerNode, assignment: Assignment): boolean {

@@ -1,7 +1,7 @@
 import { MAX_ROUTE_HOPS } from '../../src/protocol/limits.ts';
 import type { Hop } from '../../src/protocol/route.ts';
 import { sliceSeconds } from './cost.ts';
-import type { RouteInput, ServingMember } from './types.ts';
+import type { RouteDecision, RouteInput, ServingMember } from './types.ts';
 
 /**
  * Seconds one more hop costs a token: a data-channel message and a read-back from the GPU. Makes few big stages win
@@ -21,7 +21,7 @@ interface Arrival {
  * last, because a stage computes its whole slice; it costs its measured time for the slice, as often as requests
  * share it, and one hop. One round per hop, so that a route within the hop limit is found whenever there is one.
  */
-export function findRoute({ card, members, exclude }: RouteInput): readonly Hop[] | null {
+export function findRoute({ card, members, exclude }: RouteInput): RouteDecision {
   const usable = members.filter((member) => !exclude.has(member.peer));
   let reached = new Map<number, Arrival | null>([[0, null]]);
   let best: Arrival | null = null;
@@ -41,7 +41,9 @@ export function findRoute({ card, members, exclude }: RouteInput): readonly Hop[
     if (complete !== undefined && (best === null || complete.seconds < best.seconds)) best = complete;
     reached = next;
   }
-  return best === null ? null : toHops(best);
+  return best === null
+    ? { kind: 'none' }
+    : { kind: 'route', hops: toHops(best), secondsPerToken: best.seconds };
 }
 
 function memberSeconds(card: RouteInput['card'], member: ServingMember): number {

@@ -3,4 +3,4 @@ import { findRoute } from './routing.ts';
 import type { Scheduler } from './types.ts';
 
 /** Keeps what is placed, completes what is missing, copies what is slow; routes by measured speed and load. */
-export const steadyScheduler: Scheduler = { place, findRoute };
+export const steadyScheduler: Scheduler = { place, rebalance: () => null, findRoute };

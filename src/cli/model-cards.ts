@@ -33,12 +33,22 @@ export async function modelCard(
     url,
     quantization,
     layerCount: architecture.layerCount,
+    hiddenSize: architecture.hiddenSize,
     contextLength: architecture.contextLength,
     bytesPerLayer: Math.max(...layerSizes),
     embeddingBytes: await sizeOf(EMBEDDING_TENSOR),
     headBytes,
+    multiplyAddsPerLayer: matrixElements(layerTensors(architecture, 0)),
+    headMultiplyAdds: architecture.hiddenSize * architecture.vocabSize,
     cacheBytesPerTokenPerLayer: 2 * architecture.kvHeadCount * architecture.headDim * BYTES_PER_CACHE_ELEMENT,
   };
+}
+
+/** Every element of a matrix is multiplied once per token; vectors do not count. */
+function matrixElements(tensors: readonly TensorSpec[]): number {
+  return tensors
+    .filter(({ shape }) => shape.length === 2)
+    .reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
 }
 
 async function sumSizes(

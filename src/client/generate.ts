@@ -44,7 +44,14 @@ export interface GenerateDeps {
   readonly tokenizer: Tokenizer;
   /** Asks the scheduler. @throws SkeinError `no-route` or `busy`. */
   requestRoute(
-    query: { model: ModelId; requestId: RequestId; epoch: number; exclude: readonly PeerId[] },
+    query: {
+      model: ModelId;
+      requestId: RequestId;
+      epoch: number;
+      exclude: readonly PeerId[];
+      /** Of prompt and answer, at most. */
+      tokens: number;
+    },
     signal: AbortSignal,
   ): Promise<Route>;
   /** Tells the scheduler that the route is free again. */
@@ -118,7 +125,10 @@ export async function* generate(
       let route: Route | null = null;
       try {
         const { epoch, exclude } = retry;
-        route = await deps.requestRoute({ model: request.model, requestId, epoch, exclude }, deadline.signal);
+        route = await deps.requestRoute(
+          { model: request.model, requestId, epoch, exclude, tokens: promptIds.length + maxTokens },
+          deadline.signal,
+        );
         yield { type: 'route', route };
         const soFar = [...promptIds, ...tokenIds];
         const tokens = startRoute({

@@ -139,7 +139,7 @@ export class Contributor {
   #join(run: Run, capability: Capability): void {
     this.#dropStage(run);
     this.#wait(capability);
-    this.#session?.signaling.send({ type: 'join', capability });
+    this.#session?.signaling.send({ type: 'join', capability, cached: [] });
   }
 
   #wait(capability: Capability): void {

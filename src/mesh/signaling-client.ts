@@ -33,6 +33,8 @@ export interface RouteQuery {
   readonly epoch: number;
   /** Peers that failed this request. */
   readonly exclude: readonly PeerId[];
+  /** Of prompt and answer, at most. */
+  readonly tokens: number;
 }
 
 /** One connection to the signaling server, from `welcome` until it is closed; it does not come back by itself. */
@@ -152,7 +154,7 @@ export class SignalingClient {
   /** @throws SkeinError what the server denied the route with, `server-lost`, `timeout` or `aborted`. */
   async requestRoute(query: RouteQuery, signal?: AbortSignal): Promise<Route> {
     if (this.#end) throw this.#end;
-    const { model, requestId, epoch, exclude } = query;
+    const { model, requestId, epoch, exclude, tokens } = query;
     const stops: (() => void)[] = [];
     try {
       return await waitFor<Route>(
@@ -172,7 +174,7 @@ export class SignalingClient {
             }),
             this.#ended.add(reject),
           );
-          this.send({ type: 'route-request', model, requestId, epoch, exclude: [...exclude] });
+          this.send({ type: 'route-request', model, requestId, epoch, exclude: [...exclude], tokens });
         },
       );
     } finally {

@@ -72,7 +72,14 @@ export const MAX_GGUF_ENTRIES = 65_536;
 /** Bytes of config.json, an index or a tokenizer file. */
 export const MAX_MODEL_JSON_BYTES = 128 * 1024 * 1024;
 
-/** A route is given or denied within this time. */
+/** Slices a peer says it still has the weights of. */
+export const MAX_CACHED_SLICES = 16;
+/** Links in one report; the ones in use come first. */
+export const MAX_REPORTED_LINKS = 64;
+/** Peers the server asks one peer to measure the way to, at once. */
+export const MAX_PROBED_PEERS = 8;
+
+/** A route is given, denied or queued for within this time. */
 export const ROUTE_REQUEST_TIMEOUT_MS = 10_000;
 /** A link whose queue does not drain for this long is closed: whoever reads there is gone or hostile. */
 export const SEND_STALL_TIMEOUT_MS = 30_000;

@@ -1,11 +1,19 @@
 import * as v from 'valibot';
 import { ERROR_CODES, SkeinError } from './errors.ts';
-import { MAX_SEQUENCE_TOKENS, MAX_SERVER_SIGNALING_BYTES, MAX_SIGNALING_BYTES } from './limits.ts';
+import {
+  MAX_CACHED_SLICES,
+  MAX_HIDDEN_SIZE,
+  MAX_PROBED_PEERS,
+  MAX_REPORTED_LINKS,
+  MAX_SEQUENCE_TOKENS,
+  MAX_SERVER_SIGNALING_BYTES,
+  MAX_SIGNALING_BYTES,
+} from './limits.ts';
 import { QUANTIZATIONS } from './quantization.ts';
 import { layerRangeEntries, modelIdSchema, peerIdSchema, requestIdSchema, routeSchema } from './route.ts';
 
 /** Raised when either side must understand something new; a mismatch is refused in words. */
-export const SIGNALING_VERSION = 2;
+export const SIGNALING_VERSION = 3;
 
 const text = (maxLength: number) => v.pipe(v.string(), v.maxLength(maxLength));
 const count = v.pipe(v.number(), v.finite(), v.minValue(0));
@@ -39,10 +47,15 @@ export const modelCardSchema = v.object({
   /** What stages do to the matrices when they load them. */
   quantization: v.picklist(QUANTIZATIONS),
   layerCount: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1024)),
+  /** Width of an activation row, which is what travels from hop to hop. */
+  hiddenSize: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_HIDDEN_SIZE)),
   contextLength: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS)),
   bytesPerLayer: positive,
   embeddingBytes: count,
   headBytes: count,
+  /** Multiplications of one token with the weights of one layer, and with those of the head. */
+  multiplyAddsPerLayer: positive,
+  headMultiplyAdds: count,
   /** Key-value cache of one token in one layer, f32. */
   cacheBytesPerTokenPerLayer: positive,
 });
@@ -58,6 +71,32 @@ const memberSchema = v.object({
 /** One contributor as everybody sees it. */
 export type MeshMember = v.InferOutput<typeof memberSchema>;
 
+const sliceEntries = { model: modelIdSchema, ...layerRangeEntries };
+
+/** Work of a stage since its last report. */
+const stageReportSchema = v.object({
+  ...sliceEntries,
+  /** Forward passes, the token rows in them, and the time they took. */
+  steps: count,
+  rows: count,
+  busySeconds: count,
+  /** Time since the last report. */
+  seconds: positive,
+  /** Requests that hold cache now, and the tokens of cache nobody holds. */
+  activeSequences: count,
+  freeCacheTokens: count,
+  cacheTokens: count,
+});
+export type StageReport = v.InferOutput<typeof stageReportSchema>;
+
+const linkReportSchema = v.object({
+  peer: peerIdSchema,
+  rttSeconds: v.pipe(v.number(), v.finite(), v.minValue(0), v.maxValue(60)),
+  /** Null before enough was sent to tell. */
+  bytesPerSecond: v.nullable(positive),
+});
+export type LinkReport = v.InferOutput<typeof linkReportSchema>;
+
 const iceServerSchema = v.object({
   urls: v.union([text(500), v.array(text(500))]),
   username: v.exactOptional(text(500)),
@@ -68,7 +107,18 @@ export type IceServer = v.InferOutput<typeof iceServerSchema>;
 export const clientMessageSchema = v.variant('type', [
   v.object({ type: v.literal('hello'), version: v.number() }),
   /** Lends this peer's device. Answered by `assign` now or when there is work for it. */
-  v.object({ type: v.literal('join'), capability: capabilitySchema }),
+  v.object({
+    type: v.literal('join'),
+    capability: capabilitySchema,
+    /** Slices whose weights this peer still has, the latest first. */
+    cached: v.pipe(v.array(v.object(sliceEntries)), v.maxLength(MAX_CACHED_SLICES)),
+  }),
+  /** What this peer measured since its last report. Sent every few seconds by peers that lend their device. */
+  v.object({
+    type: v.literal('report'),
+    stage: v.nullable(stageReportSchema),
+    links: v.pipe(v.array(linkReportSchema), v.maxLength(MAX_REPORTED_LINKS)),
+  }),
   /** The assigned slice is loaded and answers. */
   v.object({ type: v.literal('serving'), model: modelIdSchema, ...layerRangeEntries }),
   v.object({ type: v.literal('load-failed'), error: errorShapeSchema }),
@@ -80,8 +130,15 @@ export const clientMessageSchema = v.variant('type', [
     epoch: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff)),
     /** Peers the requester found dead or wrong. */
     exclude: v.pipe(v.array(peerIdSchema), v.maxLength(64)),
+    /** Of prompt and answer, at most: the cache it may come to take on each hop. */
+    tokens: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS)),
   }),
-  v.object({ type: v.literal('route-end'), requestId: requestIdSchema }),
+  v.object({
+    type: v.literal('route-end'),
+    requestId: requestIdSchema,
+    /** What came over the last route: tokens after the first, and the time they took. Absent when there were none. */
+    outcome: v.exactOptional(v.object({ tokens: positive, seconds: positive })),
+  }),
   /** Relayed to `to` unread; the server stamps who sent it. */
   v.object({ type: v.literal('signal'), to: peerIdSchema, data: v.unknown() }),
 ]);
@@ -100,6 +157,17 @@ export const serverMessageSchema = v.variant('type', [
   v.object({ type: v.literal('unassign') }),
   v.object({ type: v.literal('route'), route: routeSchema }),
   v.object({ type: v.literal('route-denied'), requestId: requestIdSchema, error: errorShapeSchema }),
+  /**
+   * The mesh is full; the route follows when its turn has come. Sent again whenever the position changes.
+   */
+  v.object({
+    type: v.literal('route-queued'),
+    requestId: requestIdSchema,
+    /** 1 is next. */
+    position: v.pipe(v.number(), v.integer(), v.minValue(1)),
+  }),
+  /** Asks a peer that lends its device for the round trips to these, in its next report. */
+  v.object({ type: v.literal('probe'), peers: v.pipe(v.array(peerIdSchema), v.maxLength(MAX_PROBED_PEERS)) }),
   v.object({ type: v.literal('signal'), from: peerIdSchema, data: v.unknown() }),
   /** Sent on every change: who holds what, and which models have every layer served. */
   v.object({ type: v.literal('mesh'), members: v.array(memberSchema), covered: v.array(modelIdSchema) }),

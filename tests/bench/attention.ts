@@ -1,15 +1,16 @@
 import { KernelCompiler } from '../../src/engine/kernel.ts';
-import { createAttentionDecode } from '../../src/engine/kernels/attention-decode.ts';
-import { createAttentionPrefill } from '../../src/engine/kernels/attention-prefill.ts';
-import { createAttentionReduce } from '../../src/engine/kernels/attention-reduce.ts';
-import { attendedRowBytes } from '../../src/engine/kernels/attention-shape.ts';
 import type { CacheFormat } from '../../src/engine/kernels/attention-shape.ts';
-import { decodeSplitTokens, partialsBytes } from '../../src/engine/kernels/attention-splits.ts';
+import { decodeSplitTokens } from '../../src/engine/kernels/attention-splits.ts';
 import type { DecodeShape } from '../../src/engine/kernels/attention-splits.ts';
-import { attendOnGpu, attentionCase } from '../kernels/attention-case.ts';
+import {
+  attendOnGpu,
+  attentionCase,
+  attentionKernels,
+  freeAttention,
+  uploadAttention,
+} from '../kernels/attention-case.ts';
 import type { AttentionCase, AttentionSequence } from '../kernels/attention-case.ts';
 import { TestGpu } from '../kernels/gpu.ts';
-import { uploadBatch } from '../kernels/paged-batch.ts';
 import type { BenchOptions } from './bench-command.ts';
 import { openBenchDevice } from './gpu.ts';
 import { atMost, benchReport } from './report.ts';
@@ -92,29 +93,14 @@ export async function run({ driver, onProgress }: BenchOptions): Promise<BenchRe
 /** Of each compiler's kernels, for one layer. */
 async function leastMs(
   gpu: TestGpu,
-  { shape, batch, ...data }: AttentionCase,
+  attention: AttentionCase,
   compilers: readonly KernelCompiler[],
   clock: () => number,
 ): Promise<number[]> {
-  const { partials, stats } = partialsBytes(shape, Math.max(1, batch.step.decodeRows));
-  const buffers = {
-    ...uploadBatch(gpu, batch),
-    qkv: gpu.upload(data.qkv),
-    keys: gpu.upload(data.keys),
-    values: gpu.upload(data.values),
-    partials: gpu.poisoned(partials / 4),
-    partialStats: gpu.poisoned(stats / 4),
-    attended: gpu.poisoned((batch.rows.length * attendedRowBytes(shape)) / 4),
-  };
-  const bound = { ...buffers, sinks: null };
+  const { shape, batch } = attention;
+  const buffers = uploadAttention(gpu, attention);
   const contenders = await Promise.all(
-    compilers.map((compiler) =>
-      Promise.all([
-        createAttentionDecode(compiler, shape, bound),
-        createAttentionReduce(compiler, shape, bound),
-        createAttentionPrefill(compiler, shape, bound),
-      ]),
-    ),
+    compilers.map((compiler) => attentionKernels(compiler, shape, buffers)),
   );
   const repeats = Math.max(1, Math.round(SAMPLE_ROWS / batch.rows.length));
   const least = contenders.map(() => Infinity);
@@ -127,7 +113,7 @@ async function leastMs(
       least[index] = Math.min(least[index] ?? Infinity, (clock() - startedMs) / repeats);
     }
   }
-  for (const buffer of Object.values(buffers)) buffer.destroy();
+  freeAttention(buffers);
   return least;
 }
 

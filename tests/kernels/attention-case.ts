@@ -1,16 +1,18 @@
 import { BLOCK_TOKENS } from '../../src/engine/batch.ts';
+import type { KernelCompiler } from '../../src/engine/kernel.ts';
 import { createAttentionDecode } from '../../src/engine/kernels/attention-decode.ts';
 import { createAttentionPrefill } from '../../src/engine/kernels/attention-prefill.ts';
 import { createAttentionReduce } from '../../src/engine/kernels/attention-reduce.ts';
 import { attendedRowBytes, attentionScale, qkvRowBytes } from '../../src/engine/kernels/attention-shape.ts';
 import { partialsBytes } from '../../src/engine/kernels/attention-splits.ts';
 import type { DecodeShape } from '../../src/engine/kernels/attention-splits.ts';
+import type { StepKernel } from '../../src/engine/step.ts';
 import { randomNormal } from '../fixtures/random-model.ts';
 import { attend } from '../reference/attention.ts';
 import { decodeCache, encodeCache } from './cache.ts';
 import type { TestGpu } from './gpu.ts';
 import { pagedBatch, slotOf, uploadBatch } from './paged-batch.ts';
-import type { PagedBatch, PagedSequence } from './paged-batch.ts';
+import type { BatchBuffers, PagedBatch, PagedSequence } from './paged-batch.ts';
 
 /** A sequence whose queries, keys and values depend on `seed` and position only: the same ones in any batch. */
 export interface AttentionSequence extends PagedSequence {
@@ -70,33 +72,63 @@ export function attentionCase(
   };
 }
 
+/** All that the attention kernels of one layer bind; the outputs are poisoned. */
+export interface AttentionBuffers extends BatchBuffers {
+  readonly qkv: GPUBuffer;
+  readonly keys: GPUBuffer;
+  readonly values: GPUBuffer;
+  readonly sinks: GPUBuffer | null;
+  readonly partials: GPUBuffer;
+  readonly partialStats: GPUBuffer;
+  /** f32 [rows, headCount, headDim]. */
+  readonly attended: GPUBuffer;
+}
+
+export function uploadAttention(
+  gpu: TestGpu,
+  { shape, batch, qkv, keys, values, sinks }: AttentionCase,
+): AttentionBuffers {
+  const { partials, stats } = partialsBytes(shape, Math.max(1, batch.step.decodeRows));
+  return {
+    ...uploadBatch(gpu, batch),
+    qkv: gpu.upload(qkv),
+    keys: gpu.upload(keys),
+    values: gpu.upload(values),
+    sinks: sinks && gpu.upload(sinks),
+    partials: gpu.poisoned(partials / 4),
+    partialStats: gpu.poisoned(stats / 4),
+    attended: gpu.poisoned((batch.rows.length * attendedRowBytes(shape)) / 4),
+  };
+}
+
+export function freeAttention(buffers: AttentionBuffers): void {
+  for (const buffer of Object.values(buffers) as (GPUBuffer | null)[]) buffer?.destroy();
+}
+
+/** The kernels of one layer, in order of dispatch. */
+export function attentionKernels(
+  compiler: KernelCompiler,
+  shape: DecodeShape,
+  buffers: AttentionBuffers,
+): Promise<StepKernel[]> {
+  return Promise.all([
+    createAttentionPrefill(compiler, shape, buffers),
+    createAttentionDecode(compiler, shape, buffers),
+    createAttentionReduce(compiler, shape, buffers),
+  ]);
+}
+
 /** f32 [rows, headCount, headDim] from the kernels; rows that none of them wrote are NaN. */
 export async function attendOnGpu(
   gpu: TestGpu,
   attention: AttentionCase,
   compiler = gpu.compiler,
 ): Promise<Float32Array> {
-  const { shape, batch } = attention;
-  const { partials, stats } = partialsBytes(shape, Math.max(1, batch.step.decodeRows));
-  const buffers = {
-    ...uploadBatch(gpu, batch),
-    qkv: gpu.upload(attention.qkv),
-    keys: gpu.upload(attention.keys),
-    values: gpu.upload(attention.values),
-    partials: gpu.poisoned(partials / 4),
-    partialStats: gpu.poisoned(stats / 4),
-    attended: gpu.poisoned((batch.rows.length * attendedRowBytes(shape)) / 4),
-  };
-  const sinks = attention.sinks && gpu.upload(attention.sinks);
-  const kernels = [
-    await createAttentionPrefill(compiler, shape, { ...buffers, sinks }),
-    await createAttentionDecode(compiler, shape, buffers),
-    await createAttentionReduce(compiler, shape, { ...buffers, sinks }),
-  ];
-  await gpu.run(kernels, batch.step);
+  const buffers = uploadAttention(gpu, attention);
+  const kernels = await attentionKernels(compiler, attention.shape, buffers);
+  await gpu.run(kernels, attention.batch.step);
   const attended = await gpu.readF32(buffers.attended);
-  for (const buffer of Object.values(buffers)) buffer.destroy();
-  sinks?.destroy();
+  freeAttention(buffers);
   return attended;
 }
 

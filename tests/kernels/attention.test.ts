@@ -3,7 +3,14 @@ import { decodeSplitTokens } from '../../src/engine/kernels/attention-splits.ts'
 import type { DecodeShape } from '../../src/engine/kernels/attention-splits.ts';
 import type { CacheFormat } from '../../src/engine/kernels/attention-shape.ts';
 import { KernelCompiler } from '../../src/engine/kernel.ts';
-import { attendByReference, attendOnGpu, attentionCase } from './attention-case.ts';
+import {
+  attendByReference,
+  attendOnGpu,
+  attentionCase,
+  attentionKernels,
+  freeAttention,
+  uploadAttention,
+} from './attention-case.ts';
 import type { AttentionCase, AttentionSequence } from './attention-case.ts';
 import { openTestGpu } from './gpu.ts';
 import type { TestGpu } from './gpu.ts';
@@ -32,12 +39,16 @@ const VARIANTS = [
 
 const compilers = new Map<boolean, KernelCompiler>();
 
-/** Attends with the kernels of one kind of adapter. */
-function attendAs(isSoftware: boolean, attention: AttentionCase): Promise<Float32Array> {
+function compilerFor(isSoftware: boolean): KernelCompiler {
   const compiler =
     compilers.get(isSoftware) ?? new KernelCompiler(gpu.device, { ...gpu.compiler.tuning, isSoftware });
   compilers.set(isSoftware, compiler);
-  return attendOnGpu(gpu, attention, compiler);
+  return compiler;
+}
+
+/** Attends with the kernels of one kind of adapter. */
+function attendAs(isSoftware: boolean, attention: AttentionCase): Promise<Float32Array> {
+  return attendOnGpu(gpu, attention, compilerFor(isSoftware));
 }
 
 /** Around the edges of a block (16), a tile (64) and a split (128), and well past several of each. */
@@ -252,6 +263,22 @@ describe('refuses what it would compute wrongly, by name', () => {
     for (const { isSoftware } of VARIANTS) {
       const attended = attendAs(isSoftware, { ...attention, shape: { ...shape, ...changed } });
       await expect(attended).rejects.toThrow(message);
+    }
+  });
+
+  test.each([
+    ['qkv', /qkv has 16 bytes/, [row]],
+    ['partials', /partials has 16 bytes/, [row]],
+    ['partialStats', /partial_stats has 16 bytes/, [row]],
+    ['qkv', /qkv has 16 bytes/, [{ ...row, attendBy: 'prefill' }]],
+    ['attended', /attended has 16 bytes/, [{ ...row, attendBy: 'prefill' }]],
+  ] as const)('%s that is too small', async (name, message, sequences) => {
+    const attention = attentionCase(shape, sequences);
+    for (const { isSoftware } of VARIANTS) {
+      const buffers = { ...uploadAttention(gpu, attention), [name]: gpu.poisoned(4) };
+      const kernels = await attentionKernels(compilerFor(isSoftware), shape, buffers);
+      await expect(gpu.run(kernels, attention.batch.step)).rejects.toThrow(message);
+      freeAttention(buffers);
     }
   });
 });

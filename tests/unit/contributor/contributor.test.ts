@@ -67,7 +67,7 @@ describe('starting', () => {
     host().measuring.resolve(CAPABILITY);
     await settled();
     expect(contributor.state).toEqual({ phase: 'waiting', capability: CAPABILITY, waitingFor: 'work' });
-    expect(session.sent).toEqual([{ type: 'join', capability: CAPABILITY }]);
+    expect(session.sent).toEqual([{ type: 'join', capability: CAPABILITY, cached: [] }]);
   });
 
   it('asks for kernel times where the person wants them', () => {
@@ -305,7 +305,7 @@ describe('losing the server', () => {
     expect(host().unloads).toBe(0);
     const next = new FakeSession('b');
     contributor.setSession(next);
-    expect(next.sent).toEqual([{ type: 'join', capability: CAPABILITY }]);
+    expect(next.sent).toEqual([{ type: 'join', capability: CAPABILITY, cached: [] }]);
     expect(host().unloads).toBe(1);
     next.deliver({ type: 'assign', model: TINY.id, layerStart: 0, layerEnd: 4 });
     expect(host().lastLoad.options.transport).toBe(next.transport);
@@ -318,7 +318,7 @@ describe('losing the server', () => {
     expect(contributor.state).toMatchObject({ phase: 'waiting', waitingFor: 'server' });
     contributor.setSession(session);
     expect(contributor.state).toMatchObject({ phase: 'waiting', waitingFor: 'work' });
-    expect(session.sent).toEqual([{ type: 'join', capability: CAPABILITY }]);
+    expect(session.sent).toEqual([{ type: 'join', capability: CAPABILITY, cached: [] }]);
   });
 
   it('listens to one session only', async () => {

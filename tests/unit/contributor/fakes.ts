@@ -17,10 +17,13 @@ export const TINY: ModelCard = {
   url: '/models/skein-tiny/',
   quantization: 'none',
   layerCount: 8,
+  hiddenSize: 128,
   contextLength: 2048,
   bytesPerLayer: 1e6,
   embeddingBytes: 1e6,
   headBytes: 1e6,
+  multiplyAddsPerLayer: 5e5,
+  headMultiplyAdds: 5e5,
   cacheBytesPerTokenPerLayer: 1024,
 };
 

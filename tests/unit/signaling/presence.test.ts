@@ -38,7 +38,7 @@ class Stage {
   }
 
   join(...peers: readonly PeerId[]): void {
-    for (const peer of peers) this.say(peer, { type: 'join', capability: node(0).capability });
+    for (const peer of peers) this.say(peer, { type: 'join', capability: node(0).capability, cached: [] });
   }
 
   /** Everybody who is to load something says that it has. */
@@ -49,7 +49,14 @@ class Stage {
   }
 
   route(peer: PeerId, exclude: PeerId[] = [], requestId = newRequestId()): ServerMessage | undefined {
-    return this.say(peer, { type: 'route-request', requestId, model: MODEL, epoch: 0, exclude })[0];
+    return this.say(peer, {
+      type: 'route-request',
+      requestId,
+      model: MODEL,
+      epoch: 0,
+      exclude,
+      tokens: 64,
+    })[0];
   }
 
   sentTo(peer: PeerId, type: ServerMessage['type']): ServerMessage[] {
@@ -94,7 +101,7 @@ describe('hello', () => {
     const stage = new Stage();
     stage.presence.handle({ type: 'connected', peer: A });
     const refusal = [{ type: 'error', error: { code: 'bad-message' } }];
-    expect(stage.say(A, { type: 'join', capability: node(0).capability })).toMatchObject(refusal);
+    expect(stage.say(A, { type: 'join', capability: node(0).capability, cached: [] })).toMatchObject(refusal);
     expect(stage.presence.mesh().members).toEqual([]);
     stage.connect(B);
     expect(stage.say(B, { type: 'hello', version: SIGNALING_VERSION })).toMatchObject(refusal);
@@ -170,7 +177,7 @@ describe('contributing', () => {
     stage.join(A);
     expect(stage.sentTo(A, 'assign')).toHaveLength(1);
     expect(stage.presence.covered()).toEqual([MODEL]);
-    stage.say(A, { type: 'join', capability: { ...node(0).capability, memoryBytes: 1 } });
+    stage.say(A, { type: 'join', capability: { ...node(0).capability, memoryBytes: 1 }, cached: [] });
     expect(stage.sentTo(A, 'unassign')).toHaveLength(1);
     expect(stage.presence.covered()).toEqual([]);
   });
@@ -264,6 +271,7 @@ describe('routes', () => {
       model: 'gpt' as ModelId,
       epoch: 0,
       exclude: [],
+      tokens: 64,
     });
     expect(answer).toMatchObject({
       type: 'route-denied',

@@ -40,7 +40,7 @@ async function start(overrides: Partial<ServerOptions> = {}): Promise<RunningSer
   return server;
 }
 
-const JOIN: ClientMessage = { type: 'join', capability: node(0).capability };
+const JOIN: ClientMessage = { type: 'join', capability: node(0).capability, cached: [] };
 
 /** Joins, loads what it is given, and serves it. */
 async function contribute(url: string) {
@@ -55,7 +55,7 @@ async function serve(client: SignalClient) {
 }
 
 function routeRequest(requestId: RequestId = newRequestId()): ClientMessage {
-  return { type: 'route-request', requestId, model: MODEL, epoch: 0, exclude: [] };
+  return { type: 'route-request', requestId, model: MODEL, epoch: 0, exclude: [], tokens: 64 };
 }
 
 /** Pings when the test says so. */

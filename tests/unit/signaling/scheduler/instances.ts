@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import type { ModelId, PeerId } from '../../../../src/protocol/ids.ts';
 import type { Capability, ModelCard } from '../../../../src/protocol/signaling.ts';
 import { CACHE_RESERVE_TOKENS } from '../../../../src/protocol/limits.ts';
+import { ONE_REGION } from '../../../../signaling/scheduler/network.ts';
 import type {
   Assignment,
   LayerRange,
@@ -25,10 +26,13 @@ export function card(overrides: Partial<ModelCard> = {}): ModelCard {
     url: '/models/model/',
     quantization: 'none',
     layerCount: 8,
+    hiddenSize: 64,
     contextLength: 4096,
     bytesPerLayer: 1000,
     embeddingBytes: 0,
     headBytes: 0,
+    multiplyAddsPerLayer: 500,
+    headMultiplyAdds: 0,
     cacheBytesPerTokenPerLayer: 1000 / CACHE_RESERVE_TOKENS,
     ...overrides,
   };
@@ -44,6 +48,8 @@ export function node(index: number, capability: Partial<Capability> = {}): Sched
       adapter: 'test',
       ...capability,
     },
+    region: 0,
+    cached: [],
   };
 }
 
@@ -110,6 +116,7 @@ export const placementInputs: fc.Arbitrary<PlacementInput> = fc
     models: [model],
     nodes,
     stages,
+    network: ONE_REGION,
     current: new Map(
       held
         .filter(([, a, b]) => a !== b)

@@ -1,4 +1,5 @@
 import * as fc from 'fast-check';
+import { ONE_REGION } from '../../../../signaling/scheduler/network.ts';
 import { describe, expect, it } from 'vitest';
 import type { ModelId, PeerId } from '../../../../src/protocol/ids.ts';
 import { bestChain } from '../../../../signaling/scheduler/chain.ts';
@@ -37,7 +38,7 @@ function placeOn(
     model?: ReturnType<typeof card>;
   } = {},
 ) {
-  return place({ models: [model], nodes, current, stages });
+  return place({ models: [model], nodes, current, stages, network: ONE_REGION });
 }
 
 describe('place, whatever the input', () => {
@@ -86,13 +87,13 @@ describe('place, whatever the input', () => {
   it('is settled with several models too, and keeps whole what is whole when peers come', () => {
     fc.assert(
       fc.property(cardLists, nodeLists, nodeLists, stagePolicies, (models, nodes, others, stages) => {
-        const before = place({ models, nodes, stages, current: new Map() });
-        expect([...place({ models, nodes, stages, current: before.assignments }).assignments]).toEqual([
-          ...before.assignments,
-        ]);
+        const before = place({ models, nodes, stages, current: new Map(), network: ONE_REGION });
+        expect([
+          ...place({ models, nodes, stages, current: before.assignments, network: ONE_REGION }).assignments,
+        ]).toEqual([...before.assignments]);
         const newcomers = others.map(({ capability }, index) => node(100 + index, capability));
         const all = [...nodes, ...newcomers];
-        const after = place({ models, nodes: all, stages, current: before.assignments });
+        const after = place({ models, nodes: all, stages, current: before.assignments, network: ONE_REGION });
         const missingBefore = [...before.missing.keys()];
         expect([...after.missing.keys()].filter((model) => !missingBefore.includes(model))).toEqual([]);
       }),
@@ -280,6 +281,7 @@ describe('place, by example', () => {
       nodes: [node(0), node(1)],
       current,
       stages: 'auto',
+      network: ONE_REGION,
     });
     expect(missing.size).toBe(0);
     expect(new Set([...assignments.values()].map(({ model }) => model))).toEqual(new Set(['model', 'other']));

@@ -1,8 +1,9 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { sliceSeconds } from '../../../../signaling/scheduler/cost.ts';
-import { findRoute, HOP_SECONDS } from '../../../../signaling/scheduler/routing.ts';
-import type { ServingMember } from '../../../../signaling/scheduler/types.ts';
+import { ONE_REGION } from '../../../../signaling/scheduler/network.ts';
+import { findRoute as decideRoute, HOP_SECONDS } from '../../../../signaling/scheduler/routing.ts';
+import type { RouteInput, ServingMember } from '../../../../signaling/scheduler/types.ts';
 import { card, node, peerId } from './instances.ts';
 
 function member(
@@ -11,7 +12,27 @@ function member(
   layerEnd: number,
   { inFlight = 0, matvecBytesPerSecond = 1000 } = {},
 ): ServingMember {
-  return { ...node(index, { matvecBytesPerSecond }), layerStart, layerEnd, inFlight };
+  return {
+    ...node(index, { matvecBytesPerSecond }),
+    layerStart,
+    layerEnd,
+    inFlight,
+    reservedTokens: 0,
+    cacheTokens: 1e6,
+    pace: 1,
+  };
+}
+
+/** Null where there is no route. */
+function findRoute(input: Pick<RouteInput, 'card' | 'members' | 'exclude'>) {
+  const decision = decideRoute({
+    network: ONE_REGION,
+    requesterRegion: null,
+    tokens: 1,
+    previous: [],
+    ...input,
+  });
+  return decision.kind === 'route' ? decision.hops : null;
 }
 
 const LAYERS = 6;
