@@ -2,6 +2,7 @@ import type { Architecture } from '../architecture.ts';
 import { corrupt, show, unsupported } from '../config-errors.ts';
 import { parseArchitecture } from '../config.ts';
 import type { GgufHeader } from './gguf-header.ts';
+import { ggufWindow } from './gguf-window.ts';
 
 const ARCHITECTURES = ['llama', 'qwen2', 'qwen3'];
 
@@ -9,7 +10,6 @@ const ARCHITECTURES = ['llama', 'qwen2', 'qwen3'];
 const NEUTRAL: readonly (readonly [key: string, neutral: unknown])[] = [
   ['expert_count', 0],
   ['rope.scaling.type', 'none'],
-  ['attention.sliding_window', 0],
   ['attention.logit_softcapping', 0],
   ['final_logit_softcapping', 0],
   ['attention.scale', 0],
@@ -51,7 +51,7 @@ export function ggufArchitecture(
   }
   const theta = value('rope.freq_base') ?? 10_000;
   const has = (name: string) => tensors.has(name);
-  return parseArchitecture(
+  const architecture = parseArchitecture(
     {
       model_type: family,
       num_hidden_layers: value('block_count'),
@@ -71,6 +71,8 @@ export function ggufArchitecture(
     },
     file,
   );
+  // A config.json has it in other terms for every family.
+  return { ...architecture, slidingWindow: ggufWindow(metadata, family, architecture.layerCount, file) };
 }
 
 /** Metadata has f32: 1e-6 comes as 9.999999974752427e-7, and would be another epsilon than in the config.json it was made from. */

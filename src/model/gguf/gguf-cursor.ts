@@ -42,7 +42,7 @@ export class GgufCursor {
     return Number((await this.#take(8)).getBigUint64(0, true));
   }
 
-  /** A view of the next bytes, valid until the next call. @param length of a fixed type. */
+  /** A view of the next bytes, valid until the next call. @param length of a fixed type, or one that was checked. */
   take(length: number): Promise<DataView> {
     return this.#take(length);
   }

@@ -5,8 +5,8 @@ import { missingFile } from '../model-path.ts';
 import { GgufCursor } from './gguf-cursor.ts';
 import { GGUF_TYPES } from './gguf-types.ts';
 
-/** Arrays and long strings, which are the tokenizer's, are passed over; an array leaves its length. */
-export type GgufValue = number | boolean | string | { readonly arrayLength: number };
+/** Arrays and long strings, which are the tokenizer's, are passed over, but for short lists of flags; an array leaves its length. */
+export type GgufValue = number | boolean | string | readonly boolean[] | { readonly arrayLength: number };
 
 /** Where a tensor lies. Source of the format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md */
 export interface GgufTensor {
@@ -31,6 +31,8 @@ const DEFAULT_ALIGNMENT = 32;
 const MAX_ALIGNMENT = 1 << 20;
 /** Longer strings are chat templates and licences. */
 const MAX_KEPT_STRING_CHARACTERS = 4096;
+/** Flags are one for each layer. */
+const MAX_KEPT_FLAGS = 1024;
 
 /**
  * Reads the header by ranges, and no byte of the data.
@@ -113,19 +115,23 @@ async function readValue(cursor: GgufCursor, key: string, type: number): Promise
     const text = await cursor.string(`"${key}"`);
     return text.slice(0, MAX_KEPT_STRING_CHARACTERS);
   }
-  if (type === ARRAY) return skipArray(cursor, key);
+  if (type === ARRAY) return readArray(cursor, key);
   const number = NUMBER_TYPES.get(type);
   if (!number) throw cursor.corrupt(`has "${key}" of the unknown type ${type}`);
   return number.read(await cursor.take(number.bytes));
 }
 
-async function skipArray(cursor: GgufCursor, key: string): Promise<GgufValue> {
+async function readArray(cursor: GgufCursor, key: string): Promise<GgufValue> {
   const type = await cursor.u32();
   const arrayLength = await cursor.u64();
   if (type === STRING) {
     // Each takes 8 bytes at least, so the end of the header ends this.
     for (let index = 0; index < arrayLength; index++) await cursor.skipString(`text in "${key}"`);
     return { arrayLength };
+  }
+  if (type === BOOL && arrayLength <= MAX_KEPT_FLAGS) {
+    const flags = await cursor.take(arrayLength);
+    return Array.from({ length: arrayLength }, (_, index) => flags.getUint8(index) !== 0);
   }
   const bytes = type === BOOL ? 1 : NUMBER_TYPES.get(type)?.bytes;
   if (bytes === undefined) throw cursor.corrupt(`has "${key}", a list of the unknown type ${type}`);

@@ -8,7 +8,7 @@ import type { Tensor } from '../../../../src/model/checkpoint.ts';
 import { TINY_LLAMA, TINY_QWEN2, TINY_QWEN3 } from '../../../fixtures/architectures.ts';
 import { refusalOf } from '../../../fixtures/errors.ts';
 import { ggufFile } from '../../../fixtures/gguf-file.ts';
-import type { GgufToWrite } from '../../../fixtures/gguf-file.ts';
+import type { GgufEntry, GgufToWrite } from '../../../fixtures/gguf-file.ts';
 import { ggufMetadata, ggufTensors, toGgufName } from '../../../fixtures/gguf-model.ts';
 import { MemorySource } from '../../../fixtures/memory-source.ts';
 import { ModelServer } from '../../../fixtures/model-server.ts';
@@ -185,7 +185,6 @@ describe('a GGUF file that is not for Skein', () => {
     ['general.architecture', 'mamba'],
     ['llama.expert_count', 8],
     ['llama.rope.scaling.type', 'yarn'],
-    ['llama.attention.sliding_window', 4096],
     ['llama.rope.dimension_count', 4],
     ['llama.attention.value_length', 16],
     ['split.count', 3],
@@ -224,6 +223,87 @@ describe('a GGUF file that is not for Skein', () => {
     const bias = { name: 'blk.0.attn_q.bias', type: 0, shape: [48], bytes: new Uint8Array(192) };
     const refusal = await refusalOf(() => open({ ...model, tensors: [...model.tensors, bias] }));
     expect(refusal).toMatchObject({ code: 'model-unsupported', data: { field: 'attention_bias' } });
+  });
+});
+
+describe('the window of a GGUF file', () => {
+  const u32 = (value: number): GgufEntry => ({ type: 'u32', value });
+  const flags = (...values: boolean[]): GgufEntry => ({ type: 'array', of: 'bool', values });
+  const openWith = (architecture: Architecture, entries: Readonly<Record<string, GgufEntry>>) => {
+    const model = floatModel(architecture);
+    const named = Object.entries(entries).map(([key, entry]) => [`${architecture.family}.${key}`, entry]);
+    const metadata = { ...model.metadata, ...(Object.fromEntries(named) as Record<string, GgufEntry>) };
+    return open({ ...model, metadata });
+  };
+  const every = (architecture: Architecture, isWindowed: (layer: number) => boolean) =>
+    flags(...Array.from({ length: architecture.layerCount }, (_, layer) => isWindowed(layer)));
+  const WINDOW = 'attention.sliding_window';
+  const PATTERN = 'attention.sliding_window_pattern';
+
+  it.each([LLAMA, TINY_QWEN2, TINY_QWEN3])(
+    'is in the layers of $family that its pattern says',
+    async (tiny) => {
+      const pattern = every(tiny, (layer) => layer !== 1);
+      const { architecture } = await openWith(tiny, { [WINDOW]: u32(40), [PATTERN]: pattern });
+      const layers = Array.from({ length: tiny.layerCount }, (_, layer) => layer).filter(
+        (layer) => layer !== 1,
+      );
+      expect(architecture).toEqual({ ...tiny, slidingWindow: { tokens: 40, layers } });
+    },
+  );
+
+  it('is in every layer of a llama file without a pattern', async () => {
+    const { architecture } = await openWith(LLAMA, { [WINDOW]: u32(4096) });
+    const layers = Array.from({ length: LLAMA.layerCount }, (_, layer) => layer);
+    expect(architecture.slidingWindow).toEqual({ tokens: 4096, layers });
+  });
+
+  it('is none where it has no tokens or no layers', async () => {
+    for (const entries of [
+      { [WINDOW]: u32(0) },
+      { [WINDOW]: u32(0), [PATTERN]: u32(6) },
+      { [WINDOW]: u32(8), [PATTERN]: every(TINY_QWEN3, () => false) },
+    ]) {
+      expect((await openWith(TINY_QWEN3, entries)).architecture).toEqual(TINY_QWEN3);
+    }
+  });
+
+  it('may say again what holds for all layers', async () => {
+    const base: GgufEntry = { type: 'f32', value: LLAMA.ropeTheta };
+    const entries = {
+      [WINDOW]: u32(8),
+      'rope.freq_base_swa': base,
+      'attention.key_length_swa': u32(LLAMA.headDim),
+    };
+    expect((await openWith(LLAMA, entries)).architecture.slidingWindow?.tokens).toBe(8);
+  });
+
+  it.each([
+    ['without the layers', PATTERN, TINY_QWEN2, {}],
+    ['with a period', PATTERN, LLAMA, { [PATTERN]: u32(2) }],
+    ['with a pattern of one layer less', PATTERN, TINY_QWEN3, { [PATTERN]: flags(true, false) }],
+    ['with numbers', PATTERN, LLAMA, { [PATTERN]: { type: 'array', of: 'i32', values: [1, 0, 1] } }],
+    ['with a rotation of its own', 'rope.freq_base_swa', LLAMA, { 'rope.freq_base_swa': u32(777) }],
+    ['with heads of its own', 'attention.value_length_swa', LLAMA, { 'attention.value_length_swa': u32(4) }],
+  ] as const)('is refused %s, by the key %s', async (_words, key, tiny, entries) => {
+    const refusal = await refusalOf(() => openWith(tiny, { [WINDOW]: u32(16), ...entries }));
+    expect(refusal).toMatchObject({
+      code: 'model-unsupported',
+      data: { file: `memory/${FILE}`, field: `${tiny.family}.${key}` },
+    });
+  });
+
+  it.each([
+    { type: 'i32', value: -1 },
+    { type: 'f32', value: 16.5 },
+    { type: 'string', value: '16' },
+    { type: 'bool', value: true },
+  ] as const)('is no %j', async (entry) => {
+    const refusal = await refusalOf(() => openWith(LLAMA, { [WINDOW]: entry }));
+    expect(refusal).toMatchObject({
+      code: 'model-corrupt',
+      data: { field: 'llama.attention.sliding_window' },
+    });
   });
 });
 

@@ -21,6 +21,9 @@ const FILE = ggufFile({
     'a.words': { type: 'array', of: 'string', values: ['x', '', 'yy'] },
     'a.numbers': { type: 'array', of: 'i32', values: [1, -2, 3] },
     'a.flag': { type: 'bool', value: true },
+    'a.flags': { type: 'array', of: 'bool', values: [true, false, true] },
+    'a.many flags': { type: 'array', of: 'bool', values: Array.from({ length: 1025 }, () => true) },
+    'a.last': { type: 'u32', value: 9 },
   },
   tensors: [
     { name: 'one', type: 0, shape: [3, 5], bytes: new Uint8Array(60) },
@@ -40,7 +43,7 @@ function poke(marker: string, after: number, value: bigint): Uint8Array<ArrayBuf
 }
 
 describe('a GGUF header', () => {
-  it('gives numbers and texts, and lists by their length', async () => {
+  it('gives numbers, texts and short lists of flags, and other lists by their length', async () => {
     const { metadata, tensors } = await header(FILE);
     expect(Object.fromEntries(metadata)).toEqual({
       'general.alignment': 64,
@@ -50,6 +53,9 @@ describe('a GGUF header', () => {
       'a.words': { arrayLength: 3 },
       'a.numbers': { arrayLength: 3 },
       'a.flag': true,
+      'a.flags': [true, false, true],
+      'a.many flags': { arrayLength: 1025 },
+      'a.last': 9,
     });
     const one = tensors.get('one');
     const two = tensors.get('two');
