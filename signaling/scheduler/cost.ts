@@ -2,8 +2,19 @@ import { CACHE_RESERVE_TOKENS } from '../../src/protocol/limits.ts';
 import type { Capability, ModelCard } from '../../src/protocol/signaling.ts';
 import type { LayerRange } from './types.ts';
 
-/** Weights are mostly 16 bits wide and each takes a multiplication and an addition per token. */
-const FLOPS_PER_WEIGHT_BYTE = 1;
+/** Of every step, however small: dispatches, and reading back what goes to the next hop. */
+const STEP_OVERHEAD_SECONDS = 0.001;
+
+/** Prompt and answer of the request that rates are reckoned for; while it runs, its cache is this long. */
+export const NOMINAL_SEQUENCE_TOKENS = 1000;
+/** Prompt rows that come with every token of an answer. */
+const PROMPT_ROWS_PER_TOKEN = 1;
+/** More rows than this in one step no longer make it cheaper per row, and make everyone wait. */
+const MAX_BATCH_SEQUENCES = 64;
+
+/** Logits, and the sampler's copy of them, of the rows that a head answers in one step. */
+const LOGIT_ROWS = 128;
+const BYTES_PER_LOGIT = 4;
 
 /** What a slice holds beside its layers, because of where it lies in the model. */
 export interface SliceEnds {
@@ -15,9 +26,15 @@ export function sliceEnds(card: ModelCard, slice: LayerRange): SliceEnds {
   return { embedding: slice.layerStart === 0, head: slice.layerEnd === card.layerCount };
 }
 
-/** Bytes a slice needs on a peer: weights, cache reserve, and the embedding or head that comes with its place. */
+/** Bytes a slice needs on a peer: weights, cache reserve, and what comes with its place: the embedding, or the head and its logits. */
 export function sliceBytes(card: ModelCard, slice: LayerRange): number {
   return (slice.layerEnd - slice.layerStart) * layerBytes(card) + endBytes(card, sliceEnds(card, slice));
+}
+
+/** Bytes that travel when a peer is given a slice. */
+export function sliceWeightBytes(card: ModelCard, slice: LayerRange): number {
+  const { embedding, head } = sliceEnds(card, slice);
+  return weightBytesOf(card, slice.layerEnd - slice.layerStart, head) + (embedding ? card.embeddingBytes : 0);
 }
 
 /** Whole layers that fit beside the given ends. */
@@ -25,27 +42,124 @@ export function layersThatFit(card: ModelCard, memoryBytes: number, ends: SliceE
   return Math.max(0, Math.floor((memoryBytes - endBytes(card, ends)) / layerBytes(card)));
 }
 
+/** Tokens of cache for which a slice leaves room on a peer; less than the reserve where the slice does not fit. */
+export function cacheTokensThatFit(card: ModelCard, memoryBytes: number, slice: LayerRange): number {
+  const layers = slice.layerEnd - slice.layerStart;
+  const freeBytes = memoryBytes - layers * card.bytesPerLayer - endBytes(card, sliceEnds(card, slice));
+  return Math.max(0, Math.floor(freeBytes / (layers * card.cacheBytesPerTokenPerLayer)));
+}
+
 /**
- * Seconds a peer takes to bring one token through this many layers, with one prompt token for each answer token: the
- * prompt runs at the matrix rate, the answer at the vector rate. The embedding is a look-up and costs nothing.
+ * Seconds of one forward pass: the weights and the caches are read once, at the rate of vector products; every row is
+ * multiplied at the rate of matrix products. Adapters overlap the two little, so they add up. The embedding is a look-up
+ * and costs nothing.
+ * @param decodeRows rows that read a cache of nominal length: the next tokens of as many requests.
+ * @param promptRows rows of prompts beside them.
  */
+export function stepSeconds(
+  card: ModelCard,
+  capability: Capability,
+  slice: LayerRange,
+  decodeRows: number,
+  promptRows = 0,
+): number {
+  const layers = slice.layerEnd - slice.layerStart;
+  return secondsOf(card, capability, layers, slice.layerEnd === card.layerCount, decodeRows, promptRows);
+}
+
+/** Seconds of the next token of one request alone. */
+export function decodeSeconds(
+  card: ModelCard,
+  capability: Capability,
+  layers: number,
+  ends: SliceEnds,
+): number {
+  return secondsOf(card, capability, layers, ends.head, 1, 0);
+}
+
+/**
+ * Answer tokens per second of a peer that always has work, with their share of prompts. The slice must fit. How many requests can take part depends on the memory that the weights leave for their caches. A request is at one
+ * stage at a time, for about as long as that stage's share of the model, so a stage computes for that share of the
+ * requests that it has cached: the batch is the free memory over the cache of a request in *all* layers. Below one, the
+ * stage has nothing to do for the rest of the time.
+ */
+export function saturatedRate(
+  card: ModelCard,
+  capability: Capability,
+  layers: number,
+  ends: SliceEnds,
+): number {
+  const freeBytes = capability.memoryBytes - layers * card.bytesPerLayer - endBytes(card, ends);
+  const layerCacheBytes = card.cacheBytesPerTokenPerLayer;
+  const batch = Math.min(
+    MAX_BATCH_SEQUENCES,
+    freeBytes / (NOMINAL_SEQUENCE_TOKENS * layerCacheBytes * card.layerCount),
+  );
+  const rows = Math.max(1, batch);
+  return batch / secondsOf(card, capability, layers, ends.head, rows, rows * PROMPT_ROWS_PER_TOKEN);
+}
+
+export function fits(card: ModelCard, memoryBytes: number, slice: LayerRange): boolean {
+  return slice.layerEnd - slice.layerStart <= layersThatFit(card, memoryBytes, sliceEnds(card, slice));
+}
+
+/** `saturatedRate` of a slice, and 0 where it does not fit. */
+export function sliceRate(card: ModelCard, capability: Capability, slice: LayerRange): number {
+  if (!fits(card, capability.memoryBytes, slice)) return 0;
+  return saturatedRate(card, capability, slice.layerEnd - slice.layerStart, sliceEnds(card, slice));
+}
+
+/** Seconds a peer takes to bring the tokens of one request alone through a slice, one row of prompt for each. */
+export function sliceSeconds(card: ModelCard, capability: Capability, slice: LayerRange): number {
+  const layers = slice.layerEnd - slice.layerStart;
+  const { head } = sliceEnds(card, slice);
+  return (
+    weightBytesOf(card, layers, head) / capability.matvecBytesPerSecond +
+    (2 * multiplyAddsOf(card, layers, head)) / capability.matmulFlopsPerSecond
+  );
+}
+
+/** Seconds that `sliceSeconds` gives to this many layers. */
 export function secondsPerToken(
   card: ModelCard,
   capability: Capability,
   layers: number,
   ends: SliceEnds,
 ): number {
-  const weightBytes = layers * card.bytesPerLayer + (ends.head ? card.headBytes : 0);
-  return weightBytes * secondsPerWeightByte(capability);
-}
-
-export function sliceSeconds(card: ModelCard, capability: Capability, slice: LayerRange): number {
-  return secondsPerToken(card, capability, slice.layerEnd - slice.layerStart, sliceEnds(card, slice));
+  return (
+    weightBytesOf(card, layers, ends.head) / capability.matvecBytesPerSecond +
+    (2 * multiplyAddsOf(card, layers, ends.head)) / capability.matmulFlopsPerSecond
+  );
 }
 
 /** The inverse of a peer's speed, for comparing peers. */
 export function secondsPerWeightByte(capability: Capability): number {
-  return 1 / capability.matvecBytesPerSecond + FLOPS_PER_WEIGHT_BYTE / capability.matmulFlopsPerSecond;
+  return 1 / capability.matvecBytesPerSecond + 1 / capability.matmulFlopsPerSecond;
+}
+
+function secondsOf(
+  card: ModelCard,
+  capability: Capability,
+  layers: number,
+  head: boolean,
+  decodeRows: number,
+  promptRows: number,
+): number {
+  const cacheBytes = decodeRows * NOMINAL_SEQUENCE_TOKENS * layers * card.cacheBytesPerTokenPerLayer;
+  const rows = decodeRows + promptRows;
+  return (
+    STEP_OVERHEAD_SECONDS +
+    (weightBytesOf(card, layers, head) + cacheBytes) / capability.matvecBytesPerSecond +
+    (2 * rows * multiplyAddsOf(card, layers, head)) / capability.matmulFlopsPerSecond
+  );
+}
+
+function weightBytesOf(card: ModelCard, layers: number, head: boolean): number {
+  return layers * card.bytesPerLayer + (head ? card.headBytes : 0);
+}
+
+function multiplyAddsOf(card: ModelCard, layers: number, head: boolean): number {
+  return layers * card.multiplyAddsPerLayer + (head ? card.headMultiplyAdds : 0);
 }
 
 function layerBytes(card: ModelCard): number {
@@ -53,5 +167,6 @@ function layerBytes(card: ModelCard): number {
 }
 
 function endBytes(card: ModelCard, ends: SliceEnds): number {
-  return (ends.embedding ? card.embeddingBytes : 0) + (ends.head ? card.headBytes : 0);
+  const logitBytes = (card.headMultiplyAdds / card.hiddenSize) * LOGIT_ROWS * BYTES_PER_LOGIT;
+  return (ends.embedding ? card.embeddingBytes : 0) + (ends.head ? card.headBytes + logitBytes : 0);
 }
