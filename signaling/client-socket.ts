@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { RawData, WebSocket } from 'ws';
 import { SkeinError } from '../src/protocol/errors.ts';
 import { decodeClientMessage } from '../src/protocol/signaling.ts';
@@ -15,8 +16,13 @@ import { TokenBucket } from './token-bucket.ts';
 const POLICY_VIOLATION = 1008;
 const GOING_AWAY = 1001;
 
+/** Bytes of a ping's payload: enough that nobody answers one that has not arrived. */
+const PING_BYTES = 8;
+
 export interface ClientSocketDeps {
   readonly onMessage: (message: ClientMessage) => void;
+  /** A ping came back. */
+  readonly onRoundTrip: (seconds: number) => void;
   readonly onClose: () => void;
   readonly onAbuse: (reason: string) => void;
   readonly nowMs: () => number;
@@ -30,13 +36,15 @@ export class ClientSocket {
   #strikes = 0;
   #pings = 0;
   #answersPings = true;
+  /** The last ping whose answer is to be timed; null once it has come. */
+  #timedPing: { readonly payload: Buffer; readonly sentMs: number } | null = null;
 
   constructor(socket: WebSocket, deps: ClientSocketDeps) {
     this.#socket = socket;
     this.#deps = deps;
     this.#bucket = new TokenBucket(MESSAGE_BURST, MESSAGES_PER_SECOND, deps.nowMs());
     socket.on('message', (data, isBinary) => this.#receive(data, isBinary));
-    socket.on('pong', () => (this.#answersPings = true));
+    socket.on('pong', (payload) => this.#hearPong(payload));
     socket.on('close', deps.onClose);
     // The library closes the socket itself after a protocol error, an oversized message among them.
     socket.on('error', (error) => deps.onAbuse(error.message));
@@ -59,7 +67,14 @@ export class ClientSocket {
     }
     this.#pings += 1;
     this.#answersPings = false;
-    this.#socket.ping();
+    this.measureRoundTrip();
+  }
+
+  /** Pings out of turn; silence has no consequence before the next turn. */
+  measureRoundTrip(): void {
+    const payload = randomBytes(PING_BYTES);
+    this.#timedPing = { payload, sentMs: this.#deps.nowMs() };
+    this.#socket.ping(payload);
   }
 
   refuse(reason: string): void {
@@ -72,6 +87,14 @@ export class ClientSocket {
 
   terminate(): void {
     this.#socket.terminate();
+  }
+
+  #hearPong(payload: Buffer): void {
+    this.#answersPings = true;
+    const ping = this.#timedPing;
+    if (ping === null || !payload.equals(ping.payload)) return;
+    this.#timedPing = null;
+    this.#deps.onRoundTrip((this.#deps.nowMs() - ping.sentMs) / 1000);
   }
 
   #receive(data: RawData, isBinary: boolean): void {

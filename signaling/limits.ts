@@ -21,6 +21,8 @@ export const MAX_ERROR_CHARACTERS = 1000;
 
 /** A socket that does not answer a ping until the next one is gone; one that never said hello by then, too. */
 export const PING_INTERVAL_MS = 15_000;
+/** How often what waits for time is looked at: queues, peers that drain, measurements that age. */
+export const TICK_INTERVAL_MS = 1_000;
 /** Changes of the mesh within this time go out as one message. */
 export const MESH_BROADCAST_DELAY_MS = 25;
 /** Sockets that do not close within this time when the server stops are cut. */

@@ -14,7 +14,12 @@ import type { Scheduler, StagePolicy } from './scheduler/types.ts';
 export type PresenceEvent =
   | { readonly type: 'connected'; readonly peer: PeerId }
   | { readonly type: 'message'; readonly peer: PeerId; readonly message: ClientMessage }
-  | { readonly type: 'disconnected'; readonly peer: PeerId };
+  /** A ping to the peer came back after so long. */
+  | { readonly type: 'round-trip'; readonly peer: PeerId; readonly seconds: number }
+  /** The socket closed; of a peer that crashed this is all there is. */
+  | { readonly type: 'disconnected'; readonly peer: PeerId }
+  /** Time has passed. To come every second or so: what waits for time is looked at then. */
+  | { readonly type: 'tick' };
 
 /** What the outside has to do after an event, in order. */
 export type Effect =
@@ -29,6 +34,8 @@ export interface PresenceOptions {
   readonly stages: StagePolicy;
   readonly scheduler: Scheduler;
   readonly iceServers: readonly IceServer[];
+  /** Milliseconds, monotonic. Looked at once per event. */
+  readonly now: () => number;
 }
 
 type Message<Type extends ClientMessage['type']> = Extract<ClientMessage, { type: Type }>;
@@ -56,6 +63,9 @@ export class Presence {
         break;
       case 'message':
         this.#receive(event.peer, event.message);
+        break;
+      case 'round-trip':
+      case 'tick':
         break;
       case 'disconnected':
         this.#desk.endAllOf(event.peer);

@@ -5,7 +5,7 @@ import { getRequestListener } from '@hono/node-server';
 import { SkeinError } from '../src/protocol/errors.ts';
 import type { IceServer, ModelCard } from '../src/protocol/signaling.ts';
 import { createApp } from './app.ts';
-import { PING_INTERVAL_MS } from './limits.ts';
+import { PING_INTERVAL_MS, TICK_INTERVAL_MS } from './limits.ts';
 import type { Log } from './log.ts';
 import { Presence } from './presence.ts';
 import { steadyScheduler } from './scheduler/scheduler.ts';
@@ -29,6 +29,8 @@ export interface ServerOptions {
   readonly trustProxy?: boolean;
   /** What beats the time of liveness pings; a timer by default. @returns a function that stops it. */
   readonly everyPing?: (ping: () => void) => () => void;
+  /** What beats the time of everything that waits; a timer by default. @returns a function that stops it. */
+  readonly everyTick?: (tick: () => void) => () => void;
   readonly maxSocketsPerAddress?: number;
 }
 
@@ -51,6 +53,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     stages,
     scheduler: steadyScheduler,
     iceServers: options.iceServers ?? [],
+    now: () => performance.now(),
   });
   const startedMs = performance.now();
   const app = createApp({
@@ -74,7 +77,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     presence,
     log,
     trustProxy: options.trustProxy ?? false,
-    everyPing: options.everyPing ?? everyPingInterval,
+    everyPing: options.everyPing ?? every(PING_INTERVAL_MS),
+    everyTick: options.everyTick ?? every(TICK_INTERVAL_MS),
     ...(options.maxSocketsPerAddress !== undefined && { maxSocketsPerAddress: options.maxSocketsPerAddress }),
   });
   http.on('upgrade', (request, socket, head) => signaling.handleUpgrade(request, socket, head));
@@ -88,9 +92,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
-function everyPingInterval(ping: () => void): () => void {
-  const timer = setInterval(ping, PING_INTERVAL_MS);
-  return () => clearInterval(timer);
+function every(intervalMs: number): (run: () => void) => () => void {
+  return (run) => {
+    const timer = setInterval(run, intervalMs);
+    return () => clearInterval(timer);
+  };
 }
 
 async function listen(http: Server, { host, port }: ServerOptions): Promise<void> {

@@ -18,6 +18,8 @@ export interface SignalServerOptions {
   readonly trustProxy: boolean;
   /** Calls back at every ping interval. @returns a function that stops it. */
   readonly everyPing: (ping: () => void) => () => void;
+  /** Calls back every `TICK_INTERVAL_MS`. @returns a function that stops it. */
+  readonly everyTick: (tick: () => void) => () => void;
   readonly maxSocketsPerAddress?: number;
 }
 
@@ -35,12 +37,14 @@ export class SignalServer {
   readonly #sockets = new Map<PeerId, ClientSocket>();
   readonly #socketsPerAddress = new Map<string, number>();
   readonly #stopPings: () => void;
+  readonly #stopTicks: () => void;
   #broadcast: NodeJS.Timeout | null = null;
   #closing = false;
 
   constructor(options: SignalServerOptions) {
     this.#options = options;
     this.#stopPings = options.everyPing(() => this.#pingAll());
+    this.#stopTicks = options.everyTick(() => this.#handle({ type: 'tick' }));
   }
 
   /** Takes over an HTTP upgrade, or answers it with the reason why not. */
@@ -61,6 +65,7 @@ export class SignalServer {
   async close(): Promise<void> {
     this.#closing = true;
     this.#stopPings();
+    this.#stopTicks();
     if (this.#broadcast !== null) clearTimeout(this.#broadcast);
     for (const socket of this.#sockets.values()) socket.goAway();
     const cut = setTimeout(() => {
@@ -86,7 +91,12 @@ export class SignalServer {
     const { log } = this.#options;
     this.#countAddress(address, 1);
     const socket = new ClientSocket(webSocket, {
-      onMessage: (message) => this.#handle({ type: 'message', peer, message }),
+      onMessage: (message) => {
+        // Where a newcomer is decides what it is given, so it is not left to the next ping.
+        if (message.type === 'join') socket.measureRoundTrip();
+        this.#handle({ type: 'message', peer, message });
+      },
+      onRoundTrip: (seconds) => this.#handle({ type: 'round-trip', peer, seconds }),
       onClose: () => {
         this.#sockets.delete(peer);
         this.#countAddress(address, -1);
@@ -111,7 +121,8 @@ export class SignalServer {
     } catch (thrown) {
       // A fault of ours, whatever the client sent: the others go on, and the log says where to look.
       const { stack, message } = SkeinError.from(thrown);
-      this.#options.log.error(`${event.type} of ${event.peer} failed: ${stack ?? message}`);
+      const whose = 'peer' in event ? ` of ${event.peer}` : '';
+      this.#options.log.error(`${event.type}${whose} failed: ${stack ?? message}`);
     }
   }
 

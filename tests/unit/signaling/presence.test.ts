@@ -16,9 +16,16 @@ const [A, B, C, CHAT] = [peerId(1), peerId(2), peerId(3), peerId(9)] as const;
 class Stage {
   readonly effects: Effect[] = [];
   readonly presence: Presence;
+  nowMs = 0;
 
   constructor(stages: StagePolicy = 'auto') {
-    this.presence = new Presence({ models: [card()], stages, scheduler: steadyScheduler, iceServers: [] });
+    this.presence = new Presence({
+      models: [card()],
+      stages,
+      scheduler: steadyScheduler,
+      iceServers: [],
+      now: () => this.nowMs,
+    });
   }
 
   /** @returns what the peer itself is sent in answer. */
