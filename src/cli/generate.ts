@@ -10,6 +10,8 @@ import { openCheckpoint } from '../model/open-checkpoint.ts';
 import { fileSourceFor } from '../model/open-source.ts';
 import { quantizedCheckpoint } from '../model/quantize.ts';
 import { SkeinError } from '../protocol/errors.ts';
+import { CACHE_FORMATS } from '../protocol/cache-format.ts';
+import type { CacheFormat } from '../protocol/cache-format.ts';
 import type { ActivationFormat } from '../protocol/frames.ts';
 import type { ModelId } from '../protocol/ids.ts';
 import type { TokenLogProbability } from '../protocol/sampling.ts';
@@ -32,6 +34,7 @@ interface GenerateOptions extends SamplingOptions {
   readonly cuts: number[];
   readonly precision: Precision;
   readonly quantize: Quantization;
+  readonly cache?: CacheFormat;
   readonly wire: ActivationFormat;
   readonly prefillChunk?: number;
   readonly adapter?: string;
@@ -62,7 +65,12 @@ export function generateCommand(): Command {
         .choices(QUANTIZATIONS)
         .default('none'),
     )
-    .addOption(new Option('--precision <p>', 'of weights and cache').choices(['f32', 'f16']).default('f32'))
+    .addOption(new Option('--precision <p>', 'of weights').choices(['f32', 'f16']).default('f32'))
+    .addOption(
+      new Option('--cache <format>', 'how keys and values are kept (default: as --precision)').choices(
+        CACHE_FORMATS,
+      ),
+    )
     .addOption(
       new Option('--wire <p>', 'of activations between stages').choices(['f16', 'f32']).default('f16'),
     )
@@ -102,6 +110,7 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
     checkpoint,
     cuts: options.cuts,
     precision: options.precision,
+    ...(options.cache && { cacheFormat: options.cache }),
     wireFormat: options.wire,
     cacheTokens: promptIds.length + options.maxTokens,
     ...(options.prefillChunk !== undefined && { prefillChunkRows: options.prefillChunk }),

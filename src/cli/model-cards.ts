@@ -1,24 +1,27 @@
+import { cacheBlockBytes } from '../engine/kernels/attention-shape.ts';
 import { EMBEDDING_TENSOR, FINAL_NORM_TENSOR, headTensorName, layerTensors } from '../model/tensor-names.ts';
 import type { TensorSpec } from '../model/tensor-names.ts';
 import type { Checkpoint } from '../model/checkpoint.ts';
 import type { ModelId } from '../protocol/ids.ts';
-import type { Quantization } from '../protocol/quantization.ts';
 import type { ModelCard } from '../protocol/signaling.ts';
+import { BLOCK_TOKENS } from '../protocol/stage.ts';
 
-const BYTES_PER_CACHE_ELEMENT = 4;
+/** What stages make of a model when they load it: replicas must agree on all of it. */
+export type ModelFormats = Pick<ModelCard, 'quantization' | 'cache'>;
+export const STORED_FORMATS: ModelFormats = { quantization: 'none', cache: 'f32' };
 
 /**
  * What the scheduler needs to know of a model. Looks up every tensor, so a checkpoint that lacks one is found before any
  * tab loads it. A tied head counts its own copy of the embedding, which only a slice with both ends can save.
  * @param url the model's folder or GGUF file, as pages find it.
- * @param quantization of `checkpoint`, whose sizes already are those after it.
+ * @param formats whose quantization is that of `checkpoint`: its sizes already are those after it.
  * @throws SkeinError `model-missing` or `model-corrupt`, naming file and tensor.
  */
 export async function modelCard(
   id: ModelId,
   url: string,
   checkpoint: Checkpoint,
-  quantization: Quantization,
+  formats: ModelFormats,
   signal?: AbortSignal,
 ): Promise<ModelCard> {
   const { architecture } = checkpoint;
@@ -31,7 +34,7 @@ export async function modelCard(
   return {
     id,
     url,
-    quantization,
+    ...formats,
     layerCount: architecture.layerCount,
     hiddenSize: architecture.hiddenSize,
     contextLength: architecture.contextLength,
@@ -40,7 +43,8 @@ export async function modelCard(
     headBytes,
     multiplyAddsPerLayer: matrixElements(layerTensors(architecture, 0)),
     headMultiplyAdds: architecture.hiddenSize * architecture.vocabSize,
-    cacheBytesPerTokenPerLayer: 2 * architecture.kvHeadCount * architecture.headDim * BYTES_PER_CACHE_ELEMENT,
+    cacheBytesPerTokenPerLayer:
+      (2 * cacheBlockBytes({ ...architecture, cacheFormat: formats.cache })) / BLOCK_TOKENS,
   };
 }
 

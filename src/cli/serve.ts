@@ -7,6 +7,8 @@ import type { LogLevel } from '../../signaling/log.ts';
 import type { StagePolicy } from '../../signaling/scheduler/types.ts';
 import { startServer } from '../../signaling/server.ts';
 import { SkeinError } from '../protocol/errors.ts';
+import { CACHE_FORMATS } from '../protocol/cache-format.ts';
+import type { CacheFormat } from '../protocol/cache-format.ts';
 import { MAX_ROUTE_HOPS } from '../protocol/limits.ts';
 import { QUANTIZATIONS } from '../protocol/quantization.ts';
 import type { Quantization } from '../protocol/quantization.ts';
@@ -24,6 +26,7 @@ interface ServeOptions {
   readonly port: number;
   readonly model?: readonly string[];
   readonly quantize: Quantization;
+  readonly cache: CacheFormat;
   readonly stages: StagePolicy;
   readonly iceServer?: readonly string[];
   readonly trustProxy: boolean;
@@ -49,6 +52,9 @@ export function serveCommand(): Command {
         .choices(QUANTIZATIONS)
         .default('none'),
     )
+    .addOption(
+      new Option('--cache <format>', 'how tabs keep keys and values').choices(CACHE_FORMATS).default('f32'),
+    )
     .option('--stages <auto|n>', 'split a model over as few peers as hold it, or over n', parseStages, 'auto')
     .option('--ice-server <url...>', 'STUN or TURN servers that tabs use to find each other')
     .option('--trust-proxy', 'take client addresses from X-Forwarded-For', false)
@@ -71,7 +77,11 @@ async function runServe(options: ServeOptions): Promise<void> {
     throw new SkeinError('bad-argument', `There are no pages in ${PAGES}. Build them with: npm run build`);
   }
   const stop = abortOnStop();
-  const served = await openServedModels(options.model ?? [EMBEDDED_MODEL], options.quantize, stop);
+  const served = await openServedModels(
+    options.model ?? [EMBEDDED_MODEL],
+    { quantization: options.quantize, cache: options.cache },
+    stop,
+  );
   const server = await startServer({
     host: options.host,
     port: options.port,

@@ -8,9 +8,9 @@ import { requireTokenizer } from '../model/gguf/gguf-file.ts';
 import { quantizedCheckpoint } from '../model/quantize.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
-import type { Quantization } from '../protocol/quantization.ts';
 import type { ModelCard } from '../protocol/signaling.ts';
-import { modelCard } from './model-cards.ts';
+import { modelCard, STORED_FORMATS } from './model-cards.ts';
+import type { ModelFormats } from './model-cards.ts';
 
 /** A model to serve, and the folder it comes from when that is on this machine. */
 export interface ServedModel {
@@ -21,18 +21,18 @@ export interface ServedModel {
 /**
  * Opens the models an operator named: folders, GGUF files, URLs or hub ids. A folder's files are served from here; the others are
  * read by the tabs where they are.
- * @param quantization what tabs do to every one of them when they load it.
+ * @param formats what tabs make of every one of them when they load it.
  * @throws SkeinError of the model that cannot be served, or `bad-argument` for two of the same name.
  */
 export async function openServedModels(
   locations: readonly string[],
-  quantization: Quantization = 'none',
+  formats: ModelFormats = STORED_FORMATS,
   signal?: AbortSignal,
 ): Promise<ServedModel[]> {
   const models: ServedModel[] = [];
   for (const location of locations) {
     const source = fileSourceFor(location);
-    const checkpoint = quantizedCheckpoint(await openCheckpoint(source, signal), quantization);
+    const checkpoint = quantizedCheckpoint(await openCheckpoint(source, signal), formats.quantization);
     const ggufFile = await source.ggufFile(signal);
     if (ggufFile !== null) await requireTokenizer(source, ggufFile, signal);
     const folder = source instanceof FolderSource ? source.description : null;
@@ -43,7 +43,7 @@ export async function openServedModels(
     const urlPath = `/models/${id}/`;
     const folderHref = folder === null ? folderUrl(location).href : urlPath;
     const url = withFile(folderHref, ggufFile);
-    const card = await modelCard(id, url, checkpoint, quantization, signal);
+    const card = await modelCard(id, url, checkpoint, formats, signal);
     models.push({ card, root: folder === null ? null : { urlPath, folder } });
   }
   return models;

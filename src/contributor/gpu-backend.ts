@@ -63,6 +63,7 @@ export class GpuBackend implements EngineBackend {
       checkpoint,
       slice: { layerStart, layerEnd },
       precision: 'f32',
+      cacheFormat: request.cache,
       cacheTokens: request.cacheTokens,
       signal,
       onProgress: ({ loadedBytes, totalBytes }) => onProgress(loadedBytes, totalBytes),

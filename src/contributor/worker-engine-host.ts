@@ -81,6 +81,7 @@ export class WorkerEngineHost implements EngineHost {
     const request = {
       modelUrl: new URL(model.url, this.#baseUrl).href,
       quantization: model.quantization,
+      cache: model.cache,
       model: model.id,
       layerStart,
       layerEnd,

@@ -1,3 +1,4 @@
+import type { CacheFormat } from '../protocol/cache-format.ts';
 import type { ErrorShape } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import type { Quantization } from '../protocol/quantization.ts';
@@ -9,6 +10,7 @@ export interface StageRequest {
   /** Absolute URL of the model folder, or of the GGUF file in it. */
   readonly modelUrl: string;
   readonly quantization: Quantization;
+  readonly cache: CacheFormat;
   readonly model: string;
   readonly layerStart: number;
   readonly layerEnd: number;

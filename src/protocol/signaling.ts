@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { CACHE_FORMATS } from './cache-format.ts';
 import { ERROR_CODES, SkeinError } from './errors.ts';
 import {
   MAX_CACHED_SLICES,
@@ -46,6 +47,8 @@ export const modelCardSchema = v.object({
   url: text(2000),
   /** What stages do to the matrices when they load them. */
   quantization: v.picklist(QUANTIZATIONS),
+  /** How stages keep keys and values. */
+  cache: v.picklist(CACHE_FORMATS),
   layerCount: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1024)),
   /** Width of an activation row, which is what travels from hop to hop. */
   hiddenSize: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_HIDDEN_SIZE)),
@@ -56,7 +59,7 @@ export const modelCardSchema = v.object({
   /** Multiplications of one token with the weights of one layer, and with those of the head. */
   multiplyAddsPerLayer: positive,
   headMultiplyAdds: count,
-  /** Key-value cache of one token in one layer, f32. */
+  /** Key-value cache of one token in one layer, as `cache` keeps it. */
   cacheBytesPerTokenPerLayer: positive,
 });
 export type ModelCard = v.InferOutput<typeof modelCardSchema>;

@@ -1,12 +1,9 @@
+import type { CacheFormat } from '../../protocol/cache-format.ts';
 import { BLOCK_TOKENS } from '../batch.ts';
 import type { StepShape } from '../step.ts';
 import { checkBytes, checkSize } from './checks.ts';
 
-/**
- * How the cache stores keys and values. `int8`: per token and KV head a code for every element and one f32 scale, the largest
- * magnitude / 127.
- */
-export type CacheFormat = 'f32' | 'f16' | 'int8';
+export type { CacheFormat };
 
 /** What the attention kernels of a layer have in common. Sizes in elements. */
 export interface AttentionShape {
@@ -82,14 +79,17 @@ export function attendedRowBytes(shape: AttentionShape): number {
   return shape.headCount * shape.headDim * Float32Array.BYTES_PER_ELEMENT;
 }
 
+/** What the size of a cache depends on. */
+export type CacheShape = Pick<AttentionShape, 'kvHeadCount' | 'headDim' | 'cacheFormat'>;
+
 /** 4-byte words of one KV head of one token. Even, since GPUs read pairs: int8 has a word of padding behind its scale. */
-export function cacheHeadWords({ cacheFormat, headDim }: AttentionShape): number {
+export function cacheHeadWords({ cacheFormat, headDim }: CacheShape): number {
   const words: Record<CacheFormat, number> = { f32: headDim, f16: headDim / 2, int8: headDim / 4 + 2 };
   return words[cacheFormat];
 }
 
 /** Bytes of the keys, and as many of the values, that one layer keeps in one cache block. */
-export function cacheBlockBytes(shape: AttentionShape): number {
+export function cacheBlockBytes(shape: CacheShape): number {
   return BLOCK_TOKENS * shape.kvHeadCount * cacheHeadWords(shape) * WORD_BYTES;
 }
 

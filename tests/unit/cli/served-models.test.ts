@@ -65,12 +65,24 @@ it('counts what tabs hold after quantising', async () => {
     ['int8', 34 / 64],
     ['int4', 18 / 64],
   ] as const) {
-    const [model] = await openServedModels([TINY], quantization);
+    const [model] = await openServedModels([TINY], { quantization, cache: 'f32' });
     const { card } = model ?? fail();
     expect(card.quantization).toBe(quantization);
     expect(card.embeddingBytes).toBe((storedEmbedding * 34) / 64);
     // Norms stay.
     expect(Math.abs(card.bytesPerLayer / storedLayer - share)).toBeLessThan(0.002);
+  }
+});
+
+it('says how keys and values are kept, and counts their bytes', async () => {
+  // 4 key-value heads of 32 elements, keys and values; int8 has a scale and as much padding with every head.
+  for (const [cache, headBytes] of [
+    ['f32', 32 * 4],
+    ['f16', 32 * 2],
+    ['int8', 32 + 8],
+  ] as const) {
+    const [model] = await openServedModels([TINY], { quantization: 'none', cache });
+    expect(model?.card).toMatchObject({ cache, cacheBytesPerTokenPerLayer: 2 * 4 * headBytes });
   }
 });
 

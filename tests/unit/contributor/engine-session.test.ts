@@ -27,6 +27,7 @@ class FakeStage implements RunningStage {
 const REQUEST: StageRequest = {
   modelUrl: 'http://localhost/models/skein-tiny/',
   quantization: 'none',
+  cache: 'f32',
   model: 'skein-tiny',
   layerStart: 0,
   layerEnd: 4,

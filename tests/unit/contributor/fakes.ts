@@ -16,6 +16,7 @@ export const TINY: ModelCard = {
   id: 'skein-tiny' as ModelId,
   url: '/models/skein-tiny/',
   quantization: 'none',
+  cache: 'f32',
   layerCount: 8,
   hiddenSize: 128,
   contextLength: 2048,

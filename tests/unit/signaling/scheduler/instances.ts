@@ -25,6 +25,7 @@ export function card(overrides: Partial<ModelCard> = {}): ModelCard {
     id: MODEL,
     url: '/models/model/',
     quantization: 'none',
+    cache: 'f32',
     layerCount: 8,
     hiddenSize: 64,
     contextLength: 4096,
