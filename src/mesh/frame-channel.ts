@@ -6,7 +6,9 @@ import {
   SEND_STALL_TIMEOUT_MS,
 } from '../protocol/limits.ts';
 import type { Clock } from './clock.ts';
-import { FrameAssembly, splitFrame } from './framing.ts';
+import { decodeEcho, encodeEcho, FrameAssembly, splitFrame } from './framing.ts';
+import { LinkGauge } from './link-gauge.ts';
+import type { LinkMeasurement } from './link-meter.ts';
 
 /** An open, ordered and reliable channel of messages, such as a data channel. */
 export interface MessagePipe {
@@ -21,6 +23,8 @@ export interface MessagePipe {
 export interface FrameChannelOptions {
   readonly pipe: MessagePipe;
   readonly clock: Clock;
+  /** A number that the other end cannot guess, u32. */
+  readonly newNonce?: () => number;
   /** The bytes belong to the receiver. */
   readonly onFrame: (frame: Uint8Array<ArrayBuffer>) => void;
   /** Once, when this side ends the channel because of what the other did. */
@@ -34,18 +38,35 @@ export class FrameChannel {
   readonly #onFrame: (frame: Uint8Array<ArrayBuffer>) => void;
   readonly #onBroken: (error: SkeinError) => void;
   readonly #assembly = new FrameAssembly();
+  readonly #gauge: LinkGauge;
   #cancelAssemblyDeadline: (() => void) | null = null;
   /** Frames go out one after the other; settles when the last one has. */
   #lastSend: Promise<void> = Promise.resolve();
   #wakeSender: () => void = () => undefined;
   #ended: SkeinError | null = null;
 
-  constructor({ pipe, clock, onFrame, onBroken }: FrameChannelOptions) {
+  constructor({ pipe, clock, newNonce = randomNonce, onFrame, onBroken }: FrameChannelOptions) {
     this.#pipe = pipe;
     this.#clock = clock;
     this.#onFrame = onFrame;
     this.#onBroken = onBroken;
+    this.#gauge = new LinkGauge({
+      clock,
+      newNonce,
+      send: (echo) => pipe.send(encodeEcho(echo)),
+      queuedBytes: () => pipe.bufferedAmount,
+    });
     pipe.listen({ message: (message) => this.#receive(message), drain: () => this.#wakeSender() });
+  }
+
+  /** What was measured of the way lately; null before the first pong. */
+  get measurement(): LinkMeasurement | null {
+    return this.#gauge.measurement;
+  }
+
+  /** Measures the way now. Resolves with the next pong, or when the channel ends: which is never, where the other end is silent. */
+  probe(): Promise<void> {
+    return this.#ended ? Promise.resolve() : this.#gauge.probe();
   }
 
   /**
@@ -64,16 +85,20 @@ export class FrameChannel {
     if (this.#ended) return;
     this.#ended = error;
     this.#cancelAssemblyDeadline?.();
+    this.#gauge.end();
     this.#wakeSender();
     this.#pipe.close();
   }
 
   async #write(frame: Uint8Array<ArrayBuffer>): Promise<void> {
-    for (const message of splitFrame(frame)) {
+    const messages = splitFrame(frame);
+    if (!this.#ended) this.#gauge.frameBegins(frame.length);
+    for (const message of messages) {
       if (this.#ended) throw this.#ended;
       this.#pipe.send(message);
       if (this.#pipe.bufferedAmount > SEND_HIGH_WATER_BYTES) await this.#drained();
     }
+    if (!this.#ended) this.#gauge.frameEnded();
   }
 
   async #drained(): Promise<void> {
@@ -92,6 +117,11 @@ export class FrameChannel {
     if (this.#ended) return;
     let frame: Uint8Array<ArrayBuffer> | null;
     try {
+      const echo = decodeEcho(message);
+      if (echo) {
+        this.#gauge.receive(echo);
+        return;
+      }
       frame = this.#assembly.push(message);
     } catch (thrown) {
       this.#break(SkeinError.from(thrown));
@@ -119,4 +149,8 @@ export class FrameChannel {
     this.finish(error);
     this.#onBroken(error);
   }
+}
+
+function randomNonce(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 }

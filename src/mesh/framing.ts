@@ -1,24 +1,60 @@
 /**
- * Frames as messages of a data channel. Little-endian.
+ * Frames as messages of a data channel, and what measures the way. Little-endian.
  *
  * ```
  * every message                 4 bytes
  *   0  u8   version
- *   1  u8   1 = first message of a frame, 2 = next message of the same frame
+ *   1  u8   1 = first message of a frame, 2 = next message of the same frame, 3 = ping, 4 = pong
  *   2  u16  zero
  * first message, after that     4 bytes
  *   4  u32  bytes of the whole frame
+ * ping and pong, after that     4 bytes
+ *   4  u32  chosen by the sender of the ping; the pong repeats it
  * ```
  *
- * Every message but a frame's last is MAX_MESSAGE_BYTES long, and messages of different frames do not mix.
+ * Every message but a frame's last is MAX_MESSAGE_BYTES long, and messages of different frames do not mix. Pings and pongs may
+ * come between any two messages.
  */
 import { SkeinError } from '../protocol/errors.ts';
 import { MAX_FRAME_BYTES, MAX_MESSAGE_BYTES } from '../protocol/limits.ts';
 
 const VERSION = 1;
-const KIND = { first: 1, next: 2 } as const;
-const OFFSET = { version: 0, kind: 1, zero: 2, frameBytes: 4 } as const;
+const KIND = { first: 1, next: 2, ping: 3, pong: 4 } as const;
+const OFFSET = { version: 0, kind: 1, zero: 2, frameBytes: 4, nonce: 4 } as const;
 const HEAD_BYTES = { first: 8, next: 4 } as const;
+const ECHO_BYTES = 8;
+
+/** A ping asks for a pong with the same nonce, at once. */
+export interface EchoMessage {
+  readonly kind: 'ping' | 'pong';
+  /** u32. */
+  readonly nonce: number;
+}
+
+export function encodeEcho({ kind, nonce }: EchoMessage): Uint8Array<ArrayBuffer> {
+  const message = new Uint8Array(ECHO_BYTES);
+  message[OFFSET.version] = VERSION;
+  message[OFFSET.kind] = KIND[kind];
+  new DataView(message.buffer).setUint32(OFFSET.nonce, nonce, true);
+  return message;
+}
+
+/**
+ * @returns null for a message that says it is a part of a frame.
+ * @throws SkeinError `bad-frame` for a ping or a pong that `encodeEcho` does not make.
+ */
+export function decodeEcho(message: Uint8Array): EchoMessage | null {
+  const kindByte = message[OFFSET.kind];
+  if (kindByte !== KIND.ping && kindByte !== KIND.pong) return null;
+  const kind = kindByte === KIND.ping ? 'ping' : 'pong';
+  if (message.length !== ECHO_BYTES) {
+    refuse(`A ${kind} has ${message.length} bytes where ${ECHO_BYTES} were to come.`);
+  }
+  const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
+  const head = view.getUint32(OFFSET.version, true);
+  if (head !== (VERSION | (kindByte << 8))) refuse(`A ${kind} begins with ${head.toString(16)}.`);
+  return { kind, nonce: view.getUint32(OFFSET.nonce, true) };
+}
 
 /**
  * The messages of a frame, each made when it is asked for.

@@ -4,6 +4,7 @@ import { DIAL_TIMEOUT_MS, MAX_LINK_QUEUE_BYTES, MAX_SIGNALS_PER_DIAL } from '../
 import type { Clock } from './clock.ts';
 import { FrameChannel } from './frame-channel.ts';
 import type { MessagePipe } from './frame-channel.ts';
+import type { LinkMeasurement } from './link-meter.ts';
 import type { LinkSignal, RtcSignal } from './link-signal.ts';
 import type { Connect, PeerConnection } from './peer-connection.ts';
 import { blame, peerError, peerLost } from './peer-errors.ts';
@@ -64,6 +65,17 @@ export class PeerLink {
   /** Milliseconds since a frame came or was to be sent. */
   get idleMs(): number {
     return this.#options.clock.now() - this.#lastUse;
+  }
+
+  /** What was measured of the way lately; null where that is nothing. */
+  get measurement(): LinkMeasurement | null {
+    return this.#attempt?.channel?.measurement ?? null;
+  }
+
+  /** Dials if need be, and measures the way. Never resolves where the other end is silent. @throws SkeinError as `send` does. */
+  async probe(): Promise<void> {
+    const channel = await (this.#opening ?? this.#dial()).channel;
+    await channel.probe();
   }
 
   /**

@@ -2,8 +2,15 @@ import * as v from 'valibot';
 import { SkeinError } from '../protocol/errors.ts';
 import { newRequestId, PEER_ID_PATTERN } from '../protocol/ids.ts';
 import type { PeerId } from '../protocol/ids.ts';
-import { LINK_IDLE_MS, MAX_INCOMING_LINKS, MAX_OUTGOING_LINKS } from '../protocol/limits.ts';
-import type { ClientMessage, ServerMessage } from '../protocol/signaling.ts';
+import {
+  LINK_IDLE_MS,
+  MAX_INCOMING_LINKS,
+  MAX_OUTGOING_LINKS,
+  MAX_PROBED_PEERS,
+  MAX_REPORTED_LINKS,
+  PROBE_TIMEOUT_MS,
+} from '../protocol/limits.ts';
+import type { ClientMessage, LinkReport, ServerMessage } from '../protocol/signaling.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
@@ -14,6 +21,7 @@ import { simplePeerConnect } from './peer-connection.ts';
 import type { Connect, IceServer, WebRtc } from './peer-connection.ts';
 import { peerError, peerLost } from './peer-errors.ts';
 import { PeerLink } from './peer-link.ts';
+import { waitFor } from './wait-for.ts';
 
 /** What the mesh needs of the server: it relays signals and says when there is nobody to relay to. */
 export interface SignalRelay {
@@ -78,14 +86,40 @@ export class PeerMesh implements FrameTransport {
   send(to: PeerId, frame: Uint8Array<ArrayBuffer>): Promise<void> {
     if (this.#isDisposed) return Promise.reject(disposedError());
     if (to === this.self) return this.#loopBack(frame);
-    const entry = this.#links.get(to);
-    if (entry) return entry.link.send(frame);
-    if (!this.#hasRoom(false)) {
-      return Promise.reject(
-        peerError('busy', to, `cannot be dialled: this peer has ${MAX_OUTGOING_LINKS} links already.`),
-      );
-    }
-    return this.#add(to, false).send(frame);
+    const link = this.#linkTo(to);
+    if (link) return link.send(frame);
+    return Promise.reject(
+      peerError('busy', to, `cannot be dialled: this peer has ${MAX_OUTGOING_LINKS} links already.`),
+    );
+  }
+
+  /** What was measured of the links lately, those last used first. */
+  linkStats(): LinkReport[] {
+    const links = [...this.#links].sort(([, a], [, b]) => a.link.idleMs - b.link.idleMs);
+    return links
+      .flatMap(([peer, { link }]) => (link.measurement ? [{ peer, ...link.measurement }] : []))
+      .slice(0, MAX_REPORTED_LINKS);
+  }
+
+  /**
+   * Dials peers where need be, and measures the way to them: `linkStats` then has those that answered.
+   * @param peers the first MAX_PROBED_PEERS are. @returns when all have answered or cannot be reached, PROBE_TIMEOUT_MS at most.
+   */
+  async probe(peers: readonly PeerId[]): Promise<void> {
+    if (this.#isDisposed) return;
+    const others = [...new Set(peers)].filter((peer) => peer !== this.self).slice(0, MAX_PROBED_PEERS);
+    const options = { clock: this.#clock, timeoutMs: PROBE_TIMEOUT_MS, what: 'A peer did not answer' };
+    await Promise.allSettled(
+      others.map((peer) =>
+        waitFor<undefined>(options, (resolve, reject) => {
+          const probed = this.#linkTo(peer)?.probe() ?? Promise.resolve();
+          probed.then(
+            () => resolve(undefined),
+            (thrown: unknown) => reject(SkeinError.from(thrown)),
+          );
+        }),
+      ),
+    );
   }
 
   onFrame(listener: (from: PeerId, frame: Uint8Array<ArrayBuffer>) => void): () => void {
@@ -104,6 +138,13 @@ export class PeerMesh implements FrameTransport {
     for (const peer of this.#links.keys()) this.#lost.tell(peer);
     this.#lost.clear();
     for (const { link } of [...this.#links.values()]) link.end(disposedError());
+  }
+
+  /** @returns null where one more would be too many. */
+  #linkTo(peer: PeerId): PeerLink | null {
+    const entry = this.#links.get(peer);
+    if (entry) return entry.link;
+    return this.#hasRoom(false) ? this.#add(peer, false) : null;
   }
 
   #loopBack(frame: Uint8Array<ArrayBuffer>): Promise<void> {

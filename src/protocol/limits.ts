@@ -78,6 +78,15 @@ export const MAX_CACHED_SLICES = 16;
 export const MAX_REPORTED_LINKS = 64;
 /** Peers the server asks one peer to measure the way to, at once. */
 export const MAX_PROBED_PEERS = 8;
+/** A link in use is measured no more often than this. */
+export const PING_INTERVAL_MS = 3_000;
+/** A ping that was not answered for this long is given up, and another may follow. */
+export const PONG_TIMEOUT_MS = 10_000;
+/** Pings answered at once, and the time in which one more may be: whoever asks more often gets no answer. */
+export const MAX_PONG_BURST = 8;
+export const PONG_REFILL_MS = 250;
+/** A peer that the server wants measured is dialled and heard within this time, or left out of the report. */
+export const PROBE_TIMEOUT_MS = 5_000;
 
 /** A route is given, denied or queued for within this time. */
 export const ROUTE_REQUEST_TIMEOUT_MS = 10_000;

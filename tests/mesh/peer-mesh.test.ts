@@ -1,5 +1,5 @@
 import wrtc from '@roamhq/wrtc';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PeerMesh } from '../../src/mesh/peer-mesh.ts';
 import { ServedStage } from '../../src/mesh/served-stage.ts';
 import { startRoute } from '../../src/mesh/route-session.ts';
@@ -153,6 +153,24 @@ describe('a mesh of real peer connections', () => {
     expect(await lost).toBe(LARGE);
     await small.send(LARGE, Uint8Array.of(3));
     expect((await reloadedInbox.next()).frame).toEqual(Uint8Array.of(3));
+  });
+
+  it('knows the round trip of links that are used, and measures others when it is asked to', async () => {
+    const [small, large] = [join(SMALL), join(LARGE)];
+    join(THIRD);
+    const inbox = new Inbox(large);
+    await small.send(LARGE, Uint8Array.of(1));
+    await inbox.next();
+    await vi.waitFor(() => expect(small.linkStats()).toHaveLength(1));
+    expect(large.linkStats()).toEqual([]);
+    await large.probe([SMALL, THIRD, LARGE, peerId(8)]);
+    const stats = large.linkStats();
+    expect(stats.map(({ peer }) => peer).sort()).toEqual([SMALL, THIRD]);
+    for (const { rttSeconds, bytesPerSecond } of [...stats, ...small.linkStats()]) {
+      expect(rttSeconds).toBeGreaterThan(0);
+      expect(rttSeconds).toBeLessThan(5);
+      expect(bytesPerSecond).toBeNull();
+    }
   });
 
   it('fails at once when the server knows no such peer', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { FrameChannel } from '../../../src/mesh/frame-channel.ts';
-import { FrameAssembly, splitFrame } from '../../../src/mesh/framing.ts';
+import { encodeEcho, FrameAssembly, splitFrame } from '../../../src/mesh/framing.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import {
   FRAME_ASSEMBLY_TIMEOUT_MS,
@@ -160,6 +160,52 @@ describe('receiving over a frame channel', () => {
     const [first = new Uint8Array()] = splitFrame(new Uint8Array(100_000));
     pipe.deliver(first);
     clock.advance(FRAME_ASSEMBLY_TIMEOUT_MS);
+    expect(broken).toEqual(['bad-frame']);
+  });
+});
+
+describe('measuring over a frame channel', () => {
+  const answer = ({ pipe, clock }: ReturnType<typeof open>, afterMs: number) => {
+    clock.advance(afterMs);
+    const nonce = pipe.echoes.at(-1)?.nonce ?? 0;
+    pipe.deliver(encodeEcho({ kind: 'pong', nonce }));
+  };
+
+  it('pings ahead of a frame, answers between the parts of one, and knows the round trip', async () => {
+    const rig = open();
+    const { pipe, channel, frames } = rig;
+    await channel.send(Uint8Array.of(5));
+    expect(pipe.echoes.map(({ kind }) => kind)).toEqual(['ping']);
+    const [first = new Uint8Array(), second = new Uint8Array()] = [
+      ...splitFrame(new Uint8Array(MAX_MESSAGE_BYTES)),
+    ];
+    pipe.deliver(first);
+    pipe.deliver(encodeEcho({ kind: 'ping', nonce: 77 }));
+    answer(rig, 25);
+    pipe.deliver(second);
+    expect(pipe.echoes.at(-1)).toEqual({ kind: 'pong', nonce: 77 });
+    expect(frames).toHaveLength(1);
+  });
+
+  it('ends a probe with the pong, and when the channel ends', async () => {
+    const rig = open();
+    const probe = outcomeOf(rig.channel.probe());
+    answer(rig, 25);
+    await settled();
+    expect(probe.state).toBe('sent');
+    expect(rig.channel.measurement).toEqual({ rttSeconds: 0.025, bytesPerSecond: null });
+    rig.pipe.drainTo(0);
+    const unanswered = outcomeOf(rig.channel.probe());
+    await settled();
+    expect(unanswered.state).toBe('waiting');
+    rig.channel.finish(new SkeinError('peer-lost', 'gone'));
+    await settled();
+    expect(unanswered.state).toBe('sent');
+  });
+
+  it('breaks with a peer whose pings are malformed', () => {
+    const { pipe, broken } = open();
+    pipe.deliver(Uint8Array.of(1, 3, 0, 0, 1));
     expect(broken).toEqual(['bad-frame']);
   });
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FrameAssembly, splitFrame } from '../../../src/mesh/framing.ts';
+import { decodeEcho, encodeEcho, FrameAssembly, splitFrame } from '../../../src/mesh/framing.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import { MAX_FRAME_BYTES, MAX_MESSAGE_BYTES } from '../../../src/protocol/limits.ts';
 
@@ -97,5 +97,32 @@ describe('framing', () => {
     const assembly = new FrameAssembly();
     for (const message of messages.slice(0, -1)) assembly.push(message);
     expect(codeOf(() => assembly.push(last))).toBe('bad-frame');
+  });
+});
+
+describe('pings and pongs', () => {
+  it('have the documented bytes, and come back as they went', () => {
+    expect([...encodeEcho({ kind: 'ping', nonce: 0xfedc_ba98 })]).toEqual([
+      1, 3, 0, 0, 0x98, 0xba, 0xdc, 0xfe,
+    ]);
+    expect([...encodeEcho({ kind: 'pong', nonce: 1 })]).toEqual([1, 4, 0, 0, 1, 0, 0, 0]);
+    for (const kind of ['ping', 'pong'] as const) {
+      expect(decodeEcho(encodeEcho({ kind, nonce: 0xffff_ffff }))).toEqual({ kind, nonce: 0xffff_ffff });
+    }
+  });
+
+  it('are not taken for parts of frames, nor those for them', () => {
+    for (const message of splitFrame(frameOf(3 * MAX_MESSAGE_BYTES))) expect(decodeEcho(message)).toBeNull();
+    expect(decodeEcho(new Uint8Array(0))).toBeNull();
+    expect(codeOf(() => new FrameAssembly().push(encodeEcho({ kind: 'ping', nonce: 1 })))).toBe('bad-frame');
+  });
+
+  it.each([
+    ['a longer one', [1, 3, 0, 0, 1, 2, 3, 4, 5]],
+    ['a shorter one', [1, 4, 0, 0, 1, 2, 3]],
+    ['another version', [2, 3, 0, 0, 1, 2, 3, 4]],
+    ['reserved bytes', [1, 4, 0, 9, 1, 2, 3, 4]],
+  ])('refuses %s', (_what, bytes) => {
+    expect(codeOf(() => decodeEcho(Uint8Array.from(bytes)))).toBe('bad-frame');
   });
 });
