@@ -11,6 +11,12 @@ export function numberBetween(min: number, max: number): (text: string) => numbe
   };
 }
 
+/** For commander: seconds, from a thousandth to `maxMs`. @returns whole milliseconds. */
+export function seconds(maxMs: number): (text: string) => number {
+  const inRange = numberBetween(0.001, maxMs / 1000);
+  return (text) => Math.round(inRange(text) * 1000);
+}
+
 /** For commander: a whole number in `[min, max]`. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
   const inRange = numberBetween(min, max);

@@ -1,8 +1,8 @@
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { encodePrompt, generate } from '../client/generate.ts';
-import type { GenerateResult, Prompt } from '../client/generate.ts';
+import { DEFAULT_TIME_LIMIT_MS, encodePrompt, generate } from '../client/generate.ts';
+import type { GenerateRequest, GenerateResult, Prompt } from '../client/generate.ts';
 import { LocalMesh } from '../contributor/local-mesh.ts';
 import type { Precision } from '../engine/weight-format.ts';
 import { requireTokenizer } from '../model/gguf/gguf-file.ts';
@@ -14,23 +14,26 @@ import { CACHE_FORMATS } from '../protocol/cache-format.ts';
 import type { CacheFormat } from '../protocol/cache-format.ts';
 import type { ActivationFormat } from '../protocol/frames.ts';
 import type { ModelId } from '../protocol/ids.ts';
+import { MAX_TIME_LIMIT_MS } from '../protocol/limits.ts';
 import type { TokenLogProbability } from '../protocol/sampling.ts';
 import { QUANTIZATIONS } from '../protocol/quantization.ts';
 import type { Quantization } from '../protocol/quantization.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { wholeNumber } from './arguments.ts';
+import { seconds, wholeNumber } from './arguments.ts';
 import { abortOnInterrupt } from './interrupt.ts';
 import { openNodeDevice } from './node-device.ts';
 import { ProgressLine } from './progress-line.ts';
 import { addSamplingOptions, samplingOf } from './sampling-options.ts';
 import type { SamplingOptions } from './sampling-options.ts';
 
-interface GenerateOptions extends SamplingOptions {
+export interface GenerateOptions extends SamplingOptions {
   readonly model: string;
   readonly prompt?: string;
   readonly chat?: string;
   readonly promptIds?: number[];
   readonly maxTokens: number;
+  /** As milliseconds. */
+  readonly timeLimit: number;
   readonly cuts: number[];
   readonly precision: Precision;
   readonly quantize: Quantization;
@@ -57,7 +60,12 @@ export function generateCommand(): Command {
     .option('--prompt <text>', 'text to continue, as it is')
     .option('--chat <text>', 'a message to answer, through the chat template')
     .option('--prompt-ids <ids>', 'token ids to continue, comma separated', parseIds)
-    .option('--max-tokens <n>', 'tokens of the answer, at most', wholeNumber(1, MAX_U32), 128);
+    .option('--max-tokens <n>', 'tokens of the answer, at most', wholeNumber(1, MAX_U32), 128)
+    .addOption(
+      new Option('--time-limit <seconds>', 'the answer must be complete by then; loading does not count')
+        .argParser(seconds(MAX_TIME_LIMIT_MS))
+        .default(DEFAULT_TIME_LIMIT_MS, String(DEFAULT_TIME_LIMIT_MS / 1000)),
+    );
   return addSamplingOptions(command)
     .option('--cuts <layers>', 'split into stages before these layers, e.g. 3,5', parseIds, [])
     .addOption(
@@ -120,8 +128,8 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
   progress.clear();
   try {
     const { result, logProbabilities } = await stream(
-      { kind: 'ids', ids: promptIds },
-      options,
+      requestOf(options, mesh.model, { kind: 'ids', ids: promptIds }),
+      options.json ? null : process.stdout,
       mesh,
       tokenizer,
       signal,
@@ -139,17 +147,23 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
   }
 }
 
+/** What the flags ask for. */
+export function requestOf(options: GenerateOptions, model: ModelId, prompt: Prompt): GenerateRequest {
+  const { maxTokens, timeLimit: timeLimitMs } = options;
+  return { model, prompt, maxTokens, timeLimitMs, sampling: samplingOf(options) };
+}
+
+/** @param output shows the text as it comes. */
 async function stream(
-  prompt: Prompt,
-  options: GenerateOptions,
+  request: GenerateRequest,
+  output: NodeJS.WritableStream | null,
   mesh: LocalMesh,
   tokenizer: Tokenizer,
   signal: AbortSignal,
 ): Promise<{ result: GenerateResult; logProbabilities: TokenScores[] }> {
-  const { maxTokens } = options;
   const logProbabilities: TokenScores[] = [];
   const events = generate(
-    { model: mesh.model, prompt, maxTokens, sampling: samplingOf(options) },
+    request,
     {
       transport: mesh.transport,
       tokenizer,
@@ -164,10 +178,10 @@ async function stream(
     if (event.type === 'token') {
       const { tokenId, logProbability, topLogProbabilities } = event;
       logProbabilities.push({ tokenId, logProbability, topLogProbabilities });
-      if (!options.json) process.stdout.write(event.text);
+      output?.write(event.text);
     }
     if (event.type === 'done') {
-      if (!options.json) process.stdout.write('\n');
+      output?.write('\n');
       return { result: event.result, logProbabilities };
     }
   }

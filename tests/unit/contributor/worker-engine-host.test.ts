@@ -37,11 +37,11 @@ beforeEach(() => {
 
 const measure = (signal = new AbortController().signal) => host.measure({ memoryLimitBytes: 64, signal });
 
-function load(signal = new AbortController().signal) {
+function load(signal = new AbortController().signal, model = TINY) {
   const progress: [number, number][] = [];
   const stats: unknown[] = [];
   const loading = host.load({
-    model: TINY,
+    model,
     layerStart: 2,
     layerEnd: 5,
     transport: new FakeSession('a').transport,
@@ -87,6 +87,12 @@ describe('WorkerEngineHost', () => {
     worker.emit({ type: 'stats', operation: 0, stats: report });
     expect(progress).toEqual([[1, 2]]);
     expect(stats).toEqual([report]);
+    host.dispose();
+  });
+
+  it('passes on in which formats the card wants the model', () => {
+    load(undefined, { ...TINY, quantization: 'int4', cache: 'int8' }).loading.catch(() => undefined);
+    expect(worker.commands[0]).toMatchObject({ request: { quantization: 'int4', cache: 'int8' } });
     host.dispose();
   });
 
