@@ -65,7 +65,10 @@ export class BlockManager {
     return missing === -1 ? keys.length : missing;
   }
 
-  /** A table that shares every block of another, until one of them writes. */
+  /**
+   * A table that shares every block of another, until one of them writes: what a second answer to the same prompt begins with.
+   * No request asks for that so far; the executor makes the copies that writing then takes.
+   */
   fork(table: BlockTable): BlockTable {
     const fork = this.open();
     for (const block of this.#blocksOf(table)) {

@@ -244,10 +244,9 @@ export class Executor implements StageExecutor {
     const pending: OpenSequence[] = [];
     const plannable = new Map<RequestId, PlannableSequence>();
     for (const [requestId, open] of this.#open) {
-      const { hasPendingRows } = open.sequence;
-      if (hasPendingRows) pending.push(open);
-      const idleMs = hasPendingRows ? null : now - open.activeAtMs;
-      plannable.set(requestId, open.sequence.plannable(open.waitedSteps, idleMs));
+      const holding = open.sequence.plannable(open.waitedSteps, now - open.activeAtMs);
+      if (holding.pendingRows > 0) pending.push(open);
+      plannable.set(requestId, holding);
     }
     const plan = planBatch([...plannable.values()], {
       maxRows: this.#slice.maxBatchRows,

@@ -164,7 +164,7 @@ export class CountingPass implements DispatchPass {
 }
 
 /** Workgroups per dimension. WebGPU's default limit, which every adapter has; more are silently dropped by some drivers. */
-export const MAX_WORKGROUPS_PER_DIMENSION = 65_535;
+const MAX_WORKGROUPS_PER_DIMENSION = 65_535;
 
 /** The one place where kernels are launched. @throws SkeinError `bad-argument` for an empty or oversized grid. */
 export function dispatchKernel(

@@ -53,6 +53,8 @@ export const STARVING_STEPS = 8;
 export function planBatch(sequences: readonly PlannableSequence[], limits: PlanLimits): BatchPlan {
   const budget = new BlockBudget(sequences, limits);
   const planned = new Map<RequestId, { readonly rowCount: number; readonly isDecode: boolean }>();
+  let freeRows = limits.maxRows;
+  let decodeRows = 0;
   const decodeLimit = microBatchLimit(sequences);
   const pending = sequences.filter(({ pendingRows }) => pendingRows > 0);
   const waiting = pending.filter(({ isResident }) => !isResident);
@@ -62,18 +64,24 @@ export function planBatch(sequences: readonly PlannableSequence[], limits: PlanL
 
   for (const sequence of inOrder(pending)) {
     const { requestId, isResident, phase, pendingRows } = sequence;
-    const taken = [...planned.values()];
-    const freeRows = limits.maxRows - taken.reduce((sum, { rowCount }) => sum + rowCount, 0);
-    if (freeRows === 0 || taken.length === limits.maxSequences) break;
+    if (freeRows === 0 || planned.size === limits.maxSequences) break;
     const isDecode = phase === 'decode';
-    if (isDecode && taken.filter((each) => each.isDecode).length >= decodeLimit) continue;
+    if (isDecode && decodeRows >= decodeLimit) continue;
     if (budget.preempted.has(requestId) || budget.ended.has(requestId)) continue;
     if (!isResident && !isNextToAdmit(sequence)) continue;
     const rowCount = Math.min(pendingRows, isDecode ? 1 : limits.prefillChunkRows, freeRows);
     const victims = budget.reserve(sequence, rowCount);
     if (victims === null) continue;
-    for (const victim of victims) planned.delete(victim);
     planned.set(requestId, { rowCount, isDecode });
+    freeRows -= rowCount;
+    if (isDecode) decodeRows += 1;
+    for (const victim of victims) {
+      const lost = planned.get(victim);
+      if (lost === undefined) continue;
+      planned.delete(victim);
+      freeRows += lost.rowCount;
+      if (lost.isDecode) decodeRows -= 1;
+    }
   }
   return {
     rows: Array.from(planned, ([requestId, { rowCount }]) => ({ requestId, rowCount })),

@@ -78,22 +78,18 @@ export class Sequence {
     return this.#cacheLength < this.#passedOn;
   }
 
-  /** Whether there is anything to compute, now or once it is admitted. */
-  get hasPendingRows(): boolean {
-    return this.#pendingRows(this.#admittedLength) > 0;
-  }
-
-  /** @param idleMs how long ago there was last anything to compute; null while there is. */
-  plannable(waitedSteps: number, idleMs: number | null): PlannableSequence {
+  /** @param idleMs how long ago there was last anything to compute; while there is, it does not count. */
+  plannable(waitedSteps: number, idleMs: number): PlannableSequence {
     const { promptTokens, route } = this.request;
     const cacheLength = this.#admittedLength;
+    const pendingRows = this.#pendingRows(cacheLength);
     const isResident = this.#stand === 'resident';
     return {
       requestId: route.requestId,
       age: this.age,
       isResident,
       phase: cacheLength < Math.max(promptTokens, this.#passedOn) ? 'prefill' : 'decode',
-      pendingRows: this.#pendingRows(cacheLength),
+      pendingRows,
       hopCount: route.hops.length,
       waitedSteps,
       cacheLength,
@@ -101,7 +97,7 @@ export class Sequence {
       pinnedBlocks: this.#pinnedBlocks,
       knownTokens: Math.max(promptTokens, this.#log.end),
       writesShared: isResident && this.#writesShared(),
-      idleMs,
+      idleMs: pendingRows > 0 ? null : idleMs,
     };
   }
 

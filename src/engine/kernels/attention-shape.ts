@@ -83,7 +83,7 @@ export function attendedRowBytes(shape: AttentionShape): number {
 export type CacheShape = Pick<AttentionShape, 'kvHeadCount' | 'headDim' | 'cacheFormat'>;
 
 /** 4-byte words of one KV head of one token. Even, since GPUs read pairs: int8 has a word of padding behind its scale. */
-export function cacheHeadWords({ cacheFormat, headDim }: CacheShape): number {
+function cacheHeadWords({ cacheFormat, headDim }: CacheShape): number {
   const words: Record<CacheFormat, number> = { f32: headDim, f16: headDim / 2, int8: headDim / 4 + 2 };
   return words[cacheFormat];
 }

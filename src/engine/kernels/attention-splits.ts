@@ -4,7 +4,7 @@ import type { AttentionDecodeBuffers, AttentionShape } from './attention-shape.t
 import { checkBytes, checkSize } from './checks.ts';
 
 /** Tokens per tile of the decode kernel, two per invocation. A split of less would leave some of them idle. */
-export const DECODE_TILE_TOKENS = 64;
+const DECODE_TILE_TOKENS = 64;
 /** Splits of the longest sequence. With the KV heads of a layer enough workgroups for a large GPU, and few enough to merge in one go. */
 const MAX_DECODE_SPLITS = 32;
 /**

@@ -193,6 +193,26 @@ describe('planBatch', () => {
     expect(names(planBatch([small, large], { ...limits, freeBlocks: 12 }))).toEqual(['large', 'small']);
   });
 
+  it('gives the rows of whoever is preempted in the same batch to those that come next', () => {
+    const full = { cacheLength: 32 };
+    const old = sequence('old', 'decode', 1, full);
+    const next = sequence('next', 'decode', 1, { cacheLength: 33 });
+    const prompt = sequence('prompt', 'prefill', 10, { cacheLength: 16, blocks: newBlocks(2) });
+    // It goes first, into its own block, and the old one takes both blocks of it.
+    const young = sequence('young', 'decode', 1, { cacheLength: 31 });
+    const plan = planBatch([young, old, next, prompt], { ...limits, maxRows: 4, freeBlocks: 0 });
+    expect(plan.preempted).toEqual(['young']);
+    expect(plan.rows).toEqual([
+      { requestId: 'old', rowCount: 1 },
+      { requestId: 'next', rowCount: 1 },
+      { requestId: 'prompt', rowCount: 2 },
+    ]);
+    const routed = [young, old, next].map((each) => ({ ...each, hopCount: 2 }));
+    const idle = [1, 2, 3].map((name) => sequence(`idle ${name}`, 'decode', 0, { hopCount: 2 }));
+    // Six on routes of two stages: two in a batch.
+    expect(names(planBatch([...routed, ...idle], { ...limits, freeBlocks: 0 }))).toEqual(['old', 'next']);
+  });
+
   it('serves whoever waited too long before all others', () => {
     const starving = sequence('s', 'prefill', 16, { waitedSteps: STARVING_STEPS });
     const decoding = Array.from({ length: 9 }, (_, index) => sequence(String(index), 'decode', 1));

@@ -13,14 +13,14 @@ it('is admitted with what it was planned with, whatever came into the cache sinc
   sequence.extend(40);
   sequence.commit(40);
   sequence.preempt();
-  expect(sequence.plannable(0, null)).toMatchObject({ cacheLength: 32, pendingRows: 8, phase: 'prefill' });
+  expect(sequence.plannable(0, 0)).toMatchObject({ cacheLength: 32, pendingRows: 8, phase: 'prefill' });
   blocks.evict(1);
-  expect(sequence.plannable(0, null)).toMatchObject({ cacheLength: 16, pendingRows: 24 });
+  expect(sequence.plannable(0, 0)).toMatchObject({ cacheLength: 16, pendingRows: 24 });
   const other = blocks.open();
   blocks.extend(other, 0, 16);
   blocks.register(other, 0, `scope:${blockHashes[1] ?? ''}`);
-  expect(sequence.plannable(0, null)).toMatchObject({ cacheLength: 32 });
+  expect(sequence.plannable(0, 0)).toMatchObject({ cacheLength: 32 });
   sequence.admit(16);
   expect(sequence.cacheLength).toBe(16);
-  expect(sequence.plannable(0, null)).toMatchObject({ cacheLength: 16, pendingRows: 24, isResident: true });
+  expect(sequence.plannable(0, 0)).toMatchObject({ cacheLength: 16, pendingRows: 24, isResident: true });
 });
