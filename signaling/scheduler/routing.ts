@@ -1,60 +1,87 @@
 import { MAX_ROUTE_HOPS } from '../../src/protocol/limits.ts';
 import type { Hop } from '../../src/protocol/route.ts';
-import { sliceSeconds } from './cost.ts';
+import { hasRoom, RouteCosts } from './route-costs.ts';
+import { RouteSearch } from './route-search.ts';
 import type { RouteDecision, RouteInput, ServingMember } from './types.ts';
 
 /**
- * Seconds one more hop costs a token: a data-channel message and a read-back from the GPU. Makes few big stages win
- * over many small ones of the same speed.
+ * Part of a step by which the hops of the requester's last request may be slower than the best ones. They still have
+ * the beginning of the conversation, and computing it again takes about this part of the time of an answer.
  */
-export const HOP_SECONDS = 0.005;
+export const PREFIX_DISCOUNT = 0.2;
 
-interface Arrival {
-  readonly seconds: number;
-  readonly member: ServingMember;
-  /** How the layer before this member's slice was reached; null at layer 0. */
-  readonly before: Arrival | null;
-}
+/** First penalty of a hop, doubled until the chain is short enough or as short as there is one. */
+const LEAST_HOP_PENALTY_SECONDS = 0.001;
+const MOST_HOP_PENALTY_SECONDS = 1e6;
 
 /**
- * The least-cost chain of members from layer 0 to the head. A member is entered at its first layer and left after its
- * last, because a stage computes its whole slice; it costs its measured time for the slice, as often as requests
- * share it, and one hop. One round per hop, so that a route within the hop limit is found whenever there is one.
+ * The chain of members from layer 0 to the head with the quickest decode step: steps with the requests already in them,
+ * ways between hops, and the way from the last back to the first. A member is entered at its first layer and left after
+ * its last, because a stage computes its whole slice. Members whose cache has no room for the request are left out.
  */
-export function findRoute({ card, members, exclude }: RouteInput): RouteDecision {
-  const usable = members.filter((member) => !exclude.has(member.peer));
-  let reached = new Map<number, Arrival | null>([[0, null]]);
-  let best: Arrival | null = null;
+export function findRoute(input: RouteInput): RouteDecision {
+  const { exclude, members, tokens, card } = input;
+  const usable = exclude.size === 0 ? members : members.filter(({ peer }) => !exclude.has(peer));
+  const roomy = usable.every((member) => hasRoom(member, tokens))
+    ? usable
+    : usable.filter((member) => hasRoom(member, tokens));
 
-  for (let hops = 1; hops <= MAX_ROUTE_HOPS && reached.size > 0; hops += 1) {
-    const next = new Map<number, Arrival>();
-    for (const member of usable) {
-      const before = reached.get(member.layerStart);
-      if (before === undefined) continue;
-      const seconds = (before?.seconds ?? 0) + memberSeconds(card, member);
-      const known = next.get(member.layerEnd);
-      if (known === undefined || seconds < known.seconds) {
-        next.set(member.layerEnd, { seconds, member, before });
-      }
-    }
-    const complete = next.get(card.layerCount);
-    if (complete !== undefined && (best === null || complete.seconds < best.seconds)) best = complete;
-    reached = next;
+  const costs = new RouteCosts(input);
+  const chain = cheapestChain(roomy, costs, input);
+  if (chain === null) {
+    const isFull = roomy !== usable && leastHops(usable, card.layerCount) <= MAX_ROUTE_HOPS;
+    return { kind: isFull ? 'full' : 'none' };
   }
-  return best === null
-    ? { kind: 'none' }
-    : { kind: 'route', hops: toHops(best), secondsPerToken: best.seconds };
+  const known = previousChain(input, roomy);
+  const isKept =
+    known !== null && costs.choiceSeconds(known) * (1 - PREFIX_DISCOUNT) <= costs.choiceSeconds(chain);
+  const chosen = isKept ? known : chain;
+  return { kind: 'route', hops: chosen.map(toHop), secondsPerToken: costs.decodeSeconds(chosen) };
 }
 
-function memberSeconds(card: RouteInput['card'], member: ServingMember): number {
-  return sliceSeconds(card, member.capability, member) * (1 + member.inFlight) + HOP_SECONDS;
+/** Where the quickest chain has too many hops, a penalty on each of them finds a shorter one. */
+function cheapestChain(
+  members: readonly ServingMember[],
+  costs: RouteCosts,
+  { card, network }: RouteInput,
+): readonly ServingMember[] | null {
+  const search = new RouteSearch(members, { costs, network, layerCount: card.layerCount });
+  let chain = search.cheapest();
+  let penaltySeconds = LEAST_HOP_PENALTY_SECONDS;
+  while (chain !== null && chain.length > MAX_ROUTE_HOPS) {
+    if (penaltySeconds > MOST_HOP_PENALTY_SECONDS) return null;
+    chain = search.cheapest(penaltySeconds);
+    penaltySeconds *= 2;
+  }
+  return chain;
 }
 
-function toHops(last: Arrival): Hop[] {
-  const hops: Hop[] = [];
-  for (let arrival: Arrival | null = last; arrival !== null; arrival = arrival.before) {
-    const { peer, layerStart, layerEnd } = arrival.member;
-    hops.unshift({ peer, layerStart, layerEnd });
+/** Infinity where no chain reaches the head. */
+function leastHops(members: readonly ServingMember[], layerCount: number): number {
+  const hops = new Array<number>(layerCount + 1).fill(Infinity);
+  hops[0] = 0;
+  for (const { layerStart, layerEnd } of members.toSorted((a, b) => a.layerStart - b.layerStart)) {
+    hops[layerEnd] = Math.min(hops[layerEnd] ?? Infinity, (hops[layerStart] ?? Infinity) + 1);
   }
-  return hops;
+  return hops[layerCount] ?? Infinity;
+}
+
+/** The last request's hops, if all of them still serve the same layers; null if any does not, or has no room. */
+function previousChain(
+  { previous, card }: RouteInput,
+  members: readonly ServingMember[],
+): readonly ServingMember[] | null {
+  if (previous.length === 0 || previous.at(-1)?.layerEnd !== card.layerCount) return null;
+  const byPeer = new Map(members.map((member) => [member.peer, member]));
+  const chain: ServingMember[] = [];
+  for (const { peer, layerStart, layerEnd } of previous) {
+    const member = byPeer.get(peer);
+    if (member?.layerStart !== layerStart || member.layerEnd !== layerEnd) return null;
+    chain.push(member);
+  }
+  return chain;
+}
+
+function toHop({ peer, layerStart, layerEnd }: ServingMember): Hop {
+  return { peer, layerStart, layerEnd };
 }

@@ -1,130 +1,225 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { sliceSeconds } from '../../../../signaling/scheduler/cost.ts';
-import { ONE_REGION } from '../../../../signaling/scheduler/network.ts';
-import { findRoute as decideRoute, HOP_SECONDS } from '../../../../signaling/scheduler/routing.ts';
-import type { RouteInput, ServingMember } from '../../../../signaling/scheduler/types.ts';
-import { card, node, peerId } from './instances.ts';
+import type { Hop } from '../../../../src/protocol/route.ts';
+import { findRoute, PREFIX_DISCOUNT } from '../../../../signaling/scheduler/routing.ts';
+import type { RouteDecision, RouteInput, ServingMember } from '../../../../signaling/scheduler/types.ts';
+import { card, peerId } from './instances.ts';
+import {
+  chains,
+  choiceSeconds,
+  decodeSeconds,
+  LAYERS,
+  member,
+  networkOf,
+  routeInput,
+  routeInputs,
+} from './route-instances.ts';
 
-function member(
-  index: number,
-  layerStart: number,
-  layerEnd: number,
-  { inFlight = 0, matvecBytesPerSecond = 1000 } = {},
-): ServingMember {
-  return {
-    ...node(index, { matvecBytesPerSecond }),
-    layerStart,
-    layerEnd,
-    inFlight,
-    reservedTokens: 0,
-    cacheTokens: 1e6,
-    pace: 1,
-  };
-}
+const RUNS = { numRuns: 1000 };
 
-/** Null where there is no route. */
-function findRoute(input: Pick<RouteInput, 'card' | 'members' | 'exclude'>) {
-  const decision = decideRoute({
-    network: ONE_REGION,
-    requesterRegion: null,
-    tokens: 1,
-    previous: [],
-    ...input,
-  });
+function hopsOf(decision: RouteDecision): readonly Hop[] | null {
   return decision.kind === 'route' ? decision.hops : null;
 }
 
-const LAYERS = 6;
-const model = card({ layerCount: LAYERS });
-
-const memberLists: fc.Arbitrary<ServingMember[]> = fc
-  .array(
-    fc.record({
-      ends: fc.uniqueArray(fc.nat(LAYERS), { minLength: 2, maxLength: 2 }),
-      inFlight: fc.nat(5),
-      // Fast enough that a hop weighs as much as a layer, slow enough that it is not all that weighs.
-      matvecBytesPerSecond: fc.integer({ min: 10_000, max: 10_000_000 }),
-    }),
-    { maxLength: 9 },
-  )
-  .map((list) =>
-    list.map(({ ends, ...load }, index) => member(index, Math.min(...ends), Math.max(...ends), load)),
-  );
-
-/** Every chain from `layer` to the end, by trying all. */
-function chains(members: readonly ServingMember[], layer: number): ServingMember[][] {
-  if (layer === LAYERS) return [[]];
-  return members
-    .filter((candidate) => candidate.layerStart === layer)
-    .flatMap((first) => chains(members, first.layerEnd).map((rest) => [first, ...rest]));
+function peersOf(input: RouteInput) {
+  return hopsOf(findRoute(input))?.map(({ peer }) => peer);
 }
 
-function cost(chain: readonly ServingMember[]): number {
-  return chain.reduce(
-    (sum, hop) => sum + sliceSeconds(model, hop.capability, hop) * (1 + hop.inFlight) + HOP_SECONDS,
-    0,
-  );
+function chainOf({ members }: RouteInput, hops: readonly Hop[]): ServingMember[] {
+  return hops.flatMap((hop) => members.filter(({ peer }) => peer === hop.peer));
+}
+
+function hasRoom({ inFlight, reservedTokens, cacheTokens }: ServingMember, tokens: number): boolean {
+  return inFlight === 0 || reservedTokens + tokens <= cacheTokens;
 }
 
 describe('findRoute', () => {
-  it('finds a least-cost chain of whole slices without the excluded, and null only when there is none', () => {
+  it('finds what trying every chain finds, over regions, links, loads and full caches', () => {
+    const seen = { route: 0, full: 0, none: 0 };
     fc.assert(
-      fc.property(memberLists, fc.array(fc.nat(9)), (members, excluded) => {
-        const exclude = new Set(excluded.map(peerId));
-        const allowed = members.filter(({ peer }) => !exclude.has(peer));
-        const all = chains(allowed, 0);
-        const route = findRoute({ card: model, members, exclude });
+      fc.property(routeInputs, (input) => {
+        const usable = input.members.filter(({ peer }) => !input.exclude.has(peer));
+        const all = chains(usable);
+        const roomy = all.filter((chain) => chain.every((hop) => hasRoom(hop, input.tokens)));
+        const decision = findRoute(input);
+        seen[decision.kind] += 1;
 
-        const hops = (route ?? []).map((hop) => {
-          const found = allowed.find(({ peer }) => peer === hop.peer);
-          expect(found).toMatchObject({ layerStart: hop.layerStart, layerEnd: hop.layerEnd });
-          return hop;
-        });
-        expect(route === null).toBe(all.length === 0);
-        const ends = hops.map((hop) => hop.layerEnd);
-        expect(hops.map((hop) => hop.layerStart)).toEqual(route === null ? [] : [0, ...ends.slice(0, -1)]);
-        expect(ends.at(-1)).toBe(route === null ? undefined : LAYERS);
+        if (decision.kind !== 'route') {
+          expect(roomy).toEqual([]);
+          expect(decision.kind).toBe(all.length > 0 ? 'full' : 'none');
+          return;
+        }
+        const chain = chainOf(input, decision.hops);
+        const least = Math.min(...roomy.map((candidate) => choiceSeconds(input, candidate)));
+        expect(choiceSeconds(input, chain)).toBeCloseTo(least, 9);
+        expect(decision.secondsPerToken).toBeCloseTo(decodeSeconds(input, chain), 9);
+      }),
+      RUNS,
+    );
+    expect(Math.min(seen.route, seen.full, seen.none)).toBeGreaterThan(10);
+  });
 
-        const chosen = hops.flatMap((hop) => allowed.filter(({ peer }) => peer === hop.peer));
-        const least = all.length === 0 ? 0 : Math.min(...all.map(cost));
-        expect(cost(chosen)).toBeCloseTo(least, 9);
+  it('covers each layer once, in order, over members that are neither excluded nor full', () => {
+    fc.assert(
+      fc.property(routeInputs, (input) => {
+        const hops = hopsOf(findRoute(input));
+        if (hops === null) return;
+        expect([0, ...hops.map((hop) => hop.layerEnd)]).toEqual([
+          ...hops.map((hop) => hop.layerStart),
+          LAYERS,
+        ]);
+        for (const hop of hops) {
+          const [found] = chainOf(input, [hop]);
+          expect(found).toMatchObject(hop);
+          expect(found !== undefined && hasRoom(found, input.tokens)).toBe(true);
+          expect(input.exclude.has(hop.peer)).toBe(false);
+        }
+      }),
+      RUNS,
+    );
+  });
+
+  it('never does worse with one member more', () => {
+    fc.assert(
+      fc.property(routeInputs, (input) => {
+        const fewer = { ...input, members: input.members.slice(0, -1) };
+        const [before, after] = [hopsOf(findRoute(fewer)), hopsOf(findRoute(input))];
+        if (before === null) return;
+        expect(after).not.toBeNull();
+        const costOf = (hops: readonly Hop[]) => choiceSeconds(input, chainOf(input, hops));
+        expect(costOf(after ?? [])).toBeLessThanOrEqual(costOf(before) + 1e-12);
+      }),
+      RUNS,
+    );
+  });
+
+  it('gives the same answer to the same question', () => {
+    fc.assert(
+      fc.property(routeInputs, (input) => {
+        expect(findRoute(structuredClone(input))).toEqual(findRoute(input));
       }),
     );
   });
 
-  it('takes one hop rather than two, unless two are quicker by more than a hop', () => {
-    const hops = (secondsOfOne: number) => {
-      const matvecBytesPerSecond = (LAYERS * 1000) / secondsOfOne;
-      const twice = { matvecBytesPerSecond: 2 * matvecBytesPerSecond };
-      const members = [
-        member(0, 0, 3, twice),
-        member(1, 3, 6, twice),
-        member(2, 0, 6, { matvecBytesPerSecond }),
-      ];
-      return findRoute({ card: model, members, exclude: new Set() })?.map(({ peer }) => peer);
-    };
-    expect(hops(HOP_SECONDS)).toEqual([peerId(2)]);
-    expect(hops(4 * HOP_SECONDS)).toEqual([peerId(0), peerId(1)]);
+  it('prefers the earlier of equals, at every place of the route', () => {
+    const members = [member(3, 0, 2), member(1, 2, LAYERS), member(2, 0, 2), member(0, 2, LAYERS)];
+    expect(peersOf(routeInput({ members }))).toEqual([peerId(3), peerId(1)]);
+  });
+
+  it('takes the measured way for what it is, be it better or worse than its regions', () => {
+    const members = [member(0, 0, 2), member(1, 0, 2), member(2, 2, LAYERS)];
+    const over = (rttSeconds: number) =>
+      peersOf(
+        routeInput({ members, network: networkOf([[0.05]], [[1, 2, { rttSeconds, bytesPerSecond: null }]]) }),
+      )?.[0];
+    expect(over(0.01)).toBe(peerId(1));
+    expect(over(0.06)).toBe(peerId(0));
+  });
+
+  it('finds the only exit without a bad way among many better ones with bad ways', () => {
+    const exits = Array.from({ length: 8 }, (_, index) =>
+      member(index, 0, 2, { matvecBytesPerSecond: 1e6 - index }),
+    );
+    const members = [...exits, member(8, 2, LAYERS)];
+    const bad = { rttSeconds: 2, bytesPerSecond: null };
+    const network = networkOf(
+      [[0.01]],
+      exits.slice(0, 6).map((_, index) => [index, 8, bad] as const),
+    );
+    expect(peersOf(routeInput({ members, network }))?.[0]).toBe(peerId(6));
+  });
+
+  it('stays in one region, and near the requester, when all else is equal', () => {
+    const members = [
+      member(0, 0, 2, { region: 0 }),
+      member(1, 2, LAYERS, { region: 1 }),
+      member(2, 0, 2, { region: 1 }),
+      member(3, 2, LAYERS, { region: 0 }),
+    ];
+    const network = networkOf(
+      [
+        [0.01, 0.1],
+        [0.1, 0.01],
+      ],
+      [],
+    );
+    const from = (requesterRegion: number) => peersOf(routeInput({ members, network, requesterRegion }));
+    expect(from(0)).toEqual([peerId(0), peerId(3)]);
+    expect(from(1)).toEqual([peerId(2), peerId(1)]);
+  });
+
+  it('counts the way from the last hop back to the first', () => {
+    const members = [
+      member(0, 0, 2, { region: 0 }),
+      member(1, 2, 3, { region: 1, matvecBytesPerSecond: 1e6 }),
+      member(2, 3, LAYERS, { region: 2, matvecBytesPerSecond: 1e6 }),
+      member(3, 3, LAYERS, { region: 1, matvecBytesPerSecond: 1e6 }),
+    ];
+    const network = networkOf(
+      [
+        [0, 0.1, 0.5],
+        [0.1, 0.09, 0.05],
+        [0.5, 0.05, 0],
+      ],
+      [],
+    );
+    expect(peersOf(routeInput({ members, network }))?.[2]).toBe(peerId(3));
   });
 
   it('goes to the idle copy, and to a busy fast one only while it is still quicker', () => {
     const route = (inFlight: number) =>
-      findRoute({
-        card: model,
-        members: [member(0, 0, 6), member(1, 0, 6, { inFlight, matvecBytesPerSecond: 3000 })],
-        exclude: new Set(),
-      })?.[0]?.peer;
+      peersOf(
+        routeInput({
+          members: [member(0, 0, LAYERS), member(1, 0, LAYERS, { inFlight, matvecBytesPerSecond: 3000 })],
+        }),
+      )?.[0];
     expect(route(0)).toBe(peerId(1));
     expect(route(1)).toBe(peerId(1));
-    expect(route(3)).toBe(peerId(0));
+    expect(route(60)).toBe(peerId(0));
+  });
+
+  it('shares requests among equal copies evenly', () => {
+    const loads = [0, 0, 0];
+    for (let request = 0; request < 30; request += 1) {
+      const members = loads.map((inFlight, index) => member(index, 0, LAYERS, { inFlight }));
+      const chosen = peersOf(routeInput({ members }))?.[0];
+      const index = loads.findIndex((_, candidate) => peerId(candidate) === chosen);
+      loads[index] = (loads[index] ?? 0) + 1;
+    }
+    expect(loads).toEqual([10, 10, 10]);
+  });
+
+  it('admits any request to a member that has none, however long', () => {
+    const lone = (inFlight: number) =>
+      findRoute(routeInput({ members: [member(0, 0, LAYERS, { inFlight, cacheTokens: 100 })], tokens: 1000 }))
+        .kind;
+    expect(lone(0)).toBe('route');
+    expect(lone(1)).toBe('full');
+  });
+
+  it('goes back to the hops of the last request while they are not much slower', () => {
+    const previous = [{ peer: peerId(1), layerStart: 0, layerEnd: LAYERS }];
+    const chosen = (pace: number, overrides: Partial<RouteInput> = {}) =>
+      peersOf(
+        routeInput({
+          members: [member(0, 0, LAYERS), member(1, 0, LAYERS, { pace })],
+          previous,
+          ...overrides,
+        }),
+      )?.[0];
+    const still = 1 / (1 - PREFIX_DISCOUNT);
+    expect(chosen(still - 0.01)).toBe(peerId(1));
+    expect(chosen(still + 0.01)).toBe(peerId(0));
+    expect(chosen(1, { exclude: new Set([peerId(1)]) })).toBe(peerId(0));
+    expect(chosen(1, { previous: [{ peer: peerId(1), layerStart: 0, layerEnd: 2 }] })).toBe(peerId(0));
+    expect(chosen(1, { previous: [{ peer: peerId(7), layerStart: 0, layerEnd: LAYERS }] })).toBe(peerId(0));
   });
 
   it('finds a route within the hop limit where the cheapest chain is over it', () => {
     const long = card({ layerCount: 129 });
     const single = Array.from({ length: 129 }, (_, layer) => member(layer, layer, layer + 1));
-    expect(findRoute({ card: long, members: single, exclude: new Set() })).toBeNull();
+    expect(findRoute(routeInput({ card: long, members: single })).kind).toBe('none');
     const withSlowPair = [...single, member(200, 0, 2, { matvecBytesPerSecond: 1 })];
-    expect(findRoute({ card: long, members: withSlowPair, exclude: new Set() })).toHaveLength(128);
+    expect(hopsOf(findRoute(routeInput({ card: long, members: withSlowPair })))).toHaveLength(128);
   });
 });
