@@ -17,27 +17,42 @@ export function linkBetween({ links }: Network, a: PeerId, b: PeerId): Link | un
   return a < b ? links.get(a)?.get(b) : links.get(b)?.get(a);
 }
 
-/** The measured links of each peer, whichever end it is. */
-export type LinksByPeer = ReadonlyMap<PeerId, readonly (readonly [PeerId, Link])[]>;
+/** A measured link as one of its ends sees it. */
+export interface Way {
+  /** Number of the other end. */
+  readonly to: number;
+  readonly link: Link;
+}
 
-const linksByPeer = new WeakMap<Network, LinksByPeer>();
+/** The peers that have measured links, numbered from 0, and the links of each. */
+export interface Ways {
+  readonly numbers: ReadonlyMap<PeerId, number>;
+  /** By number. */
+  readonly of: readonly (readonly Way[])[];
+}
+
+const waysByNetwork = new WeakMap<Network, Ways>();
 
 /** Kept for as long as the network is: many routes are found over one. */
-export function linksOfEach(network: Network): LinksByPeer {
-  const known = linksByPeer.get(network);
+export function waysOf(network: Network): Ways {
+  const known = waysByNetwork.get(network);
   if (known !== undefined) return known;
-  const found = new Map<PeerId, [PeerId, Link][]>();
-  const add = (from: PeerId, to: PeerId, link: Link) => {
-    const list = found.get(from);
-    if (list === undefined) found.set(from, [[to, link]]);
-    else list.push([to, link]);
+  const numbers = new Map<PeerId, number>();
+  const of: Way[][] = [];
+  const numberOf = (peer: PeerId) => {
+    const number = numbers.get(peer) ?? of.push([]) - 1;
+    numbers.set(peer, number);
+    return number;
   };
   for (const [a, others] of network.links) {
+    const from = numberOf(a);
     for (const [b, link] of others) {
-      add(a, b, link);
-      add(b, a, link);
+      const to = numberOf(b);
+      of[from]?.push({ to, link });
+      of[to]?.push({ to: from, link });
     }
   }
-  linksByPeer.set(network, found);
-  return found;
+  const ways = { numbers, of };
+  waysByNetwork.set(network, ways);
+  return ways;
 }

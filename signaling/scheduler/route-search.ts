@@ -1,5 +1,4 @@
-import type { PeerId } from '../../src/protocol/ids.ts';
-import { linksOfEach } from './network.ts';
+import { waysOf } from './network.ts';
 import type { RouteCosts } from './route-costs.ts';
 import type { Network, ServingMember } from './types.ts';
 
@@ -17,7 +16,7 @@ interface Stop {
   /** Of its own step. */
   readonly seconds: number;
   /** Measured ways to it from members that end where it starts, with the seconds of the hop. */
-  links: readonly { readonly from: Stop; readonly seconds: number }[];
+  readonly links: { readonly from: Stop; readonly seconds: number }[];
   /** From the requester to the end of its step; Infinity where it was not reached. */
   reachedSeconds: number;
   before: Stop | null;
@@ -104,19 +103,21 @@ export class RouteSearch {
   }
 
   #link(network: Network): void {
-    const byPeer = new Map<PeerId, Stop>();
-    for (const stop of this.#stops) byPeer.set(stop.member.peer, stop);
-    const links = linksOfEach(network);
+    const { numbers, of } = waysOf(network);
+    const stopOf: (Stop | undefined)[] = new Array<undefined>(of.length).fill(undefined);
+    const numberOf = this.#stops.map((stop) => {
+      const number = numbers.get(stop.member.peer);
+      if (number !== undefined) stopOf[number] = stop;
+      return number;
+    });
     for (const stop of this.#stops) {
-      const { peer, layerStart } = stop.member;
-      const ways: { from: Stop; seconds: number }[] = [];
-      for (const [other, link] of links.get(peer) ?? []) {
-        const from = byPeer.get(other);
-        if (from?.member.layerEnd === layerStart) {
-          ways.push({ from, seconds: this.#costs.hopOverLink(link) });
-        }
+      const number = numberOf[stop.index];
+      if (number === undefined || stop.member.layerStart === 0) continue;
+      for (const { to, link } of of[number] ?? []) {
+        const from = stopOf[to];
+        if (from?.member.layerEnd !== stop.member.layerStart) continue;
+        stop.links.push({ from, seconds: this.#costs.hopOverLink(link) });
       }
-      stop.links = ways;
     }
   }
 
@@ -180,8 +181,8 @@ export class RouteSearch {
 
   #entryByRegions(stop: Stop, exits: Exits): Entry | null {
     let entry: Entry | null = null;
-    for (const [region, atHand] of exits.best.entries()) {
-      const exit = atHand?.[0];
+    for (let region = 0; region < exits.best.length; region += 1) {
+      const exit = exits.best[region]?.[0];
       if (exit !== undefined) entry = better(entry, exit, this.#costs.hopBetweenRegions(region, stop.region));
     }
     return entry;
@@ -194,25 +195,24 @@ export class RouteSearch {
       from.linkedTo = stop;
       if (from.reachedSeconds < Infinity) entry = better(entry, from, seconds);
     }
-    const isFree = (exit: Stop) => exit.linkedTo !== stop;
-    for (const [region, atHand] of exits.best.entries()) {
-      if (atHand === undefined) continue;
-      const isRest = (exit: Stop) => exit.region === region && isFree(exit);
-      const exit =
-        atHand.find(isFree) ?? (isFull(atHand) ? leastReached(exits.all.filter(isRest)) : undefined);
+    for (let region = 0; region < exits.best.length; region += 1) {
+      const exit = bestWithoutWay(stop, region, exits);
       if (exit !== undefined) entry = better(entry, exit, this.#costs.hopBetweenRegions(region, stop.region));
     }
     return entry;
   }
 }
 
-function isFull(atHand: readonly Stop[]): boolean {
-  return atHand.length === EXITS_AT_HAND;
-}
-
-function leastReached(stops: readonly Stop[]): Stop | undefined {
+function bestWithoutWay(stop: Stop, region: number, exits: Exits): Stop | undefined {
+  const atHand = exits.best[region];
+  if (atHand === undefined) return undefined;
+  for (const exit of atHand) if (exit.linkedTo !== stop) return exit;
+  if (atHand.length < EXITS_AT_HAND) return undefined;
   let least: Stop | undefined;
-  for (const stop of stops) if (least === undefined || isBetter(stop, least)) least = stop;
+  for (const exit of exits.all) {
+    if (exit.region !== region || exit.linkedTo === stop) continue;
+    if (least === undefined || isBetter(exit, least)) least = exit;
+  }
   return least;
 }
 
