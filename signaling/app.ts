@@ -14,6 +14,8 @@ export interface Health {
   readonly contributors: number;
   /** Requests that hold a route. */
   readonly requests: number;
+  /** Requests that wait for room. */
+  readonly queued: number;
   readonly models: readonly ModelId[];
   /** Models with a serving peer for every layer. */
   readonly covered: readonly ModelId[];

@@ -14,8 +14,33 @@ export const MAX_STRIKES = 8;
 export const MAX_SEND_QUEUE_BYTES = 4 * 1024 * 1024;
 /** Characters of JSON in one relayed signal; half a message, so that the stamped relay is a message too. */
 export const MAX_SIGNAL_CHARACTERS = 32 * 1024;
-/** Requests of one peer that hold a route at the same time. */
+/** Requests of one peer that hold a route, or wait for one, at the same time. */
 export const MAX_REQUESTS_PER_PEER = 256;
+/** Requests that wait for room, of everybody together. Who comes after them would wait for minutes on any mesh. */
+export const MAX_QUEUED_REQUESTS = 1024;
+/** Requests of one peer that wait for room: what a program sends at once, but not the whole queue. */
+export const MAX_QUEUED_PER_PEER = 64;
+/** A requester hears of a new place in the queue no more often than this; a queue of 1024 is as many messages per second. */
+export const QUEUE_NOTICE_REST_MS = 1_000;
+/** A requester hears of its place at least this often; well within ROUTE_REQUEST_TIMEOUT_MS, by which it would give up. */
+export const QUEUE_NOTICE_REPEAT_MS = 5_000;
+/** Whom the queue has no room for is told to come back after this long. */
+export const BUSY_RETRY_SECONDS = 5;
+/**
+ * Tokens that requests over a peer may announce, over the tokens of cache it has. Answers end long before their limit
+ * more often than not, and where too many do not, stages take turns (they preempt and compute again). Twice keeps caches
+ * full without making that the rule.
+ */
+export const CACHE_OVERCOMMIT = 2;
+
+/** A peer that is to hold other layers gets this long to finish the answers it has; after that they are routed anew. */
+export const DRAIN_LIMIT_MS = 30_000;
+/** A move that waits this long for others to take over is given up. Longer than large slices take to load. */
+export const MOVE_PATIENCE_MS = 15 * 60_000;
+/** How often it is asked whether moving peers pays. */
+export const REBALANCE_INTERVAL_MS = 10_000;
+/** How often a peer that lends its device is asked to measure the way to others. */
+export const PROBE_INTERVAL_MS = 60_000;
 /** Characters of an error's message; what the peer's own words are cut to. */
 export const MAX_ERROR_CHARACTERS = 1000;
 

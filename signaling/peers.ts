@@ -1,6 +1,41 @@
 import type { ModelId, PeerId } from '../src/protocol/ids.ts';
+import { MAX_CACHED_SLICES } from '../src/protocol/limits.ts';
 import type { Capability, MeshMember } from '../src/protocol/signaling.ts';
-import type { Assignment, LayerRange, SchedulerNode } from './scheduler/types.ts';
+import type { Assignment, LayerRange } from './scheduler/types.ts';
+
+/** What a peer that lends its device told of it. */
+export interface Lent {
+  /** As it claims; what is believed of it is in the measurements. */
+  readonly capability: Capability;
+  /** Slices whose weights it still has, the latest first: what it said when it joined, and what it loaded since. */
+  readonly cached: readonly Assignment[];
+  /** Slices that it was loading when it was told otherwise: word that one of them is loaded may still be on its way. */
+  readonly abandoned: readonly Assignment[];
+}
+
+/** What a peer that serves is to do next. */
+export interface Move {
+  /** Null: it is to free its slice and wait. */
+  readonly to: Assignment | null;
+  /** When it was decided. */
+  readonly sinceMs: number;
+}
+
+/** A peer that lends its device, from `join` to `leave`. */
+export type LenderStanding =
+  /** Has no work. */
+  | { readonly kind: 'waiting'; readonly lent: Lent }
+  | { readonly kind: 'loading'; readonly lent: Lent; readonly slice: Assignment }
+  /** Answers, and takes new requests; also while a move that is decided has to wait for others to take its place. */
+  | { readonly kind: 'serving'; readonly lent: Lent; readonly slice: Assignment; readonly move: Move | null }
+  /** Finishes the requests it has and takes no new ones; then it makes its move. `sinceMs`: of the last new request. */
+  | {
+      readonly kind: 'draining';
+      readonly lent: Lent;
+      readonly slice: Assignment;
+      readonly move: Move;
+      readonly sinceMs: number;
+    };
 
 /** What a connected peer is to the mesh. */
 export type Standing =
@@ -8,24 +43,35 @@ export type Standing =
   | { readonly kind: 'stranger' }
   /** Uses the mesh without lending anything. */
   | { readonly kind: 'visitor' }
-  /** Lends its device and has no work. */
-  | { readonly kind: 'waiting'; readonly capability: Capability }
-  | { readonly kind: 'loading' | 'serving'; readonly capability: Capability; readonly slice: Assignment };
+  | LenderStanding;
 
 /** The connected peers, in order of arrival. */
 export class Peers {
   readonly #standings = new Map<PeerId, Standing>();
+  #version = 0;
+
+  /** Another number after every change to a peer that lends its device. */
+  get version(): number {
+    return this.#version;
+  }
 
   get(peer: PeerId): Standing | undefined {
     return this.#standings.get(peer);
   }
 
   set(peer: PeerId, standing: Standing): void {
+    if ('lent' in standing || this.lender(peer) !== null) this.#version += 1;
     this.#standings.set(peer, standing);
   }
 
   remove(peer: PeerId): void {
+    if (this.lender(peer) !== null) this.#version += 1;
     this.#standings.delete(peer);
+  }
+
+  lender(peer: PeerId): LenderStanding | null {
+    const standing = this.#standings.get(peer);
+    return standing !== undefined && 'lent' in standing ? standing : null;
   }
 
   /** Peers that said hello. */
@@ -38,39 +84,63 @@ export class Peers {
     return standing !== undefined && standing.kind !== 'stranger';
   }
 
-  /** Peers whose slice of the model answers. */
-  serving(model: ModelId): (SchedulerNode & LayerRange)[] {
-    return [...this.#standings].flatMap(([peer, standing]) => {
-      if (standing.kind !== 'serving' || standing.slice.model !== model) return [];
+  /** Peers that lend their device. A copy: standings may change while it is walked. */
+  lenders(): (readonly [PeerId, LenderStanding])[] {
+    const lenders: (readonly [PeerId, LenderStanding])[] = [];
+    for (const [peer, standing] of this.#standings) if ('lent' in standing) lenders.push([peer, standing]);
+    return lenders;
+  }
+
+  /** Peers whose slice of the model answers and takes new requests. */
+  serving(model: ModelId): (LayerRange & { readonly peer: PeerId })[] {
+    const serving: (LayerRange & { readonly peer: PeerId })[] = [];
+    for (const [peer, standing] of this.#standings) {
+      if (standing.kind !== 'serving' || standing.slice.model !== model) continue;
       const { layerStart, layerEnd } = standing.slice;
-      return [{ ...schedulerNode(peer, standing.capability), layerStart, layerEnd }];
-    });
+      serving.push({ peer, layerStart, layerEnd });
+    }
+    return serving;
   }
 
-  /** Peers that lend their device. */
-  nodes(): SchedulerNode[] {
-    return [...this.#standings].flatMap(([peer, standing]) =>
-      'capability' in standing ? [schedulerNode(peer, standing.capability)] : [],
-    );
-  }
-
+  /** What everybody holds once all moves are made. */
   assignments(): Map<PeerId, Assignment> {
-    return new Map(
-      [...this.#standings].flatMap(([peer, standing]) =>
-        'slice' in standing ? [[peer, standing.slice]] : [],
-      ),
-    );
+    const assignments = new Map<PeerId, Assignment>();
+    for (const [peer, standing] of this.#standings) {
+      const target = 'lent' in standing ? targetOf(standing) : null;
+      if (target !== null) assignments.set(peer, target);
+    }
+    return assignments;
   }
 
+  /** What pages are shown: a peer that drains still serves. */
   members(): MeshMember[] {
-    return [...this.#standings].flatMap(([peer, standing]) =>
-      'slice' in standing
-        ? [{ peer, ...standing.slice, state: standing.kind, adapter: standing.capability.adapter }]
-        : [],
-    );
+    return [...this.#standings].flatMap(([peer, standing]) => {
+      if (!('slice' in standing)) return [];
+      const state = standing.kind === 'loading' ? 'loading' : 'serving';
+      return [{ peer, ...standing.slice, state, adapter: standing.lent.capability.adapter }];
+    });
   }
 }
 
-function schedulerNode(peer: PeerId, capability: Capability): SchedulerNode {
-  return { peer, capability, region: 0, cached: [] };
+/** What a peer holds once its move is made; null for nothing. */
+export function targetOf(standing: LenderStanding): Assignment | null {
+  if ('move' in standing && standing.move !== null) return standing.move.to;
+  return 'slice' in standing ? standing.slice : null;
+}
+
+/** A peer keeps the weights of what it held, and of so many slices before. */
+export function withCached(lent: Lent, slice: Assignment): Lent {
+  return { ...lent, cached: withFirst(slice, lent.cached) };
+}
+
+export function withAbandoned(lent: Lent, slice: Assignment): Lent {
+  return { ...lent, abandoned: withFirst(slice, lent.abandoned) };
+}
+
+function withFirst(slice: Assignment, others: readonly Assignment[]): Assignment[] {
+  return [slice, ...others.filter((other) => !sameSlice(other, slice))].slice(0, MAX_CACHED_SLICES);
+}
+
+export function sameSlice(a: Assignment, b: Assignment): boolean {
+  return a.model === b.model && a.layerStart === b.layerStart && a.layerEnd === b.layerEnd;
 }

@@ -3,13 +3,18 @@ import type { ErrorCode } from '../src/protocol/errors.ts';
 import type { ModelId, PeerId } from '../src/protocol/ids.ts';
 import { SIGNALING_VERSION } from '../src/protocol/signaling.ts';
 import type { ClientMessage, IceServer, ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
-import { MAX_ERROR_CHARACTERS, MAX_SIGNAL_CHARACTERS } from './limits.ts';
-import { Peers } from './peers.ts';
+import { isCovered } from './coverage.ts';
+import {
+  MAX_ERROR_CHARACTERS,
+  MAX_SIGNAL_CHARACTERS,
+  PROBE_INTERVAL_MS,
+  REBALANCE_INTERVAL_MS,
+} from './limits.ts';
+import { Measurements } from './measurements.ts';
+import { Moves } from './moves.ts';
+import { Peers, sameSlice, withCached } from './peers.ts';
 import { RouteDesk } from './route-desk.ts';
-import { bestChain } from './scheduler/chain.ts';
-import { ONE_REGION } from './scheduler/network.ts';
-import { sameAssignment } from './scheduler/placement.ts';
-import type { Scheduler, StagePolicy } from './scheduler/types.ts';
+import type { Placement, PlacementInput, Scheduler, SchedulerNode, StagePolicy } from './scheduler/types.ts';
 
 export type PresenceEvent =
   | { readonly type: 'connected'; readonly peer: PeerId }
@@ -40,39 +45,60 @@ export interface PresenceOptions {
 
 type Message<Type extends ClientMessage['type']> = Extract<ClientMessage, { type: Type }>;
 
-/** Who is here, who holds what, and who computes for whom. Does no I/O: events go in, effects come out. */
+/**
+ * Who is here, who holds what, and who computes for whom. Does no I/O and has no timer: events go in, effects come out,
+ * and the time is asked for. The server and the simulator drive the same one.
+ */
 export class Presence {
   readonly #options: PresenceOptions;
   readonly #peers = new Peers();
+  readonly #measurements: Measurements;
+  readonly #moves: Moves;
   readonly #desk: RouteDesk;
+  /** Of the last ping to each peer that came back; known before it joins. */
+  readonly #serverRttSeconds = new Map<PeerId, number>();
+  /** When each peer that lends its device was last asked to measure ways. */
+  readonly #probedMs = new Map<PeerId, number>();
   #missing: ReadonlyMap<ModelId, string> = new Map();
+  #nowMs: number;
+  #rebalancedMs: number;
   #effects: Effect[] = [];
 
   constructor(options: PresenceOptions) {
+    const { models, scheduler } = options;
     this.#options = options;
-    this.#desk = new RouteDesk(options.models, options.scheduler);
+    this.#nowMs = options.now();
+    this.#rebalancedMs = this.#nowMs;
+    this.#measurements = new Measurements(models);
+    this.#moves = new Moves({
+      models,
+      peers: this.#peers,
+      inFlight: (peer) => this.#desk.inFlight(peer),
+      assign: (peer, slice) =>
+        this.#send(peer, slice === null ? { type: 'unassign' } : { type: 'assign', ...slice }),
+    });
+    this.#desk = new RouteDesk({
+      models,
+      scheduler,
+      peers: this.#peers,
+      measurements: this.#measurements,
+      missing: () => this.#missing,
+      send: (to, message) => this.#send(to, message),
+    });
     this.#place();
     this.#effects = [];
   }
 
   handle(event: PresenceEvent): readonly Effect[] {
     this.#effects = [];
-    switch (event.type) {
-      case 'connected':
-        this.#peers.set(event.peer, { kind: 'stranger' });
-        break;
-      case 'message':
-        this.#receive(event.peer, event.message);
-        break;
-      case 'round-trip':
-      case 'tick':
-        break;
-      case 'disconnected':
-        this.#desk.endAllOf(event.peer);
-        this.#leave(event.peer);
-        this.#peers.remove(event.peer);
-        break;
+    this.#nowMs = this.#options.now();
+    const { version } = this.#peers;
+    this.#take(event);
+    if (mayMakeRoom(event)) {
+      this.#moves.advance(this.#nowMs);
+      this.#desk.serve(this.#nowMs);
     }
+    if (this.#peers.version !== version) this.#effects.push({ type: 'mesh-changed' });
     return this.#effects;
   }
 
@@ -91,17 +117,44 @@ export class Presence {
 
   /** Models with a serving peer for every layer. */
   covered(): ModelId[] {
-    const serving = this.#peers.members().filter((member) => member.state === 'serving');
     return this.#options.models
-      .filter((card) => {
-        const ofModel = serving.filter((member) => member.model === card.id);
-        return bestChain(card.layerCount, ofModel).gaps.length === 0;
-      })
+      .filter((card) => isCovered(card.layerCount, this.#peers.serving(card.id)))
       .map((card) => card.id);
   }
 
+  /** Requests that hold a route. */
   get requestCount(): number {
     return this.#desk.requestCount;
+  }
+
+  /** Requests that wait for room. */
+  get queuedCount(): number {
+    return this.#desk.queuedCount;
+  }
+
+  #take(event: PresenceEvent): void {
+    switch (event.type) {
+      case 'connected':
+        this.#peers.set(event.peer, { kind: 'stranger' });
+        break;
+      case 'message':
+        this.#receive(event.peer, event.message);
+        break;
+      case 'round-trip':
+        this.#serverRttSeconds.set(event.peer, event.seconds);
+        this.#measurements.serverRoundTrip(event.peer, event.seconds, this.#nowMs);
+        break;
+      case 'disconnected':
+        this.#desk.endAllOf(event.peer);
+        this.#leave(event.peer);
+        this.#peers.remove(event.peer);
+        this.#serverRttSeconds.delete(event.peer);
+        break;
+      case 'tick':
+        this.#rebalance();
+        this.#probe();
+        break;
+    }
   }
 
   #receive(peer: PeerId, message: ClientMessage): void {
@@ -115,6 +168,9 @@ export class Presence {
       case 'join':
         this.#join(peer, message);
         break;
+      case 'report':
+        this.#report(peer, message);
+        break;
       case 'serving':
         this.#serving(peer, message);
         break;
@@ -126,10 +182,10 @@ export class Presence {
         this.#leave(peer);
         break;
       case 'route-request':
-        this.#send(peer, this.#desk.answer(peer, message, this.#peers, this.#missing));
+        this.#desk.ask(peer, message, this.#nowMs);
         break;
       case 'route-end':
-        this.#desk.end(peer, message.requestId);
+        this.#desk.end(peer, message.requestId, message.outcome, this.#nowMs);
         break;
       case 'signal':
         this.#relay(peer, message);
@@ -161,34 +217,52 @@ export class Presence {
   }
 
   /** Joining again tells a new capability; a slice that still fits stays. */
-  #join(peer: PeerId, { capability }: Message<'join'>): void {
-    const standing = this.#peers.get(peer);
-    const joined = standing !== undefined && 'slice' in standing;
-    this.#peers.set(peer, joined ? { ...standing, capability } : { kind: 'waiting', capability });
+  #join(peer: PeerId, { capability, cached }: Message<'join'>): void {
+    const standing = this.#peers.lender(peer);
+    const lent = { capability, cached, abandoned: standing?.lent.abandoned ?? [] };
+    this.#measurements.joined(peer, capability, this.#nowMs);
+    const serverRttSeconds = this.#serverRttSeconds.get(peer);
+    if (serverRttSeconds !== undefined) {
+      this.#measurements.serverRoundTrip(peer, serverRttSeconds, this.#nowMs);
+    }
+    this.#peers.set(peer, standing === null ? { kind: 'waiting', lent } : { ...standing, lent });
     this.#log(`${peer} lends ${capability.adapter}`);
     this.#place();
+    this.#probe();
+  }
+
+  /** What a peer says of a slice that it no longer holds is of no use; its links are where they were. */
+  #report(peer: PeerId, { stage, links }: Message<'report'>): void {
+    const standing = this.#peers.lender(peer);
+    if (standing === null) return;
+    const isOfSlice = stage !== null && 'slice' in standing && sameSlice(standing.slice, stage);
+    this.#measurements.reported(peer, { stage: isOfSlice ? stage : null, links }, this.#nowMs);
   }
 
   #serving(peer: PeerId, message: Message<'serving'>): void {
-    const standing = this.#peers.get(peer);
-    if (standing === undefined || !('slice' in standing) || !sameAssignment(standing.slice, message)) {
+    const standing = this.#peers.lender(peer);
+    if (standing !== null && 'slice' in standing && sameSlice(standing.slice, message)) {
+      const { lent, slice } = standing;
+      if (standing.kind === 'loading') this.#peers.set(peer, { kind: 'serving', lent, slice, move: null });
+    } else if (standing?.lent.abandoned.some((slice) => sameSlice(slice, message)) !== true) {
       this.#refuse(
         peer,
         'bad-argument',
         `Layers [${message.layerStart}, ${message.layerEnd}) of ${message.model} are not assigned to this peer.`,
       );
-      return;
     }
-    if (standing.kind === 'serving') return;
-    this.#peers.set(peer, { ...standing, kind: 'serving' });
-    this.#effects.push({ type: 'mesh-changed' });
   }
 
-  /** A peer that failed to load is not tried again before it joins again. */
+  /**
+   * Out of new routes at once; requests that it has are its own to finish. A peer that failed to load is not tried again
+   * before it joins again.
+   */
   #leave(peer: PeerId): void {
-    const standing = this.#peers.get(peer);
-    if (standing === undefined || !('capability' in standing)) return;
+    if (this.#peers.lender(peer) === null) return;
     this.#peers.set(peer, { kind: 'visitor' });
+    this.#measurements.left(peer);
+    this.#probedMs.delete(peer);
+    this.#moves.takeBack();
     this.#place();
   }
 
@@ -205,32 +279,50 @@ export class Presence {
     }
   }
 
-  /** Asks the scheduler, and tells everybody whose work changes. */
   #place(): void {
-    const { models, stages, scheduler } = this.#options;
-    const nodes = this.#peers.nodes();
-    const current = this.#peers.assignments();
-    const { assignments, missing, why } = scheduler.place({
-      models,
-      nodes,
-      current,
-      stages,
-      network: ONE_REGION,
-    });
+    this.#adopt(this.#options.scheduler.place(this.#placementInput()));
+  }
+
+  /** Not while peers move: what they were moved for has not shown yet. */
+  #rebalance(): void {
+    if (this.#nowMs - this.#rebalancedMs < REBALANCE_INTERVAL_MS || this.#moves.underWay) return;
+    this.#rebalancedMs = this.#nowMs;
+    const busyShares = new Map(
+      this.#peers
+        .lenders()
+        .filter(([, { kind }]) => kind === 'serving')
+        .map(([peer]) => [peer, this.#measurements.busyShare(peer, this.#nowMs)] as const),
+    );
+    const placement = this.#options.scheduler.rebalance({ ...this.#placementInput(), busyShares });
+    if (placement !== null) this.#adopt(placement);
+  }
+
+  #adopt({ assignments, missing, why }: Placement): void {
     this.#missing = missing;
-    for (const { peer, capability } of nodes) {
-      const before = current.get(peer);
-      const after = assignments.get(peer);
-      if (after === undefined) {
-        this.#peers.set(peer, { kind: 'waiting', capability });
-        if (before !== undefined) this.#send(peer, { type: 'unassign' });
-      } else if (before === undefined || !sameAssignment(before, after)) {
-        this.#peers.set(peer, { kind: 'loading', capability, slice: after });
-        this.#send(peer, { type: 'assign', ...after });
-      }
-    }
+    this.#moves.aimFor(assignments, this.#nowMs);
     for (const line of why) this.#log(line);
-    this.#effects.push({ type: 'mesh-changed' });
+  }
+
+  #placementInput(): PlacementInput {
+    const { models, stages } = this.#options;
+    const measured = this.#measurements;
+    const nodes = this.#peers.lenders().map(([peer, standing]): SchedulerNode => {
+      const holds = standing.kind === 'serving' || standing.kind === 'draining';
+      const { cached } = holds ? withCached(standing.lent, standing.slice) : standing.lent;
+      return { peer, capability: measured.capability(peer), region: measured.region(peer), cached };
+    });
+    const network = measured.network(this.#nowMs);
+    return { models, nodes, current: this.#peers.assignments(), stages, network };
+  }
+
+  /** Asks peers for the ways to others, when they come and now and then. */
+  #probe(): void {
+    for (const [peer] of this.#peers.lenders()) {
+      if (this.#nowMs - (this.#probedMs.get(peer) ?? -Infinity) < PROBE_INTERVAL_MS) continue;
+      this.#probedMs.set(peer, this.#nowMs);
+      const peers = this.#measurements.probesFor(peer);
+      if (peers.length > 0) this.#send(peer, { type: 'probe', peers });
+    }
   }
 
   #send(to: PeerId, message: ServerMessage): void {
@@ -245,4 +337,10 @@ export class Presence {
   #log(line: string): void {
     this.#effects.push({ type: 'log', line });
   }
+}
+
+/** Not after what leaves everything as it is; those come most often. */
+function mayMakeRoom(event: PresenceEvent): boolean {
+  if (event.type === 'connected' || event.type === 'round-trip') return false;
+  return event.type !== 'message' || !['hello', 'signal', 'report'].includes(event.message.type);
 }

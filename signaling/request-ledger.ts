@@ -1,61 +1,82 @@
 import type { PeerId, RequestId } from '../src/protocol/ids.ts';
 import type { Hop } from '../src/protocol/route.ts';
 
-interface RoutedRequest {
+/** A request that was given a route and has not ended. */
+export interface RoutedRequest {
   readonly requester: PeerId;
   readonly hops: readonly Hop[];
+  /** Of prompt and answer, at most: the cache it may come to take on each hop. */
+  readonly tokens: number;
+  /** Of the `RouteDecision`. */
+  readonly secondsPerToken: number;
+}
+
+interface Load {
+  requests: number;
+  tokens: number;
 }
 
 /** Who computes what for whom right now: counted when a route is handed out, until the request ends. */
 export class RequestLedger {
   readonly #requests = new Map<RequestId, RoutedRequest>();
-  readonly #inFlight = new Map<PeerId, number>();
+  readonly #loads = new Map<PeerId, Load>();
+  readonly #counts = new Map<PeerId, number>();
 
   get size(): number {
     return this.#requests.size;
   }
 
-  /** Requests whose route passes this peer. */
-  inFlight(peer: PeerId): number {
-    return this.#inFlight.get(peer) ?? 0;
+  get(requestId: RequestId): RoutedRequest | null {
+    return this.#requests.get(requestId) ?? null;
   }
 
-  requester(requestId: RequestId): PeerId | null {
-    return this.#requests.get(requestId)?.requester ?? null;
+  /** Requests whose route passes this peer. */
+  inFlight(peer: PeerId): number {
+    return this.#loads.get(peer)?.requests ?? 0;
+  }
+
+  /** Tokens of cache that they may come to take there. */
+  reservedTokens(peer: PeerId): number {
+    return this.#loads.get(peer)?.tokens ?? 0;
   }
 
   countOf(requester: PeerId): number {
-    let count = 0;
-    for (const request of this.#requests.values()) if (request.requester === requester) count += 1;
-    return count;
+    return this.#counts.get(requester) ?? 0;
   }
 
   /** A request has one route at a time: a new one takes the place of the old. */
-  start(requestId: RequestId, requester: PeerId, hops: readonly Hop[]): void {
+  start(requestId: RequestId, request: RoutedRequest): void {
     this.end(requestId);
-    this.#requests.set(requestId, { requester, hops });
-    this.#add(hops, 1);
+    this.#requests.set(requestId, request);
+    this.#count(request, 1);
   }
 
-  /** Unknown ids are ignored: ending twice is safe. */
-  end(requestId: RequestId): void {
+  /** Ending twice is safe. @returns what ended; null for unknown ids. */
+  end(requestId: RequestId): RoutedRequest | null {
     const request = this.#requests.get(requestId);
-    if (request === undefined) return;
+    if (request === undefined) return null;
     this.#requests.delete(requestId);
-    this.#add(request.hops, -1);
+    this.#count(request, -1);
+    return request;
   }
 
   endAllOf(requester: PeerId): void {
+    if (this.countOf(requester) === 0) return;
     for (const [requestId, request] of this.#requests) {
       if (request.requester === requester) this.end(requestId);
     }
   }
 
-  #add(hops: readonly Hop[], change: 1 | -1): void {
+  #count({ requester, hops, tokens }: RoutedRequest, change: 1 | -1): void {
+    const count = this.countOf(requester) + change;
+    if (count === 0) this.#counts.delete(requester);
+    else this.#counts.set(requester, count);
     for (const { peer } of hops) {
-      const count = this.inFlight(peer) + change;
-      if (count === 0) this.#inFlight.delete(peer);
-      else this.#inFlight.set(peer, count);
+      const load = this.#loads.get(peer) ?? { requests: 0, tokens: 0 };
+      load.requests += change;
+      load.tokens += change * tokens;
+      if (load.requests === 0) this.#loads.delete(peer);
+      else this.#loads.set(peer, load);
     }
   }
 }

@@ -1,96 +1,227 @@
 import { SkeinError } from '../src/protocol/errors.ts';
 import type { ModelId, PeerId, RequestId } from '../src/protocol/ids.ts';
-import { CACHE_RESERVE_TOKENS } from '../src/protocol/limits.ts';
 import type { Hop } from '../src/protocol/route.ts';
-import type { ClientMessage, ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
-import { MAX_REQUESTS_PER_PEER } from './limits.ts';
+import type { ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
+import {
+  BUSY_RETRY_SECONDS,
+  MAX_QUEUED_PER_PEER,
+  MAX_QUEUED_REQUESTS,
+  MAX_REQUESTS_PER_PEER,
+  QUEUE_NOTICE_REPEAT_MS,
+  QUEUE_NOTICE_REST_MS,
+} from './limits.ts';
+import type { Measurements, RequestOutcome } from './measurements.ts';
 import { noRouteError } from './no-route.ts';
 import type { Peers } from './peers.ts';
 import { RequestLedger } from './request-ledger.ts';
-import { ONE_REGION } from './scheduler/network.ts';
-import type { Scheduler } from './scheduler/types.ts';
+import { RouteQueue } from './route-queue.ts';
+import type { QueuedRequest, RouteRequest } from './route-queue.ts';
+import type { RouteDecision, Scheduler } from './scheduler/types.ts';
+import { ServingMembers } from './serving-members.ts';
 
-type RouteRequest = Extract<ClientMessage, { type: 'route-request' }>;
+export interface RouteDeskDeps {
+  readonly models: readonly ModelCard[];
+  readonly scheduler: Scheduler;
+  readonly peers: Peers;
+  readonly measurements: Measurements;
+  /** What the scheduler says nobody holds, per model. */
+  readonly missing: () => ReadonlyMap<ModelId, string>;
+  readonly send: (to: PeerId, message: ServerMessage) => void;
+}
 
-/** Hands out routes and counts what runs over whom. */
+/** Hands out routes, counts what runs over whom, and keeps in line who finds no room. */
 export class RouteDesk {
+  readonly #deps: RouteDeskDeps;
   readonly #ledger = new RequestLedger();
+  readonly #queues: ReadonlyMap<ModelId, RouteQueue>;
+  readonly #members: ServingMembers;
+  /** The hops of each requester's last request on each model, which may still have its prefix. */
+  readonly #lastHops = new Map<PeerId, Map<ModelId, readonly Hop[]>>();
 
-  constructor(
-    readonly models: readonly ModelCard[],
-    readonly scheduler: Scheduler,
-  ) {}
+  constructor(deps: RouteDeskDeps) {
+    this.#deps = deps;
+    this.#queues = new Map(deps.models.map(({ id }) => [id, new RouteQueue()]));
+    this.#members = new ServingMembers(deps.peers, deps.measurements, this.#ledger);
+  }
 
+  /** Requests that hold a route. */
   get requestCount(): number {
     return this.#ledger.size;
   }
 
+  /** Requests that wait for one. */
+  get queuedCount(): number {
+    let count = 0;
+    for (const queue of this.#queues.values()) count += queue.length;
+    return count;
+  }
+
+  /** Requests whose route passes this peer. */
+  inFlight(peer: PeerId): number {
+    return this.#ledger.inFlight(peer);
+  }
+
   /**
-   * Asking again for the same request gives up its route and takes a new one.
-   * @param missing what the scheduler says nobody holds, per model.
-   * @returns `route`, or `route-denied` with the reason.
+   * Answers with `route`, `route-denied` or `route-queued`. Asking again for the same request gives up its route or its
+   * place and takes a new one.
    */
-  answer(
-    requester: PeerId,
-    request: RouteRequest,
-    peers: Peers,
-    missing: ReadonlyMap<ModelId, string>,
-  ): ServerMessage {
-    const { requestId, model, epoch } = request;
+  ask(requester: PeerId, request: RouteRequest, nowMs: number): void {
     try {
-      const hops = this.#findHops(requester, request, peers, missing);
-      this.#ledger.start(requestId, requester, hops);
-      return { type: 'route', route: { requestId, epoch, model, hops: [...hops] } };
+      const queued = this.#enter(requester, request);
+      const queue = this.#queueOf(request);
+      const decision = this.#decide(queued, nowMs);
+      // Who finds others waiting goes behind them, even where there is room at this moment.
+      const mustWait = decision.kind === 'full' || (decision.kind === 'route' && this.#goesBehind(queued));
+      if (mustWait) this.#enqueue(queue, queued);
+      else this.#settle(queued, decision);
     } catch (thrown) {
-      return { type: 'route-denied', requestId, error: SkeinError.from(thrown).toShape() };
+      this.#deny(requester, request.requestId, SkeinError.from(thrown));
     }
   }
 
   /** Only the requester ends its request; anybody else's word is ignored. */
-  end(requester: PeerId, requestId: RequestId): void {
-    if (this.#ledger.requester(requestId) === requester) this.#ledger.end(requestId);
+  end(requester: PeerId, requestId: RequestId, outcome: RequestOutcome | undefined, nowMs: number): void {
+    for (const queue of this.#queues.values()) {
+      if (queue.get(requestId)?.requester === requester) queue.remove(requestId);
+    }
+    if (this.#ledger.get(requestId)?.requester !== requester) return;
+    const ended = this.#ledger.end(requestId);
+    if (ended === null || outcome === undefined) return;
+    this.#deps.measurements.outcome(requester, ended.hops, ended.secondsPerToken, outcome, nowMs);
   }
 
   endAllOf(requester: PeerId): void {
     this.#ledger.endAllOf(requester);
+    this.#lastHops.delete(requester);
+    for (const queue of this.#queues.values()) queue.removeAllOf(requester);
   }
 
-  #findHops(
-    requester: PeerId,
-    { requestId, model, exclude, tokens }: RouteRequest,
-    peers: Peers,
-    missing: ReadonlyMap<ModelId, string>,
-  ): readonly Hop[] {
-    if ((this.#ledger.requester(requestId) ?? requester) !== requester) {
+  /**
+   * Routes those who wait, in order, as far as there is room, and tells the others their places. To be called after
+   * everything that may have made room or taken it away, and as time passes.
+   */
+  serve(nowMs: number): void {
+    for (const queue of this.#queues.values()) {
+      if (queue.length === 0) continue;
+      this.#serveQueue(queue, nowMs);
+      const pauses = { restMs: QUEUE_NOTICE_REST_MS, repeatMs: QUEUE_NOTICE_REPEAT_MS };
+      for (const { requester, requestId, position } of queue.takeNotices(nowMs, pauses)) {
+        this.#deps.send(requester, { type: 'route-queued', requestId, position });
+      }
+    }
+  }
+
+  #serveQueue(queue: RouteQueue, nowMs: number): void {
+    for (const queued of queue.inOrder()) {
+      const decision = this.#decide(queued, nowMs);
+      if (decision.kind === 'full') {
+        // Who is held up by nothing but the peers it excludes itself does not hold up the others.
+        const { exclude } = queued.request;
+        if (exclude.length > 0 && this.#decide(queued, nowMs, []).kind === 'route') continue;
+        return;
+      }
+      queue.remove(queued.request.requestId, true);
+      this.#settle(queued, decision);
+    }
+  }
+
+  /**
+   * Gives up what the request had before. @throws SkeinError `bad-argument` for somebody else's request or a model that
+   * is not here, `busy` for too many requests of one peer.
+   */
+  #enter(requester: PeerId, request: RouteRequest): QueuedRequest {
+    const { requestId } = request;
+    const queue = this.#queueOf(request);
+    const [waiting] = [...this.#queues.values()].flatMap((other) => other.get(requestId) ?? []);
+    const owner = this.#ledger.get(requestId)?.requester ?? waiting?.requester ?? requester;
+    if (owner !== requester) {
       throw new SkeinError('bad-argument', `Request id ${requestId} is in use. Choose a random one.`);
     }
-    this.#ledger.end(requestId);
-    if (this.#ledger.countOf(requester) >= MAX_REQUESTS_PER_PEER) {
+    const lost = this.#ledger.end(requestId)?.hops ?? waiting?.lost ?? null;
+    for (const other of this.#queues.values()) other.remove(requestId);
+    if (this.#ledger.countOf(requester) + queue.countOf(requester) >= MAX_REQUESTS_PER_PEER) {
       throw new SkeinError('busy', `This peer has ${MAX_REQUESTS_PER_PEER} requests running; end one first.`);
     }
-    const card = this.models.find((candidate) => candidate.id === model);
-    if (card === undefined) {
-      const served = this.models.map((candidate) => candidate.id).join(', ');
-      throw new SkeinError('bad-argument', `There is no model ${model} here, only: ${served}.`);
-    }
-    const excluded = new Set(exclude);
-    const members = peers.serving(model).map((member) => ({
-      ...member,
-      inFlight: this.#ledger.inFlight(member.peer),
-      reservedTokens: 0,
-      cacheTokens: CACHE_RESERVE_TOKENS,
-      pace: 1,
-    }));
-    const decision = this.scheduler.findRoute({
-      card,
-      members,
-      exclude: excluded,
-      network: ONE_REGION,
-      requesterRegion: null,
-      tokens,
-      previous: [],
-    });
-    if (decision.kind === 'route') return decision.hops;
-    throw noRouteError(card, peers.members(), excluded, missing.get(model));
+    return { requester, request, lost };
   }
+
+  #goesBehind({ request, lost }: QueuedRequest): boolean {
+    for (const first of this.#queueOf(request).inOrder()) return lost === null || first.lost !== null;
+    return false;
+  }
+
+  #enqueue(queue: RouteQueue, queued: QueuedRequest): void {
+    const { requester, request, lost } = queued;
+    const { queuedCount } = this;
+    // Half an answer is not thrown away for a place in line.
+    if (lost === null && queuedCount >= MAX_QUEUED_REQUESTS) {
+      throw tooMany(request.model, `${queuedCount} requests wait for room already`);
+    }
+    if (lost === null && queue.countOf(requester) >= MAX_QUEUED_PER_PEER) {
+      throw tooMany(request.model, `${MAX_QUEUED_PER_PEER} requests of this peer wait for room already`);
+    }
+    queue.add(queued);
+  }
+
+  #settle(queued: QueuedRequest, decision: Exclude<RouteDecision, { kind: 'full' }>): void {
+    const { requester, request } = queued;
+    const { requestId, epoch, model, tokens } = request;
+    if (decision.kind === 'none') {
+      this.#deny(requester, requestId, this.#noRoute(request));
+      return;
+    }
+    const { hops, secondsPerToken } = decision;
+    this.#ledger.start(requestId, { requester, hops, tokens, secondsPerToken });
+    this.#remember(requester, model, hops);
+    this.#deps.send(requester, { type: 'route', route: { requestId, epoch, model, hops: [...hops] } });
+  }
+
+  #decide(queued: QueuedRequest, nowMs: number, exclude = queued.request.exclude): RouteDecision {
+    const { requester, request, lost } = queued;
+    const { scheduler, measurements, peers } = this.#deps;
+    const card = this.#cardOf(request.model);
+    return scheduler.findRoute({
+      card,
+      members: this.#members.of(card, nowMs),
+      exclude: new Set(exclude),
+      network: measurements.network(nowMs),
+      requesterRegion: peers.lender(requester) === null ? null : measurements.region(requester),
+      tokens: request.tokens,
+      previous: lost ?? this.#lastHops.get(requester)?.get(request.model) ?? [],
+    });
+  }
+
+  #remember(requester: PeerId, model: ModelId, hops: readonly Hop[]): void {
+    const known = this.#lastHops.get(requester);
+    if (known === undefined) this.#lastHops.set(requester, new Map([[model, hops]]));
+    else known.set(model, hops);
+  }
+
+  #noRoute({ model, exclude }: RouteRequest): SkeinError {
+    const { peers, missing } = this.#deps;
+    return noRouteError(this.#cardOf(model), peers, new Set(exclude), missing().get(model));
+  }
+
+  #deny(requester: PeerId, requestId: RequestId, error: SkeinError): void {
+    this.#deps.send(requester, { type: 'route-denied', requestId, error: error.toShape() });
+  }
+
+  #queueOf({ model }: RouteRequest): RouteQueue {
+    const queue = this.#queues.get(model);
+    if (queue !== undefined) return queue;
+    const served = this.#deps.models.map(({ id }) => id).join(', ');
+    throw new SkeinError('bad-argument', `There is no model ${model} here, only: ${served}.`);
+  }
+
+  #cardOf(model: ModelId): ModelCard {
+    const card = this.#deps.models.find(({ id }) => id === model);
+    if (card !== undefined) return card;
+    throw new SkeinError('internal', `There is no model ${model} here.`);
+  }
+}
+
+function tooMany(model: ModelId, what: string): SkeinError {
+  return new SkeinError('busy', `${model} has no room: ${what}. Ask again in ${BUSY_RETRY_SECONDS} s.`, {
+    data: { model, retryAfterSeconds: BUSY_RETRY_SECONDS },
+  });
 }

@@ -65,6 +65,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       peers: presence.greeted().length,
       contributors: presence.mesh().members.length,
       requests: presence.requestCount,
+      queued: presence.queuedCount,
       models: models.map((card) => card.id),
       covered: presence.covered(),
     }),

@@ -92,8 +92,8 @@ export class SignalServer {
     this.#countAddress(address, 1);
     const socket = new ClientSocket(webSocket, {
       onMessage: (message) => {
-        // Where a newcomer is decides what it is given, so it is not left to the next ping.
-        if (message.type === 'join') socket.measureRoundTrip();
+        // Where a peer is decides what it is given when it joins, so it is not left to the next ping.
+        if (message.type === 'hello') socket.measureRoundTrip();
         this.#handle({ type: 'message', peer, message });
       },
       onRoundTrip: (seconds) => this.#handle({ type: 'round-trip', peer, seconds }),

@@ -11,6 +11,7 @@ const health: Health = {
   peers: 2,
   contributors: 1,
   requests: 0,
+  queued: 0,
   models: [],
   covered: [],
 };

@@ -2,87 +2,11 @@ import { describe, expect, it } from 'vitest';
 import { newRequestId } from '../../../src/protocol/ids.ts';
 import type { ModelId, PeerId } from '../../../src/protocol/ids.ts';
 import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
-import type { ClientMessage, ServerMessage } from '../../../src/protocol/signaling.ts';
 import { MAX_REQUESTS_PER_PEER, MAX_SIGNAL_CHARACTERS } from '../../../signaling/limits.ts';
-import { Presence } from '../../../signaling/presence.ts';
-import type { Effect } from '../../../signaling/presence.ts';
-import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
-import type { StagePolicy } from '../../../signaling/scheduler/types.ts';
+import { hopsOf, Stage } from './presence-stage.ts';
 import { card, MODEL, node, peerId } from './scheduler/instances.ts';
 
 const [A, B, C, CHAT] = [peerId(1), peerId(2), peerId(3), peerId(9)] as const;
-
-/** A presence with the effects of everything that happened to it. */
-class Stage {
-  readonly effects: Effect[] = [];
-  readonly presence: Presence;
-  nowMs = 0;
-
-  constructor(stages: StagePolicy = 'auto') {
-    this.presence = new Presence({
-      models: [card()],
-      stages,
-      scheduler: steadyScheduler,
-      iceServers: [],
-      now: () => this.nowMs,
-    });
-  }
-
-  /** @returns what the peer itself is sent in answer. */
-  say(peer: PeerId, message: ClientMessage): ServerMessage[] {
-    return this.#note(this.presence.handle({ type: 'message', peer, message }), peer);
-  }
-
-  connect(...peers: readonly PeerId[]): void {
-    for (const peer of peers) {
-      this.#note(this.presence.handle({ type: 'connected', peer }), peer);
-      this.say(peer, { type: 'hello', version: SIGNALING_VERSION });
-    }
-  }
-
-  disconnect(peer: PeerId): void {
-    this.#note(this.presence.handle({ type: 'disconnected', peer }), peer);
-  }
-
-  join(...peers: readonly PeerId[]): void {
-    for (const peer of peers) this.say(peer, { type: 'join', capability: node(0).capability, cached: [] });
-  }
-
-  /** Everybody who is to load something says that it has. */
-  loadAll(): void {
-    for (const { peer, state, model, layerStart, layerEnd } of this.presence.mesh().members) {
-      if (state === 'loading') this.say(peer, { type: 'serving', model, layerStart, layerEnd });
-    }
-  }
-
-  route(peer: PeerId, exclude: PeerId[] = [], requestId = newRequestId()): ServerMessage | undefined {
-    return this.say(peer, {
-      type: 'route-request',
-      requestId,
-      model: MODEL,
-      epoch: 0,
-      exclude,
-      tokens: 64,
-    })[0];
-  }
-
-  sentTo(peer: PeerId, type: ServerMessage['type']): ServerMessage[] {
-    return sends(this.effects, peer).filter((message) => message.type === type);
-  }
-
-  #note(effects: readonly Effect[], peer: PeerId): ServerMessage[] {
-    this.effects.push(...effects);
-    return sends(effects, peer);
-  }
-}
-
-function sends(effects: readonly Effect[], peer: PeerId): ServerMessage[] {
-  return effects.flatMap((effect) => (effect.type === 'send' && effect.to === peer ? [effect.message] : []));
-}
-
-function hopsOf(message: ServerMessage | undefined): unknown {
-  return message?.type === 'route' ? message.route.hops.map(({ peer }) => peer) : message;
-}
 
 describe('hello', () => {
   it('is answered with welcome and the mesh', () => {
@@ -117,7 +41,7 @@ describe('hello', () => {
 
 describe('contributing', () => {
   it('goes from join over assign and serving to a route', () => {
-    const stage = new Stage(2);
+    const stage = new Stage({ stages: 2 });
     stage.connect(A, B, CHAT);
     stage.join(A);
     expect(stage.sentTo(A, 'assign')).toEqual([]);
@@ -137,7 +61,7 @@ describe('contributing', () => {
   });
 
   it('does not let a peer claim what it was not given', () => {
-    const stage = new Stage(2);
+    const stage = new Stage({ stages: 2 });
     stage.connect(A, B, C);
     stage.join(A, B);
     const claim = { type: 'serving', model: MODEL, layerStart: 0, layerEnd: 8 } as const;
@@ -149,7 +73,7 @@ describe('contributing', () => {
 
   it('places anew when a peer leaves, is cut off, or cannot load', () => {
     for (const end of ['leave', 'disconnect', 'load-failed'] as const) {
-      const stage = new Stage(2);
+      const stage = new Stage({ stages: 2 });
       stage.connect(A, B, C, CHAT);
       stage.join(A, B);
       stage.loadAll();
@@ -209,7 +133,7 @@ describe('routes', () => {
   it('goes to the copy with fewer requests, counted until they end', () => {
     const stage = serving(A, B);
     const first = newRequestId();
-    expect(hopsOf(stage.route(CHAT, [], first))).toEqual([A]);
+    expect(hopsOf(stage.route(CHAT, { requestId: first }))).toEqual([A]);
     expect(hopsOf(stage.route(CHAT))).toEqual([B]);
     stage.say(CHAT, { type: 'route-end', requestId: first });
     expect(hopsOf(stage.route(CHAT))).toEqual([A]);
@@ -221,8 +145,8 @@ describe('routes', () => {
   it('counts a request that asks again once, on its new route', () => {
     const stage = serving(A, B);
     const requestId = newRequestId();
-    expect(hopsOf(stage.route(CHAT, [], requestId))).toEqual([A]);
-    expect(hopsOf(stage.route(CHAT, [A], requestId))).toEqual([B]);
+    expect(hopsOf(stage.route(CHAT, { requestId }))).toEqual([A]);
+    expect(hopsOf(stage.route(CHAT, { requestId, exclude: [A] }))).toEqual([B]);
     expect(stage.presence.requestCount).toBe(1);
     expect(hopsOf(stage.route(CHAT))).toEqual([A]);
   });
@@ -230,8 +154,8 @@ describe('routes', () => {
   it('leaves a request to the peer that made it', () => {
     const stage = serving(A, B);
     const requestId = newRequestId();
-    stage.route(CHAT, [], requestId);
-    expect(stage.route(B, [], requestId)).toMatchObject({
+    stage.route(CHAT, { requestId });
+    expect(stage.route(B, { requestId })).toMatchObject({
       type: 'route-denied',
       error: { code: 'bad-argument' },
     });
@@ -241,23 +165,26 @@ describe('routes', () => {
 
   it('caps the requests of one peer', () => {
     const stage = serving(A);
-    for (let count = 0; count < MAX_REQUESTS_PER_PEER; count += 1) stage.route(CHAT);
-    expect(stage.route(CHAT)).toMatchObject({ type: 'route-denied', error: { code: 'busy' } });
-    expect(hopsOf(stage.route(A))).toEqual([A]);
+    for (let count = 0; count < MAX_REQUESTS_PER_PEER; count += 1) {
+      stage.route(CHAT, { tokens: 1 });
+    }
+    expect(stage.presence.requestCount).toBe(MAX_REQUESTS_PER_PEER);
+    expect(stage.route(CHAT, { tokens: 1 })).toMatchObject({ type: 'route-denied', error: { code: 'busy' } });
+    expect(hopsOf(stage.route(A, { tokens: 1 }))).toEqual([A]);
   });
 
   it('says what is missing, what still loads, and what the request excludes', () => {
     const denied = (stage: Stage, exclude: PeerId[] = []) => {
-      const message = stage.route(CHAT, exclude);
+      const message = stage.route(CHAT, { exclude });
       return message?.type === 'route-denied' ? message.error : message;
     };
-    const stage = new Stage(3);
+    const stage = new Stage({ stages: 3 });
     stage.connect(A, B, C, CHAT);
     stage.join(A, B, C);
     expect(denied(stage)).toEqual({
       code: 'no-route',
       message: 'model cannot answer now: layers 0–7 still loading; try again in a moment.',
-      data: { model: MODEL },
+      data: { model: MODEL, loading: true },
     });
     stage.loadAll();
     expect(denied(stage, [B])).toMatchObject({

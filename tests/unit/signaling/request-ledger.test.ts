@@ -13,24 +13,26 @@ const steps = fc.array(
       request: fc.constantFrom(...requests),
       requester: fc.constantFrom(...peers),
       route: fc.uniqueArray(fc.constantFrom(...peers), { minLength: 1 }),
+      tokens: fc.integer({ min: 1, max: 9 }),
     }),
     fc.record({ type: fc.constant('end' as const), request: fc.constantFrom(...requests) }),
     fc.record({ type: fc.constant('end-all' as const), requester: fc.constantFrom(...peers) }),
   ),
 );
 
-it('counts exactly the running requests over every peer, whatever happens in which order', () => {
+it('counts exactly the running requests and their tokens over every peer, whatever happens in which order', () => {
   fc.assert(
     fc.property(steps, (list) => {
       const ledger = new RequestLedger();
-      const running = new Map<RequestId, { requester: PeerId; route: PeerId[] }>();
+      const running = new Map<RequestId, { requester: PeerId; route: PeerId[]; tokens: number }>();
       for (const step of list) {
         if (step.type === 'start') {
+          const { requester, tokens } = step;
           const hops = step.route.map((peer, index) => ({ peer, layerStart: index, layerEnd: index + 1 }));
-          ledger.start(step.request, step.requester, hops);
+          ledger.start(step.request, { requester, hops, tokens, secondsPerToken: 1 });
           running.set(step.request, step);
         } else if (step.type === 'end') {
-          ledger.end(step.request);
+          expect(ledger.end(step.request)?.tokens).toBe(running.get(step.request)?.tokens);
           running.delete(step.request);
         } else {
           ledger.endAllOf(step.requester);
@@ -41,11 +43,13 @@ it('counts exactly the running requests over every peer, whatever happens in whi
         const all = [...running.values()];
         expect(ledger.size).toBe(running.size);
         for (const peer of peers) {
-          expect(ledger.inFlight(peer)).toBe(all.filter(({ route }) => route.includes(peer)).length);
+          const over = all.filter(({ route }) => route.includes(peer));
+          expect(ledger.inFlight(peer)).toBe(over.length);
+          expect(ledger.reservedTokens(peer)).toBe(over.reduce((sum, { tokens }) => sum + tokens, 0));
           expect(ledger.countOf(peer)).toBe(all.filter(({ requester }) => requester === peer).length);
         }
         for (const request of requests) {
-          expect(ledger.requester(request)).toBe(running.get(request)?.requester ?? null);
+          expect(ledger.get(request)?.requester).toBe(running.get(request)?.requester);
         }
       }
     }),

@@ -1,0 +1,121 @@
+import type { PeerId, RequestId } from '../src/protocol/ids.ts';
+import type { Hop } from '../src/protocol/route.ts';
+import type { ClientMessage } from '../src/protocol/signaling.ts';
+
+export type RouteRequest = Extract<ClientMessage, { type: 'route-request' }>;
+
+/** A request that waits for a route. */
+export interface QueuedRequest {
+  readonly requester: PeerId;
+  readonly request: RouteRequest;
+  /**
+   * The route that it had and lost; null for a new request. Who lost one may have part of an answer, and goes before all
+   * that have none.
+   */
+  readonly lost: readonly Hop[] | null;
+}
+
+interface Entry extends QueuedRequest {
+  /** What its requester was last told, and when. */
+  toldPosition: number | null;
+  toldMs: number;
+}
+
+/** A place in the line that its requester is to be told. */
+export interface Notice {
+  readonly requester: PeerId;
+  readonly requestId: RequestId;
+  /** 1 is next. */
+  readonly position: number;
+}
+
+/**
+ * The requests that wait for room on one model, in the order in which they are served. Those that lost their route come
+ * first. Requesters take turns: whoever has been served goes behind all the others that wait, and each one's own requests
+ * keep their order. So nobody's place depends on how many requests somebody else has.
+ */
+export class RouteQueue {
+  /** By requester, in the order of their turns. Never an empty list. */
+  readonly #resuming = new Map<PeerId, Entry[]>();
+  readonly #new = new Map<PeerId, Entry[]>();
+  readonly #entries = new Map<RequestId, Entry>();
+
+  get length(): number {
+    return this.#entries.size;
+  }
+
+  countOf(requester: PeerId): number {
+    return (this.#resuming.get(requester)?.length ?? 0) + (this.#new.get(requester)?.length ?? 0);
+  }
+
+  get(requestId: RequestId): QueuedRequest | null {
+    return this.#entries.get(requestId) ?? null;
+  }
+
+  /** Behind the others of its requester. The id must not be queued. */
+  add(queued: QueuedRequest): void {
+    const entry: Entry = { ...queued, toldPosition: null, toldMs: -Infinity };
+    const lane = this.#laneOf(queued);
+    const own = lane.get(queued.requester);
+    if (own === undefined) lane.set(queued.requester, [entry]);
+    else own.push(entry);
+    this.#entries.set(queued.request.requestId, entry);
+  }
+
+  /** Takes a request out, wherever it stands. @param wasServed its requester has had its turn. */
+  remove(requestId: RequestId, wasServed = false): void {
+    const entry = this.#entries.get(requestId);
+    if (entry === undefined) return;
+    this.#entries.delete(requestId);
+    const lane = this.#laneOf(entry);
+    const rest = (lane.get(entry.requester) ?? []).filter((other) => other !== entry);
+    if (rest.length === 0 || wasServed) lane.delete(entry.requester);
+    if (rest.length > 0) lane.set(entry.requester, rest);
+  }
+
+  removeAllOf(requester: PeerId): void {
+    for (const lane of [this.#resuming, this.#new]) {
+      for (const { request } of lane.get(requester) ?? []) this.#entries.delete(request.requestId);
+      lane.delete(requester);
+    }
+  }
+
+  /** In the order in which they are to be served; what it gives may be removed meanwhile. */
+  *inOrder(): Generator<QueuedRequest> {
+    for (const lane of [this.#resuming, this.#new]) {
+      let queues = [...lane.values()];
+      for (let turn = 0; queues.length > 0; turn += 1) {
+        queues = queues.filter((queue) => turn < queue.length);
+        for (const queue of queues) {
+          const entry = queue[turn];
+          if (entry !== undefined) yield entry;
+        }
+      }
+    }
+  }
+
+  /**
+   * Who is to be told its place now, and counts as told: whose place has changed, but nobody twice within `restMs`, and
+   * everybody again after `repeatMs`.
+   */
+  takeNotices(nowMs: number, { restMs, repeatMs }: { restMs: number; repeatMs: number }): Notice[] {
+    const notices: Notice[] = [];
+    let position = 0;
+    for (const { requester, request } of this.inOrder()) {
+      position += 1;
+      const entry = this.#entries.get(request.requestId);
+      if (entry === undefined) continue;
+      const silentMs = nowMs - entry.toldMs;
+      const isDue = silentMs >= repeatMs || (entry.toldPosition !== position && silentMs >= restMs);
+      if (!isDue) continue;
+      entry.toldPosition = position;
+      entry.toldMs = nowMs;
+      notices.push({ requester, requestId: request.requestId, position });
+    }
+    return notices;
+  }
+
+  #laneOf({ lost }: QueuedRequest): Map<PeerId, Entry[]> {
+    return lost === null ? this.#new : this.#resuming;
+  }
+}

@@ -1,0 +1,112 @@
+import { newRequestId } from '../../../src/protocol/ids.ts';
+import type { PeerId, RequestId } from '../../../src/protocol/ids.ts';
+import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
+import type { ClientMessage, ModelCard, ServerMessage } from '../../../src/protocol/signaling.ts';
+import { Presence } from '../../../signaling/presence.ts';
+import type { Effect, PresenceEvent } from '../../../signaling/presence.ts';
+import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
+import type { Assignment, Scheduler, StagePolicy } from '../../../signaling/scheduler/types.ts';
+import { card, MODEL, node } from './scheduler/instances.ts';
+
+type ServerMessageOf<Type extends ServerMessage['type']> = Extract<ServerMessage, { type: Type }>;
+type RouteRequest = Extract<ClientMessage, { type: 'route-request' }>;
+
+export interface StageOptions {
+  readonly stages?: StagePolicy;
+  readonly models?: readonly ModelCard[];
+  readonly scheduler?: Scheduler;
+}
+
+/** A presence with a clock that tests turn, and the effects of everything that happened to it. */
+export class Stage {
+  readonly effects: Effect[] = [];
+  readonly presence: Presence;
+  nowMs = 0;
+
+  constructor({ stages = 'auto', models = [card()], scheduler = steadyScheduler }: StageOptions = {}) {
+    this.presence = new Presence({ models, stages, scheduler, iceServers: [], now: () => this.nowMs });
+  }
+
+  handle(event: PresenceEvent): readonly Effect[] {
+    const effects = this.presence.handle(event);
+    this.effects.push(...effects);
+    return effects;
+  }
+
+  /** @returns what the peer itself is sent in answer. */
+  say(peer: PeerId, message: ClientMessage): ServerMessage[] {
+    return sends(this.handle({ type: 'message', peer, message }), peer);
+  }
+
+  connect(...peers: readonly PeerId[]): void {
+    for (const peer of peers) {
+      this.handle({ type: 'connected', peer });
+      this.say(peer, { type: 'hello', version: SIGNALING_VERSION });
+    }
+  }
+
+  disconnect(peer: PeerId): void {
+    this.handle({ type: 'disconnected', peer });
+  }
+
+  /** Time passes, a tick every second. */
+  pass(ms: number): void {
+    const endMs = this.nowMs + ms;
+    while (this.nowMs < endMs) {
+      this.nowMs = Math.min(endMs, this.nowMs + 1000);
+      this.handle({ type: 'tick' });
+    }
+  }
+
+  join(...peers: readonly PeerId[]): void {
+    for (const peer of peers) this.joinWith(peer, []);
+  }
+
+  joinWith(peer: PeerId, cached: Assignment[]): void {
+    this.say(peer, { type: 'join', capability: node(0).capability, cached });
+  }
+
+  /** Everybody who is to load something says that it has. */
+  loadAll(): void {
+    for (const { peer, state } of this.presence.mesh().members) if (state === 'loading') this.load(peer);
+  }
+
+  load(peer: PeerId): void {
+    const member = this.presence.mesh().members.find((other) => other.peer === peer);
+    if (member === undefined) throw new Error(`${peer} holds nothing`);
+    const { model, layerStart, layerEnd } = member;
+    this.say(peer, { type: 'serving', model, layerStart, layerEnd });
+  }
+
+  /** @returns the first message to the requester. */
+  route(peer: PeerId, changes: Partial<RouteRequest> = {}): ServerMessage | undefined {
+    const request = { requestId: newRequestId(), model: MODEL, epoch: 0, exclude: [], tokens: 64 };
+    return this.say(peer, { type: 'route-request', ...request, ...changes })[0];
+  }
+
+  end(peer: PeerId, requestId: RequestId): void {
+    this.say(peer, { type: 'route-end', requestId });
+  }
+
+  sentTo<Type extends ServerMessage['type']>(peer: PeerId, type: Type): ServerMessageOf<Type>[] {
+    return sends(this.effects, peer).filter(
+      (message): message is ServerMessageOf<Type> => message.type === type,
+    );
+  }
+
+  /** What was sent since the last call. */
+  takeSent(peer: PeerId): ServerMessage[] {
+    const sent = sends(this.effects, peer);
+    this.effects.length = 0;
+    return sent;
+  }
+}
+
+export function sends(effects: readonly Effect[], peer: PeerId): ServerMessage[] {
+  return effects.flatMap((effect) => (effect.type === 'send' && effect.to === peer ? [effect.message] : []));
+}
+
+/** The peers of a route, or the message that is none. */
+export function hopsOf(message: ServerMessage | undefined): unknown {
+  return message?.type === 'route' ? message.route.hops.map(({ peer }) => peer) : message;
+}
