@@ -24,6 +24,14 @@ export interface StageStats {
   readonly tokensPerSecond: number;
   /** 0 to 1: the share of the last seconds the device was computing. */
   readonly busyShare: number;
+  /** When this was so: milliseconds of the engine's own clock. */
+  readonly atMs: number;
+  /** Forward passes since the slice was loaded, and the time they took. */
+  readonly steps: number;
+  readonly busyMs: number;
+  /** Tokens of cache that no request holds, of how many. */
+  readonly freeCacheTokens: number;
+  readonly cacheTokens: number;
   /** Token rows passed on to the next tab since the slice was loaded, and the bytes of their frames. */
   readonly activationRowsSent: number;
   readonly activationBytesSent: number;
@@ -36,6 +44,11 @@ export const NO_STATS: StageStats = {
   tokens: 0,
   tokensPerSecond: 0,
   busyShare: 0,
+  atMs: 0,
+  steps: 0,
+  busyMs: 0,
+  freeCacheTokens: 0,
+  cacheTokens: 0,
   activationRowsSent: 0,
   activationBytesSent: 0,
 };

@@ -1,9 +1,13 @@
+import { systemClock } from '../protocol/clock.ts';
+import type { Clock } from '../protocol/clock.ts';
 import { SkeinError } from '../protocol/errors.ts';
+import { MAX_CACHED_SLICES } from '../protocol/limits.ts';
 import type { Capability, ModelCard, ServerMessage } from '../protocol/signaling.ts';
 import { NO_STATS } from './contributor-state.ts';
 import type { AssignedSlice, ContributorState } from './contributor-state.ts';
 import type { EngineHost, MeasureOptions } from './engine-host.ts';
 import type { MeshSession } from './mesh-session.ts';
+import { MeshReporter } from './mesh-reporter.ts';
 import { Observable } from './observable.ts';
 
 /** Answers under way when the contributor stops get this long to finish. */
@@ -14,6 +18,7 @@ export interface ContributorOptions {
   readonly createHost: () => EngineHost;
   /** Aborts after the time; injected so that tests own the clock. */
   readonly deadline?: (timeoutMs: number) => AbortSignal;
+  readonly clock?: Clock;
 }
 
 /** From one `start` to the stop or failure that ends it. Callbacks of an older run are dropped by identity. */
@@ -21,6 +26,8 @@ interface Run {
   readonly host: EngineHost;
   readonly abort: AbortController;
   capability: Capability | null;
+  /** Of the session that it joined through last. */
+  reporter: MeshReporter | null;
   stage: Stage | null;
 }
 
@@ -78,6 +85,7 @@ export class Contributor {
       host: this.#options.createHost(),
       abort: new AbortController(),
       capability: null,
+      reporter: null,
       stage: null,
     };
     this.#run = run;
@@ -113,6 +121,7 @@ export class Contributor {
     const stops = [
       session.signaling.on('assign', (message) => this.#assign(session, message)),
       session.signaling.on('unassign', () => this.#unassign()),
+      session.signaling.on('probe', ({ peers }) => void this.#run?.reporter?.probe(peers)),
       session.signaling.on('error', ({ error }) => this.#hearError(SkeinError.fromShape(error))),
     ];
     return () => stops.forEach((stop) => stop());
@@ -139,7 +148,13 @@ export class Contributor {
   #join(run: Run, capability: Capability): void {
     this.#dropStage(run);
     this.#wait(capability);
-    this.#session?.signaling.send({ type: 'join', capability, cached: [] });
+    run.reporter?.dispose();
+    run.reporter = null;
+    const session = this.#session;
+    if (session === null) return;
+    const cached = run.host.cachedSlices(session.models).slice(0, MAX_CACHED_SLICES);
+    session.signaling.send({ type: 'join', capability, cached });
+    run.reporter = new MeshReporter(session, this.#options.clock ?? systemClock);
   }
 
   #wait(capability: Capability): void {
@@ -203,7 +218,9 @@ export class Contributor {
           if (this.state.phase === 'loading') progress(loadedBytes, totalBytes);
         },
         onStats: (stats) => {
-          if (isWanted()) this.#showStats(run, stage, capability, stats);
+          if (!isWanted()) return;
+          run.reporter?.hear(slice, stats);
+          this.#showStats(run, stage, capability, stats);
         },
       });
       if (!isWanted()) return;
@@ -242,6 +259,7 @@ export class Contributor {
     this.#run = null;
     const hasLeft = this.state.phase === 'stopping';
     if (!hasLeft && run.capability !== null) this.#session?.signaling.send({ type: 'leave' });
+    run.reporter?.dispose();
     run.stage?.abort.abort();
     run.abort.abort();
     run.host.dispose();

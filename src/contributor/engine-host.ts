@@ -1,5 +1,5 @@
 import type { SkeinError } from '../protocol/errors.ts';
-import type { Capability, ModelCard } from '../protocol/signaling.ts';
+import type { Capability, ModelCard, SliceName } from '../protocol/signaling.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 import type { StageStats } from './contributor-state.ts';
 
@@ -29,6 +29,8 @@ export interface EngineHost {
   readonly lost: Promise<SkeinError>;
   /** @throws SkeinError `no-adapter`, `timeout`, `aborted`. */
   measure(options: MeasureOptions): Promise<Capability>;
+  /** Slices of these models whose weights are on this machine, the latest first. Known once the device is measured. */
+  cachedSlices(models: readonly ModelCard[]): SliceName[];
   /**
    * Frees the present stage, loads this one and serves it. Resolves when it answers frames.
    * @throws SkeinError `model-missing`, `model-corrupt`, `model-unsupported`, `out-of-memory`, `device-lost`, `aborted`.

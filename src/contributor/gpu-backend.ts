@@ -1,3 +1,4 @@
+import { BLOCK_TOKENS } from '../engine/batch.ts';
 import { chooseTuning } from '../engine/choose-tuning.ts';
 import type { TuningStore } from '../engine/choose-tuning.ts';
 import { requestEngineDevice } from '../engine/device.ts';
@@ -11,6 +12,7 @@ import { ServedStage } from '../mesh/served-stage.ts';
 import { HttpSource } from '../model/http-source.ts';
 import { openCheckpoint } from '../model/open-checkpoint.ts';
 import { quantizedCheckpoint } from '../model/quantize.ts';
+import type { CachedSlice, WeightCache } from '../model/weight-cache.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
 import type { Capability } from '../protocol/signaling.ts';
@@ -22,21 +24,30 @@ import type { StageRequest } from './worker-messages.ts';
 /** Longest adapter name a capability may carry. */
 const ADAPTER_NAME_LENGTH = 200;
 
+export interface KeptThings {
+  /** What was measured to suit the adapter. */
+  readonly tunings?: TuningStore | null;
+  /** The weights of slices that were loaded. */
+  readonly weights?: WeightCache | null;
+  /** Which slices' weights are kept, the latest first; told before the device is measured, and after every load. */
+  readonly onCached?: (slices: readonly CachedSlice[]) => void;
+}
+
 /** The engine on this machine's GPU: one device, one stage at a time. */
 export class GpuBackend implements EngineBackend {
   readonly #gpu: GPU | undefined;
   readonly #onLost: (error: SkeinError) => void;
-  readonly #tunings: TuningStore | null;
+  readonly #kept: KeptThings;
   #device: Promise<EngineDevice> | null = null;
   #timesKernels = false;
 
   /**
    * @param gpu undefined where the browser has no WebGPU in workers.
-   * @param tunings keeps what was measured to suit the adapter.
+   * @param kept what this machine keeps from one run to the next; nothing by default.
    */
-  constructor(gpu: GPU | undefined, onLost: (error: SkeinError) => void, tunings: TuningStore | null = null) {
+  constructor(gpu: GPU | undefined, onLost: (error: SkeinError) => void, kept: KeptThings = {}) {
     this.#gpu = gpu;
-    this.#tunings = tunings;
+    this.#kept = kept;
     this.#onLost = onLost;
   }
 
@@ -48,26 +59,16 @@ export class GpuBackend implements EngineBackend {
     // Before the device is opened, once: it has timestamps or not for good.
     if (this.#device === null) this.#timesKernels = options.timesKernels;
     const device = await this.#open();
+    await this.#listCached();
     const measured = await measureDevice(device, options);
     return { ...measured, adapter: device.adapterName.slice(0, ADAPTER_NAME_LENGTH) };
   }
 
   async startStage(request: StageRequest, context: StageLoadContext): Promise<RunningStage> {
     const { layerStart, layerEnd } = request;
-    const { transport, signal, onProgress } = context;
-    const stored = await openCheckpoint(new HttpSource(request.modelUrl), signal);
-    const checkpoint = quantizedCheckpoint(stored, request.quantization);
+    const { transport } = context;
     const engine = await this.#open();
-    const slice = await GpuSlice.load({
-      device: engine,
-      checkpoint,
-      slice: { layerStart, layerEnd },
-      precision: 'f32',
-      cacheFormat: request.cache,
-      cacheTokens: request.cacheTokens,
-      signal,
-      onProgress: ({ loadedBytes, totalBytes }) => onProgress(loadedBytes, totalBytes),
-    });
+    const slice = await this.#loadSlice(engine, request, context);
     const timed = engine.device.features.has(PROFILER_FEATURE) ? withTimes(slice, engine.device) : null;
     const executor = new Executor(timed ?? slice);
     const served = new ServedStage({
@@ -81,8 +82,11 @@ export class GpuBackend implements EngineBackend {
     return {
       get totals() {
         const { activationRows, activationBytes } = served.counters;
+        const { stats } = executor;
         return {
-          ...executor.stats,
+          ...stats,
+          freeCacheTokens: stats.freeBlocks * BLOCK_TOKENS,
+          cacheTokens: slice.blockCount * BLOCK_TOKENS,
           activationRowsSent: activationRows,
           activationBytesSent: activationBytes,
           ...(timed && { kernelTimes: timed.kernelTimes }),
@@ -93,6 +97,45 @@ export class GpuBackend implements EngineBackend {
         (timed ?? slice).dispose();
       },
     };
+  }
+
+  async #loadSlice(
+    device: EngineDevice,
+    request: StageRequest,
+    { signal, onProgress }: StageLoadContext,
+  ): Promise<GpuSlice> {
+    const { modelUrl, layerStart, layerEnd, quantization, cache, cacheTokens } = request;
+    const { weights = null } = this.#kept;
+    const remote = new HttpSource(modelUrl);
+    const cached = weights?.open(remote) ?? null;
+    let isLoaded = false;
+    try {
+      const stored = await openCheckpoint(cached ?? remote, signal);
+      const slice = await GpuSlice.load({
+        device,
+        checkpoint: quantizedCheckpoint(stored, quantization),
+        slice: { layerStart, layerEnd },
+        precision: 'f32',
+        cacheFormat: cache,
+        cacheTokens,
+        signal,
+        onProgress: ({ loadedBytes, totalBytes }) => onProgress(loadedBytes, totalBytes),
+      });
+      isLoaded = true;
+      return slice;
+    } finally {
+      // Serving does not wait for the disk.
+      if (weights && cached) {
+        void weights
+          .remember({ modelUrl, layerStart, layerEnd }, cached, isLoaded)
+          .then(() => this.#listCached());
+      }
+    }
+  }
+
+  async #listCached(): Promise<void> {
+    const { weights, onCached } = this.#kept;
+    if (weights && onCached) onCached(await weights.list());
   }
 
   #open(): Promise<EngineDevice> {
@@ -109,7 +152,7 @@ export class GpuBackend implements EngineBackend {
     }
     const device = await requestEngineDevice(this.#gpu, this.#timesKernels ? [PROFILER_FEATURE] : []);
     void device.lost.then(this.#onLost);
-    KernelCompiler.tune(device.device, await chooseTuning(device, this.#tunings));
+    KernelCompiler.tune(device.device, await chooseTuning(device, this.#kept.tunings ?? null));
     return device;
   }
 }

@@ -1,5 +1,5 @@
 import type { PeerId } from '../protocol/ids.ts';
-import type { ClientMessage, ModelCard, ServerMessage } from '../protocol/signaling.ts';
+import type { ClientMessage, LinkReport, ModelCard, ServerMessage } from '../protocol/signaling.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 
 /** What this module needs of a connection to the server. */
@@ -12,10 +12,18 @@ export interface SessionSignaling {
   ): () => void;
 }
 
+/** A transport that knows the ways to its peers. */
+export interface MeasuredTransport extends FrameTransport {
+  /** What was measured of the links lately. */
+  linkStats(): LinkReport[];
+  /** Measures the ways to peers, which are dialled if need be. Never rejects; those that do not answer have no stats. */
+  probe(peers: readonly PeerId[]): Promise<void>;
+}
+
 /** One stay on the mesh, from `welcome` to a lost connection. A reconnected tab is a new peer with a new session. */
 export interface MeshSession<Signaling extends SessionSignaling = SessionSignaling> {
   readonly self: PeerId;
   readonly models: readonly ModelCard[];
   readonly signaling: Signaling;
-  readonly transport: FrameTransport;
+  readonly transport: MeasuredTransport;
 }

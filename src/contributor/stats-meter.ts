@@ -11,6 +11,10 @@ export interface StageTotals {
   readonly rowsComputed: number;
   /** Time in forward passes since the start. */
   readonly busyMs: number;
+  /** Forward passes since the start. */
+  readonly steps: number;
+  readonly freeCacheTokens: number;
+  readonly cacheTokens: number;
   readonly activationRowsSent: number;
   readonly activationBytesSent: number;
   readonly kernelTimes?: readonly KernelTime[];
@@ -34,6 +38,11 @@ export class StatsMeter {
       tokensPerSecond: share(totals.rowsComputed - start.totals.rowsComputed) * 1000,
       // A pass that spans the window's start is booked whole when it ends.
       busyShare: Math.min(1, share(totals.busyMs - start.totals.busyMs)),
+      atMs: nowMs,
+      steps: totals.steps,
+      busyMs: totals.busyMs,
+      freeCacheTokens: totals.freeCacheTokens,
+      cacheTokens: totals.cacheTokens,
       activationRowsSent: totals.activationRowsSent,
       activationBytesSent: totals.activationBytesSent,
       ...(totals.kernelTimes && { kernelTimes: totals.kernelTimes }),

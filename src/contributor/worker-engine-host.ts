@@ -1,6 +1,7 @@
 import { SkeinError } from '../protocol/errors.ts';
 import { CACHE_RESERVE_TOKENS } from '../protocol/limits.ts';
-import type { Capability } from '../protocol/signaling.ts';
+import type { CachedSlice } from '../model/weight-cache.ts';
+import type { Capability, ModelCard, SliceName } from '../protocol/signaling.ts';
 import type { EngineHost, LoadOptions, MeasureOptions } from './engine-host.ts';
 import { bridgeTransport } from './port-bridge.ts';
 import type { PortBridge } from './port-bridge.ts';
@@ -38,6 +39,7 @@ export class WorkerEngineHost implements EngineHost {
   readonly #waiting = new Map<number, Waiting>();
   #nextOperation = 0;
   #bridge: PortBridge | null = null;
+  #cached: readonly CachedSlice[] = [];
   #isDisposed = false;
 
   constructor(baseUrl: string, worker: EnginePort = startEngineWorker()) {
@@ -46,6 +48,7 @@ export class WorkerEngineHost implements EngineHost {
     this.lost = new Promise((resolve) => {
       worker.onmessage = ({ data }) => {
         if (data.type === 'lost') resolve(SkeinError.fromShape(data.error));
+        else if (data.type === 'cached') this.#cached = data.slices;
         else this.#waiting.get(data.operation)?.onEvent(data);
       };
       worker.onerror = (event) => {
@@ -74,12 +77,19 @@ export class WorkerEngineHost implements EngineHost {
     });
   }
 
+  cachedSlices(models: readonly ModelCard[]): SliceName[] {
+    return this.#cached.flatMap(({ modelUrl, layerStart, layerEnd }) => {
+      const card = models.find(({ url }) => this.#absoluteUrl(url) === modelUrl);
+      return card === undefined ? [] : [{ model: card.id, layerStart, layerEnd }];
+    });
+  }
+
   load({ model, layerStart, layerEnd, transport, signal, onProgress, onStats }: LoadOptions): Promise<void> {
     const { port1: pagePort, port2: frames } = new MessageChannel();
     this.#bridge?.detach();
     this.#bridge = bridgeTransport(transport, pagePort);
     const request = {
-      modelUrl: new URL(model.url, this.#baseUrl).href,
+      modelUrl: this.#absoluteUrl(model.url),
       quantization: model.quantization,
       cache: model.cache,
       model: model.id,
@@ -98,6 +108,10 @@ export class WorkerEngineHost implements EngineHost {
         else if (event.type === 'loaded') resolve(undefined);
       },
     });
+  }
+
+  #absoluteUrl(url: string): string {
+    return new URL(url, this.#baseUrl).href;
   }
 
   unload(): void {

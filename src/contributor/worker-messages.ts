@@ -3,6 +3,7 @@ import type { ErrorShape } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import type { Quantization } from '../protocol/quantization.ts';
 import type { Capability } from '../protocol/signaling.ts';
+import type { CachedSlice } from '../model/weight-cache.ts';
 import type { StageStats } from './contributor-state.ts';
 
 /** Which slice the worker loads, and from where. */
@@ -49,6 +50,8 @@ export type WorkerEvent =
   | { readonly type: 'loaded'; readonly operation: number }
   | { readonly type: 'stats'; readonly operation: number; readonly stats: StageStats }
   | { readonly type: 'failed'; readonly operation: number; readonly error: ErrorShape }
+  /** Weights that are on this machine, the latest first; before the first `measured`, and again whenever that changed. */
+  | { readonly type: 'cached'; readonly slices: readonly CachedSlice[] }
   | { readonly type: 'lost'; readonly error: ErrorShape };
 
 /** Worker → page messages of a frame port. */

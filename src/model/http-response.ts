@@ -22,6 +22,11 @@ export function totalBytes(response: Response): number | undefined {
   return wholeNumber(/\/(\d+)$/.exec(response.headers.get('content-range') ?? '')?.[1]);
 }
 
+/** Changes when the file does; null where the server does not say, or does not show it to this page. */
+export function versionOf(response: Response): string | null {
+  return response.headers.get('etag') ?? response.headers.get('last-modified');
+}
+
 /** Whether the body begins at byte `start`; a header that this page may not see is taken on trust. */
 export function beginsAt(response: Response, start: number): boolean {
   const contentRange = response.headers.get('content-range');

@@ -5,7 +5,7 @@ import { folderUrl, namedGgufFile } from './http-location.ts';
 import * as http from './http-response.ts';
 import { assertInnerPath, describeFile, missingFile, shortFile } from './model-path.ts';
 import { WholeFile, WholeFileCache } from './whole-file.ts';
-import type { FileSource } from './file-source.ts';
+import type { VersionedSource } from './cached-source.ts';
 import type { Attempt, HttpEnvironment } from './http-attempts.ts';
 
 /**
@@ -18,12 +18,13 @@ export const MAX_WHOLE_FILE_BYTES = 512 * 1024 * 1024;
 const SERVER_IGNORES_RANGES = Symbol('server ignores ranges');
 
 /** A model folder on a web server or the hub, read by `Range` requests. Runs in pages, workers and Node. */
-export class HttpSource implements FileSource {
+export class HttpSource implements VersionedSource {
   readonly description: string;
   readonly #folder: URL;
   readonly #ggufFile: string | null;
   readonly #environment: HttpEnvironment;
   readonly #wholeFiles = new WholeFileCache();
+  readonly #versions = new Map<string, string | null>();
 
   /** @param location an http(s) URL of a folder or of a GGUF file in it, or a hub id. @throws SkeinError `bad-argument` for anything else. */
   constructor(location: string, environment: Partial<HttpEnvironment> = {}) {
@@ -42,6 +43,7 @@ export class HttpSource implements FileSource {
     const size = await this.#attempts(path, signal, async (attempt) => {
       const response = await this.#request(path, attempt, { headers: { range: 'bytes=0-0' } });
       if (response === null) return null;
+      this.#versions.set(path, http.versionOf(response));
       await http.finishBody(response, attempt);
       if (response.status === http.PARTIAL_CONTENT || response.status === http.RANGE_NOT_SATISFIABLE) {
         return http.totalBytes(response) ?? this.#sizeFromHead(path, attempt);
@@ -49,6 +51,11 @@ export class HttpSource implements FileSource {
       return http.bodyBytes(response) ?? SERVER_IGNORES_RANGES;
     });
     return size === SERVER_IGNORES_RANGES ? (await this.#wholeFile(path, signal)).sizeBytes : size;
+  }
+
+  async version(path: string, signal?: AbortSignal): Promise<string | null> {
+    if (!this.#versions.has(path)) await this.sizeBytes(path, signal);
+    return this.#versions.get(path) ?? null;
   }
 
   async read(

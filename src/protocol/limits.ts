@@ -74,6 +74,8 @@ export const MAX_MODEL_JSON_BYTES = 128 * 1024 * 1024;
 
 /** Slices a peer says it still has the weights of. */
 export const MAX_CACHED_SLICES = 16;
+/** Weights that a peer keeps on its disk, so that loading them again takes no download; browsers may allow less. */
+export const MAX_CACHED_WEIGHT_BYTES = 16 * 1024 ** 3;
 /** Links in one report; the ones in use come first. */
 export const MAX_REPORTED_LINKS = 64;
 /** Peers the server asks one peer to measure the way to, at once. */

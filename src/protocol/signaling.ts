@@ -75,6 +75,9 @@ const memberSchema = v.object({
 export type MeshMember = v.InferOutput<typeof memberSchema>;
 
 const sliceEntries = { model: modelIdSchema, ...layerRangeEntries };
+const sliceNameSchema = v.object(sliceEntries);
+/** Layers of a model. */
+export type SliceName = v.InferOutput<typeof sliceNameSchema>;
 
 /** Work of a stage since its last report. */
 const stageReportSchema = v.object({
@@ -114,7 +117,7 @@ export const clientMessageSchema = v.variant('type', [
     type: v.literal('join'),
     capability: capabilitySchema,
     /** Slices whose weights this peer still has, the latest first. */
-    cached: v.pipe(v.array(v.object(sliceEntries)), v.maxLength(MAX_CACHED_SLICES)),
+    cached: v.pipe(v.array(sliceNameSchema), v.maxLength(MAX_CACHED_SLICES)),
   }),
   /** What this peer measured since its last report. Sent every few seconds by peers that lend their device. */
   v.object({

@@ -3,6 +3,8 @@ import { Contributor, DRAIN_TIMEOUT_MS } from '../../../src/contributor/contribu
 import type { StageStats } from '../../../src/contributor/contributor-state.ts';
 import { NO_STATS } from '../../../src/contributor/contributor-state.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
+import { REPORT_INTERVAL_MS } from '../../../src/contributor/mesh-reporter.ts';
+import { ManualClock } from '../mesh/manual-clock.ts';
 import { CAPABILITY, FakeHost, FakeSession, settled, TINY } from './fakes.ts';
 
 const GIB = 1024 ** 3;
@@ -11,11 +13,14 @@ let hosts: FakeHost[];
 let deadlines: { timeoutMs: number; abort: AbortController }[];
 let contributor: Contributor;
 let session: FakeSession;
+let clock: ManualClock;
 
 beforeEach(() => {
   hosts = [];
   deadlines = [];
+  clock = new ManualClock();
   contributor = new Contributor({
+    clock,
     createHost: () => {
       const host = new FakeHost();
       hosts.push(host);
@@ -68,6 +73,17 @@ describe('starting', () => {
     await settled();
     expect(contributor.state).toEqual({ phase: 'waiting', capability: CAPABILITY, waitingFor: 'work' });
     expect(session.sent).toEqual([{ type: 'join', capability: CAPABILITY, cached: [] }]);
+  });
+
+  it('says whose weights it still has', async () => {
+    contributor.start({ memoryLimitBytes: GIB });
+    const cached = { model: TINY.id, layerStart: 3, layerEnd: 6 };
+    host().cached = Array.from({ length: 20 }, () => cached);
+    host().measuring.resolve(CAPABILITY);
+    await settled();
+    expect(session.sent).toEqual([
+      { type: 'join', capability: CAPABILITY, cached: host().cached.slice(0, 16) },
+    ]);
   });
 
   it('asks for kernel times where the person wants them', () => {
@@ -332,5 +348,40 @@ describe('losing the server', () => {
     const next = new FakeSession('b');
     contributor.setSession(next);
     expect(next.sent).toEqual([]);
+  });
+});
+
+describe('reporting', () => {
+  it('tells the server of its work and its links while it serves, and nothing after stop', async () => {
+    await serve(2, 5);
+    host().lastLoad.options.onStats({ ...NO_STATS, atMs: 1000 });
+    host().lastLoad.options.onStats({ ...NO_STATS, atMs: 3000, steps: 4, tokens: 9, busyMs: 500 });
+    clock.advance(REPORT_INTERVAL_MS);
+    const slice = { model: TINY.id, layerStart: 2, layerEnd: 5 };
+    expect(session.sent.at(-1)).toMatchObject({
+      type: 'report',
+      stage: { ...slice, steps: 4, rows: 9, busySeconds: 0.5, seconds: 2 },
+    });
+    session.deliver({ type: 'probe', peers: [session.self] });
+    expect(session.probes).toHaveLength(1);
+    contributor.stop();
+    contributor.stop();
+    const { length } = session.sent;
+    session.deliver({ type: 'probe', peers: [session.self] });
+    clock.advance(10 * REPORT_INTERVAL_MS);
+    expect(session.sent).toHaveLength(length);
+    expect(session.probes).toHaveLength(1);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('goes over to the next session', async () => {
+    await serve();
+    const next = new FakeSession('b');
+    contributor.setSession(next);
+    session.links = next.links = [{ peer: next.self, rttSeconds: 1, bytesPerSecond: null }];
+    const { length } = session.sent;
+    clock.advance(REPORT_INTERVAL_MS);
+    expect(session.sent).toHaveLength(length);
+    expect(next.sent.map(({ type }) => type)).toEqual(['join', 'report']);
   });
 });

@@ -9,6 +9,9 @@ import type { Deferred } from './fakes.ts';
 
 const NO_TOTALS = {
   activeSequences: 0,
+  steps: 0,
+  freeCacheTokens: 0,
+  cacheTokens: 0,
   rowsComputed: 0,
   busyMs: 0,
   activationRowsSent: 0,

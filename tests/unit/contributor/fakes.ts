@@ -1,9 +1,15 @@
 import type { EngineHost, LoadOptions, MeasureOptions } from '../../../src/contributor/engine-host.ts';
-import type { MeshSession } from '../../../src/contributor/mesh-session.ts';
+import type { MeasuredTransport, MeshSession } from '../../../src/contributor/mesh-session.ts';
 import type { SkeinError } from '../../../src/protocol/errors.ts';
 import type { ModelId, PeerId } from '../../../src/protocol/ids.ts';
-import type { Capability, ClientMessage, ModelCard, ServerMessage } from '../../../src/protocol/signaling.ts';
-import type { FrameTransport } from '../../../src/protocol/transport.ts';
+import type {
+  Capability,
+  ClientMessage,
+  LinkReport,
+  ModelCard,
+  ServerMessage,
+  SliceName,
+} from '../../../src/protocol/signaling.ts';
 
 export const CAPABILITY: Capability = {
   memoryBytes: 2e9,
@@ -59,6 +65,8 @@ export class FakeHost implements EngineHost {
   readonly loads: { readonly options: LoadOptions; readonly done: Deferred<undefined> }[] = [];
   memoryLimitBytes = 0;
   timesKernels: boolean | undefined;
+  /** What `cachedSlices` answers. */
+  cached: SliceName[] = [];
   unloads = 0;
   isDisposed = false;
 
@@ -76,6 +84,10 @@ export class FakeHost implements EngineHost {
     this.timesKernels = timesKernels;
     this.memoryLimitBytes = memoryLimitBytes;
     return this.measuring.promise;
+  }
+
+  cachedSlices(): SliceName[] {
+    return this.cached;
   }
 
   load(options: LoadOptions): Promise<void> {
@@ -99,7 +111,10 @@ export class FakeSession implements MeshSession {
   readonly self: PeerId;
   readonly models = [TINY];
   readonly sent: ClientMessage[] = [];
-  readonly transport: FrameTransport;
+  readonly transport: MeasuredTransport;
+  /** What the transport says of its links. */
+  links: LinkReport[] = [];
+  readonly probes: { readonly peers: readonly PeerId[]; readonly done: Deferred<undefined> }[] = [];
   readonly #listeners = new Map<string, Set<Listener>>();
 
   constructor(seed: string) {
@@ -109,6 +124,12 @@ export class FakeSession implements MeshSession {
       send: () => Promise.resolve(),
       onFrame: () => () => undefined,
       onPeerLost: () => () => undefined,
+      linkStats: () => this.links,
+      probe: (peers) => {
+        const done = deferred<undefined>();
+        this.probes.push({ peers, done });
+        return done.promise;
+      },
     };
   }
 

@@ -5,6 +5,9 @@ const totals = (rowsComputed: number, busyMs = 0, activeSequences = 0) => ({
   rowsComputed,
   busyMs,
   activeSequences,
+  steps: 3,
+  freeCacheTokens: 64,
+  cacheTokens: 256,
   activationRowsSent: 12,
   activationBytesSent: 6500,
 });
@@ -15,6 +18,11 @@ it('has no rate after one sample', () => {
     tokens: 100,
     tokensPerSecond: 0,
     busyShare: 0,
+    atMs: 1000,
+    steps: 3,
+    busyMs: 50,
+    freeCacheTokens: 64,
+    cacheTokens: 256,
     activationRowsSent: 12,
     activationBytesSent: 6500,
   });

@@ -57,6 +57,15 @@ describe('WorkerEngineHost', () => {
     expect(worker.commands).toEqual([]);
   });
 
+  it('names the cached slices of the models there are, whatever else is cached', () => {
+    const slice = { modelUrl: 'http://host:3000/models/skein-tiny/', layerStart: 1, layerEnd: 4 };
+    const elsewhere = { ...slice, modelUrl: 'http://other:3000/models/skein-tiny/' };
+    expect(host.cachedSlices([TINY])).toEqual([]);
+    worker.emit({ type: 'cached', slices: [elsewhere, slice] });
+    expect(host.cachedSlices([TINY])).toEqual([{ model: TINY.id, layerStart: 1, layerEnd: 4 }]);
+    expect(host.cachedSlices([])).toEqual([]);
+  });
+
   it('measures', async () => {
     const measuring = measure();
     expect(worker.commands).toEqual([
