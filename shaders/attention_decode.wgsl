@@ -1,8 +1,8 @@
 // Paged flash attention of single rows against long caches, first half: every workgroup attends to one split of a row's keys and
-// leaves a partial softmax; attention_reduce merges them. attention_cache.wgsl stands in front.
+// leaves a partial softmax; attention_reduce merges them. attention.wgsl and attention_cache.wgsl stand in front.
 //
 //   qkv            f32 [rows, heads + 2 * kv_heads, head_dim]        only q is read
-//   keys, values   [block, BLOCK_TOKENS, kv_heads, head]             formats in attention_cache.wgsl
+//   keys, values   [block, BLOCK_TOKENS, kv_heads, head]             formats in attention.wgsl
 //   partials       f32 [decode rows, max_splits, heads, head_dim]    sum of weight * value, not divided by the sum of weights
 //   partial_stats  f32 [decode rows, max_splits, heads, 2]           largest score, sum of weights
 //
@@ -137,8 +137,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         score_b.w += dot(key_b, query3);
       }
     }
-    score_a = finish_score(score_a);
-    score_b = finish_score(score_b);
+    score_a = cap_score(score_a * scale);
+    score_b = cap_score(score_b * scale);
     // The last token counted twice does not change a maximum.
     raise_running_max(max(score_a, score_b));
     // The maximum is complete, and the tile before has been summed up, so its weights may go.

@@ -1,8 +1,9 @@
 // Paged flash attention of prefill chunks: TILE_ROWS consecutive queries of one sequence against its cached keys, causal (the query
-// at position p sees the keys at 0 to p, or the latest of them), with an online softmax. attention_cache.wgsl stands in front.
+// at position p sees the keys at 0 to p, or the latest of them), with an online softmax. attention.wgsl and attention_cache.wgsl stand in
+// front.
 //
 //   qkv            f32 [rows, heads + 2 * kv_heads, head_dim]     only q is read
-//   keys, values   [block, BLOCK_TOKENS, kv_heads, head]          formats in attention_cache.wgsl
+//   keys, values   [block, BLOCK_TOKENS, kv_heads, head]          formats in attention.wgsl
 //   attended       f32 [rows, heads, head_dim]                    only the rows of the tiles are written
 //
 // Grid: x = heads, y = query tiles of the step. The keys are walked in tiles of tile_tokens, at most one cache block, up to the
@@ -64,18 +65,7 @@ fn output_factor(sum: vec4<f32>, highest: vec4<f32>, head: u32) -> vec4<f32> {
   if (has_sinks == 0u) {
     return 1.0 / sum;
   }
-  let sink = vec4<f32>(sinks[head]);
-  let overall = max(highest, sink);
-  let correction = exp(highest - overall);
-  return correction / (sum * correction + exp(sink - overall));
-}
-
-fn sees(positions: vec4<u32>, token: u32) -> vec4<bool> {
-  let is_past = vec4<u32>(token) <= positions;
-  if (window == 0u) {
-    return is_past;
-  }
-  return is_past & (vec4<u32>(token + window) > positions);
+  return sink_factor(sum, highest, vec4<f32>(sinks[head]));
 }
 
 @compute @workgroup_size(invocations)
@@ -149,8 +139,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         score_a.w += dot(a, query3);
         score_b.w += dot(b, query3);
       }
-      score_a = select(vec4<f32>(LOWEST), finish_score(score_a), visible_a);
-      score_b = select(vec4<f32>(LOWEST), finish_score(score_b), visible_b);
+      score_a = select(vec4<f32>(LOWEST), cap_score(score_a * scale), visible_a);
+      score_b = select(vec4<f32>(LOWEST), cap_score(score_b * scale), visible_b);
       raise_running_max(score_quad, max(score_a, score_b));
     }
     workgroupBarrier();

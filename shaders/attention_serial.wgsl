@@ -1,9 +1,9 @@
 // Paged flash attention for software adapters, of single rows and of prefill chunks: one invocation walks the keys for up to four
 // (row, query head) pairs of one KV head, alone. There is no workgroup memory and no barrier, which is what costs these adapters
-// most; every key and value that is loaded, the next most, serves four queries.
+// most; every key and value that is loaded, the next most, serves four queries. attention.wgsl stands in front.
 //
 //   qkv            f32 [rows, heads + 2 * kv_heads, head_dim]        only q is read
-//   keys, values   [block, BLOCK_TOKENS, kv_heads, head_dim]         formats in attention_cache.wgsl
+//   keys, values   [block, BLOCK_TOKENS, kv_heads, head_dim]         formats in attention.wgsl
 //   output         parts = 1: f32 [rows, heads, head_dim], attended, only the rows of the tiles are written;
 //                  else: f32 [tiles, max_parts, heads, head_dim], sums of weight * value of a part of the keys of a tile of one row
 //   stats          parts > 1: f32 [tiles, max_parts, heads, 2]       largest score, sum of weights
@@ -15,32 +15,13 @@
 // The walk goes in steps of STEP_TOKENS with an online softmax. Their scores stay in registers, as matrices of four tokens by four
 // queries; what is summed up lives in `output`, since a head is too wide for registers.
 
-const BLOCK_TOKENS = 16u;
 const STEP_TOKENS = 8u;
 const LANES = 8u;
-const CACHE_F32 = 0u;
-const CACHE_F16 = 1u;
-const CACHE_INT8 = 2u;
-// Below any score and far from overflow: exp(LOWEST - maximum) is 0.
-const LOWEST = -1e30;
 
-override heads: u32;
-override kv_heads: u32;
-override head_dim: u32;
-override scale: f32; // of the scores, usually 1 / sqrt(head_dim)
-override soft_cap: f32; // scores s become soft_cap * tanh(s / soft_cap); 0: they stay
-override window: u32; // a row sees this many of the latest keys; 0: all
 override has_sinks: u32; // 1: every head has a logit that takes part in the softmax and has no value
 override tile_rows: u32; // of the largest tile
 override parts: u32;
-override cache_format: u32; // 0 f32, 1 f16, 2 int8; see attention_cache.wgsl
-override head_words: u32; // of one head of one token in the cache
-override column_words: u32; // of four elements of it
-
-struct Step {
-  rows: u32,
-  block_table_stride: u32,
-}
+override column_words: u32; // of four elements of a head in the cache
 
 // Sizes of this forward pass.
 @group(0) @binding(0) var<uniform> step: Step;
@@ -78,10 +59,6 @@ fn value_column(index: u32) -> vec4<f32> {
   return unpack_codes(values[index]);
 }
 
-fn unpack_codes(word: u32) -> vec4<f32> {
-  return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
-}
-
 // Four tokens against four queries, from the first words of their columns: column t has the scores of token t.
 fn dot_four(tokens: vec4<u32>, queries: mat4x4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(
@@ -108,15 +85,7 @@ fn finish_score(product: vec4<f32>, first_word: u32, token: u32, positions: vec4
   if (cache_format == CACHE_INT8) {
     score *= bitcast<f32>(keys[first_word + head_dim / 4u]);
   }
-  if (soft_cap > 0.0) {
-    // Past 15 tanh is 1, and some drivers overflow on the way there.
-    score = soft_cap * tanh(clamp(score / soft_cap, vec4<f32>(-15.0), vec4<f32>(15.0)));
-  }
-  var visible = vec4<u32>(token) <= positions;
-  if (window > 0u) {
-    visible = visible & (vec4<u32>(token + window) > positions);
-  }
-  return select(vec4<f32>(LOWEST), score, visible);
+  return select(vec4<f32>(LOWEST), cap_score(score), sees(positions, token));
 }
 
 fn finish_four(
@@ -137,16 +106,13 @@ fn largest_of_four(scores: mat4x4<f32>) -> vec4<f32> {
   return max(max(scores[0], scores[1]), max(scores[2], scores[3]));
 }
 
-fn weight_of(score: vec4<f32>, highest: vec4<f32>) -> vec4<f32> {
-  return select(vec4<f32>(), exp(score - highest), score > vec4<f32>(LOWEST));
-}
-
+// Until a query sees a token these are the weights of none; the first score above LOWEST takes them back out of all sums.
 fn weights_of_four(scores: mat4x4<f32>, highest: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(
-    weight_of(scores[0], highest),
-    weight_of(scores[1], highest),
-    weight_of(scores[2], highest),
-    weight_of(scores[3], highest),
+    exp(scores[0] - highest),
+    exp(scores[1] - highest),
+    exp(scores[2] - highest),
+    exp(scores[3] - highest),
   );
 }
 
@@ -177,9 +143,7 @@ fn output_factor(sum: vec4<f32>, highest: vec4<f32>, slot_heads: vec4<u32>) -> v
     return 1.0 / sum;
   }
   let logits = vec4<f32>(sinks[slot_heads.x], sinks[slot_heads.y], sinks[slot_heads.z], sinks[slot_heads.w]);
-  let overall = max(highest, logits);
-  let correction = exp(highest - overall);
-  return correction / (sum * correction + exp(logits - overall));
+  return sink_factor(sum, highest, logits);
 }
 
 @compute @workgroup_size(LANES)
@@ -206,10 +170,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   }
 
   let key_end = positions.w + 1u;
-  var first_block = 0u;
-  if (window > 0u) {
-    first_block = (max(positions.x + 1u, window) - window) / BLOCK_TOKENS;
-  }
+  let first_block = first_visible(positions.x) / BLOCK_TOKENS;
   let block_end = (key_end + BLOCK_TOKENS - 1u) / BLOCK_TOKENS;
   let table = tile.z * step.block_table_stride;
   let token_stride = kv_heads * head_words;

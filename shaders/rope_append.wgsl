@@ -2,7 +2,7 @@
 // to the paged cache of the layer.
 //
 //   qkv     f32 [rows, heads + 2 * kv_heads, head_dim]  q is replaced by the normed and rotated q; k and v stay as they came
-//   keys    [block, BLOCK_TOKENS, kv_heads, head]       formats in attention_cache.wgsl
+//   keys    [block, BLOCK_TOKENS, kv_heads, head]       formats in attention.wgsl
 //   values  the same shape and format
 //
 // The rotation is Hugging Face's "rotate half": elements i and i + head_dim / 2 are one complex number, turned by

@@ -1,3 +1,4 @@
+import attentionCode from '../../../shaders/attention.wgsl?raw';
 import cacheCode from '../../../shaders/attention_cache.wgsl?raw';
 import code from '../../../shaders/attention_decode.wgsl?raw';
 import { bindKernel, dispatchKernel } from '../kernel.ts';
@@ -11,7 +12,7 @@ import type { DecodeShape } from './attention-splits.ts';
 
 const source: KernelSource = {
   name: 'attention_decode',
-  code: `${cacheCode}\n${code}`,
+  code: attentionCode + cacheCode + code,
   bindings: {
     step: 'uniform',
     qkv: 'read',

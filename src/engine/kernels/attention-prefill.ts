@@ -1,3 +1,4 @@
+import attentionCode from '../../../shaders/attention.wgsl?raw';
 import cacheCode from '../../../shaders/attention_cache.wgsl?raw';
 import code from '../../../shaders/attention_prefill.wgsl?raw';
 import { BLOCK_TOKENS } from '../batch.ts';
@@ -11,7 +12,7 @@ import type { AttentionPrefillBuffers, AttentionShape } from './attention-shape.
 
 const source: KernelSource = {
   name: 'attention_prefill',
-  code: `${cacheCode}\n${code}`,
+  code: attentionCode + cacheCode + code,
   bindings: {
     step: 'uniform',
     qkv: 'read',

@@ -1,3 +1,4 @@
+import attentionCode from '../../../shaders/attention.wgsl?raw';
 import code from '../../../shaders/attention_serial.wgsl?raw';
 import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
@@ -15,7 +16,7 @@ import type { DecodeShape } from './attention-splits.ts';
 
 const source: KernelSource = {
   name: 'attention_serial',
-  code,
+  code: attentionCode + code,
   bindings: {
     step: 'uniform',
     qkv: 'read',
