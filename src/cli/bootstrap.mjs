@@ -20,6 +20,7 @@ const COMMANDS = {
   start: [installPackages, buildPages, runTypeScript('./main.ts', 'serve')],
   skein: [installPackages, runTypeScript('./main.ts')],
   bench: [installPackages, runTypeScript('../../tests/bench/main.ts')],
+  sim: [installPackages, runTypeScript('../../tests/sim/main.ts')],
   demo: [installPackages, buildPages, runTypeScript('../../tests/demo/main.ts')],
   test: [installPackages, runTests],
 };
