@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import { SkeinError } from '../protocol/errors.ts';
 import { generateCommand } from './generate.ts';
+import { joinCommand } from './join.ts';
 import { serveCommand } from './serve.ts';
 
 const FAILURE = 1;
@@ -11,6 +12,7 @@ const program = new Command('skein')
   .showHelpAfterError('(--help shows options and examples)')
   .exitOverride();
 program.addCommand(serveCommand());
+program.addCommand(joinCommand());
 program.addCommand(generateCommand());
 for (const command of program.commands) command.copyInheritedSettings(program);
 

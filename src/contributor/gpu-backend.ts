@@ -99,12 +99,18 @@ export class GpuBackend implements EngineBackend {
     };
   }
 
+  /** Frees the device, and with it whatever is loaded. Never rejects. */
+  async dispose(): Promise<void> {
+    const opened = await this.#device?.catch(() => null);
+    opened?.device.destroy();
+  }
+
   async #loadSlice(
     device: EngineDevice,
     request: StageRequest,
     { signal, onProgress }: StageLoadContext,
   ): Promise<GpuSlice> {
-    const { modelUrl, layerStart, layerEnd, quantization, cache, cacheTokens } = request;
+    const { modelUrl, layerStart, layerEnd, quantization, cache, activations, cacheTokens } = request;
     const { weights = null } = this.#kept;
     const remote = new HttpSource(modelUrl);
     const cached = weights?.open(remote) ?? null;
@@ -117,6 +123,7 @@ export class GpuBackend implements EngineBackend {
         slice: { layerStart, layerEnd },
         precision: 'f32',
         cacheFormat: cache,
+        activations,
         cacheTokens,
         signal,
         onProgress: ({ loadedBytes, totalBytes }) => onProgress(loadedBytes, totalBytes),

@@ -10,6 +10,7 @@ import { LocalHub } from '../mesh/local-hub.ts';
 import { ServedStage } from '../mesh/served-stage.ts';
 import type { SliceRange } from '../model/architecture.ts';
 import type { Checkpoint } from '../model/checkpoint.ts';
+import type { Activations } from '../protocol/activations.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { ActivationFormat } from '../protocol/frames.ts';
 import { newPeerId } from '../protocol/ids.ts';
@@ -28,6 +29,8 @@ export interface LocalMeshOptions {
   readonly precision: Precision;
   /** See GpuSliceOptions. */
   readonly cacheFormat?: CacheFormat;
+  /** See GpuSliceOptions. */
+  readonly activations?: Activations;
   readonly wireFormat: ActivationFormat;
   /** Tokens the cache of each stage holds, over all requests. */
   readonly cacheTokens: number;
@@ -84,6 +87,7 @@ export class LocalMesh {
           slice: range,
           precision: options.precision,
           ...(options.cacheFormat && { cacheFormat: options.cacheFormat }),
+          ...(options.activations && { activations: options.activations }),
           cacheTokens: options.cacheTokens,
           ...(options.compiler && { compiler: options.compiler }),
           ...(options.signal && { signal: options.signal }),

@@ -92,6 +92,7 @@ export class WorkerEngineHost implements EngineHost {
       modelUrl: this.#absoluteUrl(model.url),
       quantization: model.quantization,
       cache: model.cache,
+      activations: model.activations,
       model: model.id,
       layerStart,
       layerEnd,

@@ -1,3 +1,4 @@
+import type { Activations } from '../protocol/activations.ts';
 import type { CacheFormat } from '../protocol/cache-format.ts';
 import type { ErrorShape } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
@@ -12,6 +13,7 @@ export interface StageRequest {
   readonly modelUrl: string;
   readonly quantization: Quantization;
   readonly cache: CacheFormat;
+  readonly activations: Activations;
   readonly model: string;
   readonly layerStart: number;
   readonly layerEnd: number;

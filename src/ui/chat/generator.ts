@@ -5,7 +5,7 @@ import { SkeinError } from '../../protocol/errors.ts';
 import { CACHE_RESERVE_TOKENS } from '../../protocol/limits.ts';
 import type { ModelCard } from '../../protocol/signaling.ts';
 import { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { pause } from '../connection/pause.ts';
+import { pause } from '../../contributor/pause.ts';
 import type { PageSession } from '../connection/page-session.ts';
 import type { Generator } from './chat-controller.ts';
 
@@ -29,8 +29,9 @@ export function generatorFor({ self, models, signaling, transport }: PageSession
         {
           transport,
           tokenizer: await untilAborted(tokenizerFor(card), signal),
-          requestRoute: (query, routeSignal) => signaling.requestRoute(query, routeSignal),
-          endRoute: (requestId) => signaling.send({ type: 'route-end', requestId }),
+          requestRoute: (query, routeSignal, onQueued) =>
+            signaling.requestRoute(query, routeSignal, onQueued),
+          endRoute: (requestId, outcome) => signaling.endRoute(requestId, outcome),
           now: () => performance.now(),
           sleep: async (ms, sleepSignal) => {
             await pause(ms, sleepSignal);

@@ -31,6 +31,7 @@ const REQUEST: StageRequest = {
   modelUrl: 'http://localhost/models/skein-tiny/',
   quantization: 'none',
   cache: 'f32',
+  activations: 'f32',
   model: 'skein-tiny',
   layerStart: 0,
   layerEnd: 4,

@@ -23,6 +23,7 @@ export const TINY: ModelCard = {
   url: '/models/skein-tiny/',
   quantization: 'none',
   cache: 'f32',
+  activations: 'f32',
   layerCount: 8,
   hiddenSize: 128,
   contextLength: 2048,

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SkeinError } from '../../../src/protocol/errors.ts';
-import { retryDelayMs } from '../../../src/ui/connection/backoff.ts';
-import { MeshConnection } from '../../../src/ui/connection/mesh-connection.ts';
-import { pause } from '../../../src/ui/connection/pause.ts';
-import type { OwnedSession } from '../../../src/ui/connection/mesh-connection.ts';
-import { deferred, FakeSession, settled, TINY } from '../contributor/fakes.ts';
-import type { Deferred } from '../contributor/fakes.ts';
+import { retryDelayMs } from '../../../src/contributor/backoff.ts';
+import { MeshConnection } from '../../../src/contributor/mesh-connection.ts';
+import { pause } from '../../../src/contributor/pause.ts';
+import type { OwnedSession } from '../../../src/contributor/mesh-connection.ts';
+import { deferred, FakeSession, settled, TINY } from './fakes.ts';
+import type { Deferred } from './fakes.ts';
 
 class FakeOwnedSession extends FakeSession implements OwnedSession {
   readonly closing = deferred<SkeinError>();

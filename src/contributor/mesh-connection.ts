@@ -1,9 +1,9 @@
-import { Observable } from '../../contributor/observable.ts';
-import type { MeshSession, SessionSignaling } from '../../contributor/mesh-session.ts';
-import { SkeinError } from '../../protocol/errors.ts';
-import type { ModelId } from '../../protocol/ids.ts';
-import type { MeshMember } from '../../protocol/signaling.ts';
+import { SkeinError } from '../protocol/errors.ts';
+import type { ModelId } from '../protocol/ids.ts';
+import type { MeshMember } from '../protocol/signaling.ts';
 import { retryDelayMs } from './backoff.ts';
+import type { MeshSession, SessionSignaling } from './mesh-session.ts';
+import { Observable } from './observable.ts';
 
 /** A session that knows when it is over. */
 export interface OwnedSession<

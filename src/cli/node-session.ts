@@ -1,0 +1,23 @@
+import wrtc from '@roamhq/wrtc';
+import { WebSocket } from 'ws';
+import { openSession } from '../contributor/open-session.ts';
+import type { LiveSession } from '../contributor/open-session.ts';
+import { SkeinError } from '../protocol/errors.ts';
+
+/** Node has neither a WebSocket, before version 22, nor WebRTC. @throws SkeinError as `openSession`. */
+export function openNodeSession(serverUrl: string, signal: AbortSignal): Promise<LiveSession> {
+  return openSession(serverUrl, signal, { createSocket: (url) => new WebSocket(url), wrtc });
+}
+
+/** The address of a server as people write it: with or without `http://`. @throws SkeinError `bad-argument`. */
+export function parseServerUrl(text: string): string {
+  const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
+  if (URL.canParse(withScheme)) {
+    const { protocol, href } = new URL(withScheme);
+    if (protocol === 'http:' || protocol === 'https:') return href;
+  }
+  throw new SkeinError(
+    'bad-argument',
+    `"${text}" is no address of a Skein server, such as http://localhost:3000.`,
+  );
+}

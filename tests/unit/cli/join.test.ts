@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest';
+import { describeState, summarizeState } from '../../../src/cli/join-states.ts';
+import { parseServerUrl } from '../../../src/cli/node-session.ts';
+import { NO_STATS } from '../../../src/contributor/contributor-state.ts';
+import type { AssignedSlice, ContributorState } from '../../../src/contributor/contributor-state.ts';
+import { SkeinError } from '../../../src/protocol/errors.ts';
+import { refusalOf } from '../../fixtures/errors.ts';
+import { CAPABILITY, TINY } from '../contributor/fakes.ts';
+
+const SLICE: AssignedSlice = {
+  model: TINY.id,
+  layerStart: 2,
+  layerEnd: 5,
+  layerCount: 8,
+  quantization: 'none',
+};
+
+describe('the address of a server', () => {
+  it.each([
+    ['http://localhost:3000', 'http://localhost:3000/'],
+    ['localhost:3000', 'http://localhost:3000/'],
+    ['https://mesh.example/contribute/', 'https://mesh.example/contribute/'],
+    ['192.168.1.5:80', 'http://192.168.1.5/'],
+  ])('%s is %s', (text, url) => {
+    expect(parseServerUrl(text)).toBe(url);
+  });
+
+  it.each(['', 'http://', 'ftp://mesh.example', 'file:///etc/passwd', 'two words'])(
+    'cannot be "%s"',
+    async (text) => {
+      expect((await refusalOf(() => parseServerUrl(text))).code).toBe('bad-argument');
+    },
+  );
+});
+
+describe('what a state is told as', () => {
+  const states: [ContributorState, string][] = [
+    [{ phase: 'idle' }, 'Stopped.'],
+    [
+      { phase: 'waiting', capability: CAPABILITY, waitingFor: 'work' },
+      'Lending Test GPU. Waiting for work …',
+    ],
+    [
+      { phase: 'serving', capability: CAPABILITY, slice: SLICE, stats: NO_STATS },
+      'Serving layers 2 to 4 of the 8 of skein-tiny. Press Ctrl-C to stop.',
+    ],
+  ];
+
+  it.each(states)('%o', (state, words) => {
+    expect(describeState(state)).toBe(words);
+  });
+
+  it('leaves out what changes all the time, so that a change is news', () => {
+    const serving = (tokens: number): ContributorState => ({
+      phase: 'serving',
+      capability: CAPABILITY,
+      slice: SLICE,
+      stats: { ...NO_STATS, tokens },
+    });
+    expect(summarizeState(serving(1))).toEqual(summarizeState(serving(2)));
+    expect(summarizeState(serving(1))).toEqual({ phase: 'serving', slice: SLICE });
+    const error = new SkeinError('no-adapter', 'none');
+    expect(summarizeState({ phase: 'failed', error })).toEqual({ phase: 'failed', error: error.toShape() });
+  });
+});
