@@ -1,9 +1,15 @@
 import type { PolicyFactory } from '../policy.ts';
+import { parallaxPaper } from './parallax/paper.ts';
+import { parallaxShipped } from './parallax/shipped.ts';
+import { petals } from './petals.ts';
 import { RoomHost } from './room-host.ts';
 import { SkeinPolicy } from './skein.ts';
 
 /** Every policy, by the name it has on the command line. */
 export const POLICIES: Readonly<Record<string, PolicyFactory>> = {
   skein: (context) => new SkeinPolicy(context),
+  'parallax-shipped': parallaxShipped,
+  'parallax-paper': parallaxPaper,
+  petals,
   'room-host': (context) => new RoomHost(context),
 };
