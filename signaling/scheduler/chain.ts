@@ -1,3 +1,4 @@
+import { rangeKey } from './slices.ts';
 import type { LayerRange } from './types.ts';
 
 /** A way through the model: slices that exist, and the gaps between them. */
@@ -23,13 +24,14 @@ export function bestChain<Slice extends LayerRange>(
   layerCount: number,
   slices: readonly Slice[],
 ): Chain<Slice> {
-  const edges = slices.flatMap((slice) => [slice.layerStart, slice.layerEnd]);
+  const distinct = firstOfEveryRange(slices);
+  const edges = distinct.flatMap((slice) => [slice.layerStart, slice.layerEnd]);
   const boundaries = [...new Set([0, layerCount, ...edges])].sort((a, b) => a - b);
   const steps = new Map<number, Step<Slice>>();
 
   for (const to of boundaries.slice(1)) {
     const arrivals = [
-      ...slices
+      ...distinct
         .filter((slice) => slice.layerEnd === to)
         .map((slice) => step(steps, slice.layerStart, 0, slice)),
       ...boundaries.filter((from) => from < to).map((from) => step(steps, from, to - from, null)),
@@ -45,6 +47,15 @@ export function bestChain<Slice extends LayerRange>(
     end = last.from;
   }
   return chain;
+}
+
+function firstOfEveryRange<Slice extends LayerRange>(slices: readonly Slice[]): readonly Slice[] {
+  const known = new Map<number, Slice>();
+  for (const slice of slices) {
+    const key = rangeKey(slice);
+    if (!known.has(key)) known.set(key, slice);
+  }
+  return [...known.values()];
 }
 
 function step<Slice>(

@@ -1,11 +1,13 @@
 import type { ModelCard } from '../../src/protocol/signaling.ts';
 import { bestChain } from './chain.ts';
 import { coverRange } from './cover.ts';
+import { fits } from './cost.ts';
+import { sameRange } from './slices.ts';
+import type { NodeSlice } from './slices.ts';
 import type { LayerRange, SchedulerNode, StagePolicy } from './types.ts';
-import type { NodeSlice } from './water-fill.ts';
 
-/** Pairs of holders are only tried for moving below this many, to stay in milliseconds; after that, all at once. */
-const MAX_HOLDERS_MOVED_IN_PAIRS = 16;
+/** Of more holders than this not each one and each pair is tried for moving, to stay in milliseconds, but all at once. */
+const MAX_HOLDERS_MOVED_SINGLY = 16;
 
 /**
  * Makes one pipeline of what is held and what idle nodes can add, moving as few holders as possible: first none, then
@@ -32,8 +34,8 @@ function* movableSets(card: ModelCard, held: readonly NodeSlice[]): Generator<re
   const needed = new Set(bestChain(card.layerCount, held).slices);
   const spare = held.filter((slice) => !needed.has(slice));
   if (spare.length > 0) yield spare;
-  for (const one of held) yield [one];
-  if (held.length <= MAX_HOLDERS_MOVED_IN_PAIRS) {
+  if (held.length <= MAX_HOLDERS_MOVED_SINGLY) {
+    for (const one of held) yield [one];
     for (const [index, one] of held.entries()) {
       for (const other of held.slice(index + 1)) yield [one, other];
     }
@@ -54,11 +56,28 @@ function fillGaps(
   const added: NodeSlice[] = [];
   for (const [index, gap] of gaps.entries()) {
     const unused = free.filter((node) => !added.some((slice) => slice.node === node));
-    const filled = coverRange(card, gap, unused, counts[index] ?? 'fewest');
+    const count = counts[index] ?? 'fewest';
+    const filled = fromCache(card, gap, unused, count) ?? coverRange(card, gap, unused, count);
     if (filled === null) return null;
     added.push(...filled);
   }
   return added;
+}
+
+/** The gap as one stage on a node that still has its weights. */
+function fromCache(
+  card: ModelCard,
+  gap: LayerRange,
+  nodes: readonly SchedulerNode[],
+  count: number | 'fewest',
+): readonly NodeSlice[] | null {
+  if (count !== 'fewest' && count !== 1) return null;
+  const node = nodes.find(
+    ({ cached, capability }) =>
+      cached.some((slice) => slice.model === card.id && sameRange(slice, gap)) &&
+      fits(card, capability.memoryBytes, gap),
+  );
+  return node === undefined ? null : [{ node, layerStart: gap.layerStart, layerEnd: gap.layerEnd }];
 }
 
 /** Shares the stages that are still to come among the gaps, the next always to the gap with the most layers per stage. */

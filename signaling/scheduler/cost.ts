@@ -119,24 +119,6 @@ export function sliceSeconds(card: ModelCard, capability: Capability, slice: Lay
   );
 }
 
-/** Seconds that `sliceSeconds` gives to this many layers. */
-export function secondsPerToken(
-  card: ModelCard,
-  capability: Capability,
-  layers: number,
-  ends: SliceEnds,
-): number {
-  return (
-    weightBytesOf(card, layers, ends.head) / capability.matvecBytesPerSecond +
-    (2 * multiplyAddsOf(card, layers, ends.head)) / capability.matmulFlopsPerSecond
-  );
-}
-
-/** The inverse of a peer's speed, for comparing peers. */
-export function secondsPerWeightByte(capability: Capability): number {
-  return 1 / capability.matvecBytesPerSecond + 1 / capability.matmulFlopsPerSecond;
-}
-
 function secondsOf(
   card: ModelCard,
   capability: Capability,

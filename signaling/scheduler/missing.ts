@@ -2,7 +2,7 @@ import type { ModelCard } from '../../src/protocol/signaling.ts';
 import { bestChain } from './chain.ts';
 import { sliceBytes } from './cost.ts';
 import type { LayerRange, SchedulerNode, StagePolicy } from './types.ts';
-import type { NodeSlice } from './water-fill.ts';
+import type { NodeSlice } from './slices.ts';
 
 const BYTES_PER_MIB = 1024 * 1024;
 
@@ -43,7 +43,7 @@ function whatWouldHelp(
   );
 }
 
-function countOf(count: number, noun: string): string {
+export function countOf(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 

@@ -3,25 +3,40 @@ import { MAX_ROUTE_HOPS } from '../../src/protocol/limits.ts';
 import type { ModelCard } from '../../src/protocol/signaling.ts';
 import { bestChain } from './chain.ts';
 import { completePipeline } from './complete.ts';
-import { sliceBytes } from './cost.ts';
-import { describeMissing, layersInWords } from './missing.ts';
+import { fits } from './cost.ts';
+import { freshPipelines, pipelineSlices } from './fresh.ts';
+import { countOf, describeMissing, layersInWords } from './missing.ts';
+import { predict } from './predict.ts';
 import { replicate } from './replicas.ts';
-import type { Assignment, Placement, PlacementInput, SchedulerNode, StagePolicy } from './types.ts';
-import type { NodeSlice } from './water-fill.ts';
+import { sameRange } from './slices.ts';
+import type { NodeSlice } from './slices.ts';
+import type {
+  Assignment,
+  Placement,
+  Prediction,
+  PlacementInput,
+  SchedulerNode,
+  StagePolicy,
+} from './types.ts';
 
 /**
- * Decides who holds which layers. Peers with a valid slice keep it, since moving weights is what costs; peers without
- * one first make models whole, in the operator's order, and then copy the slowest stage. When that leaves a model with
- * holes, as few holders as possible move, second copies of other models included.
+ * Decides who holds which layers. A model that nobody holds gets the best pipelines of all nodes. Else peers with a valid
+ * slice keep it, since moving weights is what costs; peers without one first make models whole, in the operator's order,
+ * and then copy what is slowest. When that leaves a model with holes, as few holders as possible move, second copies of
+ * other models included.
  */
 export function place(input: PlacementInput): Placement {
   const plan = new Plan(input);
+  const [only] = input.models;
+  if (input.models.length === 1 && only !== undefined && plan.isUnheld(only)) plan.begin(only);
   // Copies made in one round can free a peer that makes another model whole in the next; each round but the last
   // makes one more model whole.
   for (let wholeBefore = -1; plan.wholeModels() > wholeBefore;) {
     wholeBefore = plan.wholeModels();
     for (const card of input.models) plan.complete(card, plan.idle());
-    for (const card of input.models) plan.complete(card, [...plan.idle(), ...plan.spareOfOthers(card)]);
+    if (input.models.length > 1) {
+      for (const card of input.models) plan.complete(card, [...plan.idle(), ...plan.spareOfOthers(card)]);
+    }
     plan.replicate();
   }
   return plan.result();
@@ -30,6 +45,8 @@ export function place(input: PlacementInput): Placement {
 class Plan {
   readonly #input: PlacementInput;
   readonly #held = new Map<SchedulerNode, Assignment>();
+  /** Why somebody holds something new. */
+  readonly #reasons = new Map<SchedulerNode, string>();
 
   constructor(input: PlacementInput) {
     this.#input = input;
@@ -41,6 +58,10 @@ class Plan {
 
   idle(): SchedulerNode[] {
     return this.#input.nodes.filter((node) => !this.#held.has(node));
+  }
+
+  isUnheld(card: ModelCard): boolean {
+    return this.#slicesOf(card).length === 0;
   }
 
   wholeModels(): number {
@@ -58,20 +79,33 @@ class Plan {
       });
   }
 
+  /** Pipelines for a model that nobody holds, of everybody who has nothing. */
+  begin(card: ModelCard): void {
+    const pipelines = freshPipelines(card, this.idle(), this.#input.network, this.#stagesOf(card));
+    for (const pipeline of pipelines) {
+      const stages = countOf(pipeline.groups.length, 'stage');
+      const reason = `in a pipeline of ${stages}, ${rateInWords(pipeline.tokensPerSecond)}`;
+      for (const slice of pipelineSlices(pipeline)) this.#hold(card, slice, reason);
+    }
+  }
+
   /** Leaves everything as it is when the model is whole already, or cannot be made so. */
   complete(card: ModelCard, free: readonly SchedulerNode[]): void {
     const added = completePipeline(card, this.#slicesOf(card), free, this.#stagesOf(card));
-    for (const slice of added ?? []) this.#hold(card, slice);
+    for (const slice of added ?? []) this.#hold(card, slice, 'which the model lacked');
   }
 
   /** In rounds, because small nodes that share a stage make smaller stages, which suit others. */
   replicate(): void {
-    for (let idleBefore = Infinity; this.idle().length < idleBefore;) {
-      idleBefore = this.idle().length;
+    for (let idleBefore = Infinity, idle = this.idle(); idle.length > 0 && idle.length < idleBefore;) {
+      idleBefore = idle.length;
       const covered = this.#input.models
         .filter((card) => this.#isCovered(card))
         .map((card) => ({ card, slices: this.#slicesOf(card) }));
-      for (const replica of replicate(covered, this.idle())) this.#hold(replica.card, replica);
+      for (const replica of replicate(covered, idle, this.#input.stages)) {
+        this.#hold(replica.card, replica, `the slowest it can hold, ${rateInWords(replica.rateBefore)}`);
+      }
+      idle = this.idle();
     }
   }
 
@@ -82,10 +116,14 @@ class Plan {
       if (assignment !== undefined) assignments.set(node.peer, assignment);
     }
     const missing = new Map<ModelId, string>();
-    for (const card of this.#input.models.filter((model) => !this.#isCovered(model))) {
-      missing.set(card.id, describeMissing(card, this.#slicesOf(card), this.idle(), this.#stagesOf(card)));
+    const predicted = new Map<ModelId, Prediction>();
+    for (const card of this.#input.models) {
+      const slices = this.#slicesOf(card);
+      predicted.set(card.id, predict(card, slices, this.#input.network));
+      if (this.#isCovered(card)) continue;
+      missing.set(card.id, describeMissing(card, slices, this.idle(), this.#stagesOf(card)));
     }
-    return { assignments, missing, predicted: new Map(), why: [...this.#changes(), ...this.#waits(missing)] };
+    return { assignments, missing, predicted, why: [...this.#changes(), ...this.#waits(missing)] };
   }
 
   #isValid(node: SchedulerNode, assignment: Assignment): boolean {
@@ -93,7 +131,7 @@ class Plan {
     return (
       card !== undefined &&
       assignment.layerEnd <= card.layerCount &&
-      sliceBytes(card, assignment) <= node.capability.memoryBytes
+      fits(card, node.capability.memoryBytes, assignment)
     );
   }
 
@@ -105,20 +143,22 @@ class Plan {
 
   /** In order of arrival, not of decision: the outcome must not depend on who was decided first. */
   #slicesOf(card: ModelCard): NodeSlice[] {
-    return this.#input.nodes.flatMap((node) => {
+    const slices: NodeSlice[] = [];
+    for (const node of this.#input.nodes) {
       const assignment = this.#held.get(node);
-      if (assignment?.model !== card.id) return [];
-      const { layerStart, layerEnd } = assignment;
-      return [{ node, layerStart, layerEnd }];
-    });
+      if (assignment?.model !== card.id) continue;
+      slices.push({ node, layerStart: assignment.layerStart, layerEnd: assignment.layerEnd });
+    }
+    return slices;
   }
 
   #isCovered(card: ModelCard): boolean {
     return bestChain(card.layerCount, this.#slicesOf(card)).gaps.length === 0;
   }
 
-  #hold(card: ModelCard, { node, layerStart, layerEnd }: NodeSlice): void {
+  #hold(card: ModelCard, { node, layerStart, layerEnd }: NodeSlice, reason: string): void {
     this.#held.set(node, { model: card.id, layerStart, layerEnd });
+    this.#reasons.set(node, reason);
   }
 
   #changes(): string[] {
@@ -131,9 +171,10 @@ class Plan {
           : [`${node.peer} gives up ${inWords(before)}, which no longer fits it`];
       }
       if (before !== undefined && sameAssignment(before, after)) return [];
+      const reason = this.#reasons.get(node) ?? 'as before';
       return before === undefined
-        ? [`${node.peer} takes ${inWords(after)}`]
-        : [`${node.peer} moves from ${inWords(before)} to ${inWords(after)}`];
+        ? [`${node.peer} takes ${inWords(after)}: ${reason}`]
+        : [`${node.peer} moves from ${inWords(before)} to ${inWords(after)}: ${reason}`];
     });
   }
 
@@ -143,9 +184,13 @@ class Plan {
 }
 
 export function sameAssignment(a: Assignment, b: Assignment): boolean {
-  return a.model === b.model && a.layerStart === b.layerStart && a.layerEnd === b.layerEnd;
+  return a.model === b.model && sameRange(a, b);
 }
 
-function inWords(assignment: Assignment): string {
+export function inWords(assignment: Assignment): string {
   return `${layersInWords(assignment)} of ${assignment.model}`;
+}
+
+function rateInWords(tokensPerSecond: number): string {
+  return `${tokensPerSecond < 10 ? tokensPerSecond.toPrecision(2) : Math.round(tokensPerSecond)} tokens/s`;
 }

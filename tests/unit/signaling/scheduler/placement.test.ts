@@ -3,7 +3,6 @@ import { ONE_REGION } from '../../../../signaling/scheduler/network.ts';
 import { describe, expect, it } from 'vitest';
 import type { ModelId, PeerId } from '../../../../src/protocol/ids.ts';
 import { bestChain } from '../../../../signaling/scheduler/chain.ts';
-import { sliceSeconds } from '../../../../signaling/scheduler/cost.ts';
 import { place } from '../../../../signaling/scheduler/placement.ts';
 import type {
   Assignment,
@@ -127,13 +126,11 @@ describe('place, whatever the input', () => {
     );
   });
 
-  it('holds the model on the fewest peers that can, and on any when there are enough', () => {
+  it('holds the model whenever the peers can, however few can', () => {
     fc.assert(
       fc.property(cards, nodeLists, (model, nodes) => {
-        const { assignments } = placeOn(nodes, { model });
-        const { slices, gaps } = bestChain(model.layerCount, [...assignments.values()]);
-        const fewest = fewestPeers(model, nodes);
-        expect(gaps.length === 0 ? slices.length : null).toBe(fewest);
+        const { missing } = placeOn(nodes, { model });
+        expect(missing.size === 0).toBe(fewestPeers(model, nodes) !== null);
       }),
     );
   });
@@ -172,9 +169,9 @@ describe('place, by example', () => {
 
   it('puts the head where it costs least', () => {
     const fast = node(0, { matvecBytesPerSecond: 4000 });
-    const model = card({ headBytes: 8000 });
+    const model = card({ headBytes: 8000, headMultiplyAdds: 50_000 });
     expect(placeOn([fast, node(1)], { stages: 2, model }).assignments).toEqual(
-      currentOf([node(1), slice(0, 3)], [fast, slice(3, 8)]),
+      currentOf([node(1), slice(0, 2)], [fast, slice(2, 8)]),
     );
   });
 
@@ -297,49 +294,8 @@ describe('place, by example', () => {
   });
 });
 
-describe('the water level', () => {
-  it('leaves the slowest stage as fast as any cut does', () => {
-    fc.assert(
-      fc.property(cards, nodeLists, (model, nodes) => {
-        fc.pre(nodes.length > 0);
-        const { assignments, missing } = placeOn(nodes, { model, stages: nodes.length });
-        fc.pre(missing.size === 0 && nodes.length <= model.layerCount && nodes.length <= 4);
-        const level = Math.max(
-          ...nodes.map(({ peer, capability }) =>
-            sliceSeconds(model, capability, assignments.get(peer) ?? slice(0, model.layerCount)),
-          ),
-        );
-        expect(level).toBeCloseTo(bestLevel(model, nodes, 0), 9);
-      }),
-    );
-  });
-});
-
 function cardOf(input: PlacementInput) {
   return input.models[0] ?? card();
-}
-
-/** By trying everything: the least seconds of the slowest stage when all nodes share the layers from `layerStart`. */
-function bestLevel(
-  model: ReturnType<typeof card>,
-  nodes: readonly SchedulerNode[],
-  layerStart: number,
-): number {
-  if (nodes.length === 0) return layerStart === model.layerCount ? 0 : Infinity;
-  let best = Infinity;
-  for (const first of nodes) {
-    for (let layerEnd = layerStart + 1; layerEnd <= model.layerCount; layerEnd += 1) {
-      const range = { layerStart, layerEnd };
-      if (neededBytes(model, range) > first.capability.memoryBytes) continue;
-      const rest = bestLevel(
-        model,
-        nodes.filter((other) => other !== first),
-        layerEnd,
-      );
-      best = Math.min(best, Math.max(rest, sliceSeconds(model, first.capability, range)));
-    }
-  }
-  return best;
 }
 
 /** By trying everything: the size of the smallest set of nodes that holds the model, or null. */

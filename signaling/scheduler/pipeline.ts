@@ -1,0 +1,98 @@
+import type { ModelCard } from '../../src/protocol/signaling.ts';
+import { decodeSeconds } from './cost.ts';
+import { endOrders } from './cover.ts';
+import { cutRange, endsAt } from './cuts.ts';
+import type { Group } from './cuts.ts';
+import { hopSeconds, placementScore } from './predict.ts';
+import type { Network } from './types.ts';
+
+/** Stages that hold a model once: the groups share its layers, and the nodes of a group hold the same ones. */
+export interface Pipeline {
+  /** From the embedding to the head. */
+  readonly groups: readonly Group[];
+  /** Layers of every group. */
+  readonly layers: readonly number[];
+  readonly tokensPerSecond: number;
+  readonly secondsPerToken: number;
+}
+
+/** @returns null when the groups do not hold the model in this order. */
+export function formPipeline(card: ModelCard, groups: readonly Group[], network: Network): Pipeline | null {
+  const cuts = cutRange(card, { layerStart: 0, layerEnd: card.layerCount }, groups);
+  if (cuts === null) return null;
+  return {
+    groups,
+    layers: cuts.layers,
+    tokensPerSecond: cuts.rate,
+    secondsPerToken: secondsOf(card, groups, cuts.layers, network),
+  };
+}
+
+/** The best order of the groups by who comes first and who last; between them they stay in the given order. */
+export function formInBestOrder(
+  card: ModelCard,
+  groups: readonly Group[],
+  network: Network,
+): Pipeline | null {
+  let best: Pipeline | null = null;
+  for (const order of endOrders(groups)) best = better(best, formPipeline(card, order, network));
+  return best;
+}
+
+export function better(a: Pipeline | null, b: Pipeline | null): Pipeline | null {
+  if (a === null || b === null) return a ?? b;
+  return placementScore(b) > placementScore(a) ? b : a;
+}
+
+/** Of several pipelines side by side: their rates add up, and one request alone takes the fastest. */
+export function scoreOf(pipelines: readonly Pipeline[]): number {
+  let tokensPerSecond = 0;
+  let secondsPerToken = Infinity;
+  for (const pipeline of pipelines) {
+    tokensPerSecond += pipeline.tokensPerSecond;
+    secondsPerToken = Math.min(secondsPerToken, pipeline.secondsPerToken);
+  }
+  return placementScore({ tokensPerSecond, secondsPerToken });
+}
+
+interface Arrival {
+  readonly first: number;
+  readonly region: number;
+  readonly seconds: number;
+}
+
+/** The cheapest way through the groups and back from the last to the first, as far as keeping the best way to every region tells. */
+function secondsOf(
+  card: ModelCard,
+  groups: readonly Group[],
+  layers: readonly number[],
+  network: Network,
+): number {
+  let arrivals: Arrival[] = [];
+  for (const [index, group] of groups.entries()) {
+    const ends = endsAt(card, { layerStart: 0, layerEnd: card.layerCount }, index, groups.length);
+    const next: Arrival[] = [];
+    for (const { region, capability } of group) {
+      const own = decodeSeconds(card, capability, layers[index] ?? 0, ends);
+      let best: Arrival | null = index === 0 ? { first: region, region, seconds: own } : null;
+      for (const before of arrivals) {
+        const seconds = before.seconds + hopSeconds(network, before.region, region) + own;
+        if (best === null || seconds < best.seconds) best = { first: before.first, region, seconds };
+      }
+      if (best !== null) keepFastest(next, best);
+    }
+    arrivals = next;
+  }
+  let seconds = Infinity;
+  for (const last of arrivals) {
+    const back = groups.length === 1 ? 0 : hopSeconds(network, last.region, last.first);
+    seconds = Math.min(seconds, last.seconds + back);
+  }
+  return seconds;
+}
+
+function keepFastest(arrivals: Arrival[], candidate: Arrival): void {
+  const known = arrivals.findIndex(({ region }) => region === candidate.region);
+  if (known === -1) arrivals.push(candidate);
+  else if (candidate.seconds < (arrivals[known]?.seconds ?? Infinity)) arrivals[known] = candidate;
+}
