@@ -12,9 +12,11 @@ import { startRoute } from '../mesh/route-session.ts';
 import type { ChatMessage, Tokenizer } from '../tokenizer/tokenizer.ts';
 import { AnswerText } from './answer-text.ts';
 import { Deadline } from './deadline.ts';
-import { nextAttempt } from './retry.ts';
+import { afterToken, FIRST_ATTEMPT, nextAttempt } from './retry.ts';
 import type { RetryState } from './retry.ts';
 import { samplingAfter } from './sampling-after.ts';
+import { TokenMeter } from './token-meter.ts';
+import { whileWaiting } from './while-waiting.ts';
 
 export type Prompt =
   | { readonly kind: 'chat'; readonly messages: readonly ChatMessage[] }
@@ -42,7 +44,11 @@ export const DEFAULT_TIME_LIMIT_MS = 30 * 60 * 1000;
 export interface GenerateDeps {
   readonly transport: FrameTransport;
   readonly tokenizer: Tokenizer;
-  /** Asks the scheduler. @throws SkeinError `no-route` or `busy`. */
+  /**
+   * Asks the scheduler, and waits while the mesh is full.
+   * @param onQueued hears the request's place in the queue and every change of it; 1 is next.
+   * @throws SkeinError `no-route` or `busy`.
+   */
   requestRoute(
     query: {
       model: ModelId;
@@ -53,9 +59,13 @@ export interface GenerateDeps {
       tokens: number;
     },
     signal: AbortSignal,
+    onQueued: (position: number) => void,
   ): Promise<Route>;
-  /** Tells the scheduler that the route is free again. */
-  endRoute(requestId: RequestId): void;
+  /**
+   * Tells the scheduler that the route, or the place in the queue, is free again.
+   * @param outcome of the last route: tokens after the first, and the time they took; absent when there were none.
+   */
+  endRoute(requestId: RequestId, outcome?: { readonly tokens: number; readonly seconds: number }): void;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
   /** Resolves after the time, rejects on abort. */
@@ -63,6 +73,8 @@ export interface GenerateDeps {
 }
 
 export type GenerateEvent =
+  /** The mesh is full, and this is the answer's place in the queue; 1 is next. Again whenever it changes. */
+  | { readonly type: 'queued'; readonly position: number }
   /** The tabs that compute the answer from here on; again after every re-route. */
   | { readonly type: 'route'; readonly route: Route }
   /** Nothing can happen now; tried again after `delayMs`. */
@@ -118,17 +130,22 @@ export async function* generate(
   let firstTokenAt = startedAt;
   let finishReason: 'stop' | 'length' | null = null;
   const deadline = new Deadline(request.timeLimitMs ?? DEFAULT_TIME_LIMIT_MS, signal, deps);
-  let retry: RetryState = { epoch: 0, exclude: [], failures: 0 };
+  let meter = new TokenMeter();
+  let retry: RetryState = FIRST_ATTEMPT;
 
   try {
     while (finishReason === null) {
       let route: Route | null = null;
       try {
         const { epoch, exclude } = retry;
-        route = await deps.requestRoute(
-          { model: request.model, requestId, epoch, exclude, tokens: promptIds.length + maxTokens },
+        const tokensAtMost = promptIds.length + maxTokens;
+        const query = { model: request.model, requestId, epoch, exclude, tokens: tokensAtMost };
+        route = yield* whileWaiting<GenerateEvent, Route>(
+          (report, waitSignal) =>
+            deps.requestRoute(query, waitSignal, (position) => report({ type: 'queued', position })),
           deadline.signal,
         );
+        meter = new TokenMeter();
         yield { type: 'route', route };
         const soFar = [...promptIds, ...tokenIds];
         const tokens = startRoute({
@@ -148,9 +165,11 @@ export async function* generate(
           signal: deadline.signal,
         });
         for await (const { tokenId, logProbability, topLogProbabilities } of tokens) {
-          if (tokenIds.length === 0) firstTokenAt = now();
+          const tokenAt = now();
+          if (tokenIds.length === 0) firstTokenAt = tokenAt;
+          meter.count(tokenAt);
           tokenIds.push(tokenId);
-          retry = { ...retry, failures: 0 };
+          retry = afterToken(retry);
           const isStopToken = stopTokenIds.includes(tokenId);
           const text = isStopToken ? '' : answer.push(tokenId);
           if (isStopToken || answer.stopped) finishReason = 'stop';
@@ -178,7 +197,7 @@ export async function* generate(
     }
   } finally {
     deadline.stop();
-    deps.endRoute(requestId);
+    deps.endRoute(requestId, meter.outcome ?? undefined);
   }
 
   const decodeMs = now() - firstTokenAt;

@@ -11,12 +11,29 @@ export interface RetryState {
   readonly exclude: readonly PeerId[];
   /** Failures since the last token. */
   readonly failures: number;
+  /** Attempts since the last token that found layers without a tab. */
+  readonly waits: number;
+}
+
+export const FIRST_ATTEMPT: RetryState = { epoch: 0, exclude: [], failures: 0, waits: 0 };
+
+/** The route works: what went wrong before it counts no more. */
+export function afterToken(state: RetryState): RetryState {
+  return { ...state, failures: 0, waits: 0 };
 }
 
 /** Failures in a row, without a single token between them, after which a request is given up. */
 const MAX_FAILURES = 8;
 const FIRST_DELAY_MS = 100;
 const MAX_DELAY_MS = 5_000;
+/**
+ * A mesh that lost a tab re-forms in seconds where weights are at hand, and in minutes where they are not. It is asked
+ * often, so that an answer goes on as soon as it can, for about three minutes.
+ */
+const MAX_WAITS = 180;
+const MAX_WAIT_DELAY_MS = 1_000;
+/** The longest that a server may have us wait before asking again. */
+const MAX_HINTED_DELAY_MS = 60_000;
 /** Excluded peers are remembered up to the number a route request may name. */
 const MAX_EXCLUDED = 64;
 
@@ -40,17 +57,44 @@ export function nextAttempt(
   error: SkeinError,
   route: Route | null,
 ): { state: RetryState; delayMs: number } | null {
+  const epoch = state.epoch + 1;
+  if (error.code === 'no-route') return mayReform(state, error) ? waitForLayers(state) : null;
   const failures = state.failures + 1;
-  const delayMs = Math.min(FIRST_DELAY_MS * 2 ** (failures - 1), MAX_DELAY_MS);
+  const delayMs = delayOf(failures, MAX_DELAY_MS);
   if (failures > MAX_FAILURES) return null;
-  if (error.code === 'busy') return { state: { ...state, epoch: state.epoch + 1, failures }, delayMs };
-  // The mesh re-forms after a loss; with no loss before, nobody is there and waiting is the user's choice.
-  if (error.code === 'no-route' && state.failures > 0) {
-    return { state: { epoch: state.epoch + 1, exclude: [], failures }, delayMs };
+  if (error.code === 'busy') {
+    return { state: { ...state, epoch, failures }, delayMs: Math.max(delayMs, hintedDelayMs(error)) };
   }
   if (route === null || !FAULTS.includes(error.code)) return null;
   const exclude = [...state.exclude, ...culprits(error, route)].slice(-MAX_EXCLUDED);
-  return { state: { epoch: state.epoch + 1, exclude, failures }, delayMs };
+  return { state: { ...state, epoch, exclude, failures }, delayMs };
+}
+
+/**
+ * Whether layers without a tab will soon have one: tabs load them, or this request lost them and others are found. With
+ * neither, nobody is there, and waiting is the user's choice.
+ */
+function mayReform(state: RetryState, error: SkeinError): boolean {
+  return error.data['loading'] === true || state.failures > 0 || state.waits > 0;
+}
+
+/** Whom it excluded is forgotten: nobody else may be left. */
+function waitForLayers(state: RetryState): { state: RetryState; delayMs: number } | null {
+  const waits = state.waits + 1;
+  if (waits > MAX_WAITS) return null;
+  const delayMs = delayOf(waits, MAX_WAIT_DELAY_MS);
+  return { state: { ...state, epoch: state.epoch + 1, exclude: [], waits }, delayMs };
+}
+
+/** Twice as long every time. */
+function delayOf(count: number, mostMs: number): number {
+  return Math.min(FIRST_DELAY_MS * 2 ** (count - 1), mostMs);
+}
+
+/** What the server asks for. */
+function hintedDelayMs(error: SkeinError): number {
+  const seconds = error.data['retryAfterSeconds'];
+  return typeof seconds === 'number' && seconds > 0 ? Math.min(seconds * 1000, MAX_HINTED_DELAY_MS) : 0;
 }
 
 /**

@@ -37,6 +37,9 @@ export interface RouteQuery {
   readonly tokens: number;
 }
 
+/** How an answer went: tokens after the first, and the time they took. */
+export type RouteOutcome = NonNullable<Extract<ClientMessage, { type: 'route-end' }>['outcome']>;
+
 /** One connection to the signaling server, from `welcome` until it is closed; it does not come back by itself. */
 export class SignalingClient {
   readonly welcome: ServerMessageOf<'welcome'>;
@@ -48,6 +51,8 @@ export class SignalingClient {
   #end: SkeinError | null = null;
   #lastMesh: ServerMessageOf<'mesh'> | null = null;
   #rejectedMessages = 0;
+  /** Requests that want a route or use one. */
+  readonly #liveRequests = new Set<RequestId>();
 
   private constructor(socket: SignalingSocket, clock: Clock, welcome: ServerMessageOf<'welcome'>) {
     this.#socket = socket;
@@ -151,11 +156,21 @@ export class SignalingClient {
     return this.#ended.add(hear);
   }
 
-  /** @throws SkeinError what the server denied the route with, `server-lost`, `timeout` or `aborted`. */
-  async requestRoute(query: RouteQuery, signal?: AbortSignal): Promise<Route> {
+  /**
+   * Waits as long as the request is in the server's queue; only the server's silence ends that. Who gives up waiting gives
+   * up its place: the server is told.
+   * @param onQueued hears the place in the queue, and every change of it; 1 is next.
+   * @throws SkeinError what the server denied the route with, `server-lost`, `timeout` or `aborted`.
+   */
+  async requestRoute(
+    query: RouteQuery,
+    signal?: AbortSignal,
+    onQueued: (position: number) => void = () => undefined,
+  ): Promise<Route> {
     if (this.#end) throw this.#end;
     const { model, requestId, epoch, exclude, tokens } = query;
     const stops: (() => void)[] = [];
+    let lastPosition = 0;
     try {
       return await waitFor<Route>(
         {
@@ -164,22 +179,41 @@ export class SignalingClient {
           what: `The server gave no route for ${model}`,
           ...(signal && { signal }),
         },
-        (resolve, reject) => {
+        (resolve, reject, restart) => {
           stops.push(
             this.on('route', ({ route }) => {
               if (route.requestId === requestId && route.epoch === epoch) resolve(route);
+            }),
+            this.on('route-queued', (queued) => {
+              if (queued.requestId !== requestId) return;
+              restart();
+              if (queued.position !== lastPosition) onQueued(queued.position);
+              lastPosition = queued.position;
             }),
             this.on('route-denied', (denial) => {
               if (denial.requestId === requestId) reject(SkeinError.fromShape(denial.error));
             }),
             this.#ended.add(reject),
           );
+          this.#liveRequests.add(requestId);
           this.send({ type: 'route-request', model, requestId, epoch, exclude: [...exclude], tokens });
         },
       );
+    } catch (thrown) {
+      const error = SkeinError.from(thrown);
+      const isGivenUp = error.code === 'aborted' || error.code === 'timeout';
+      if (isGivenUp && this.#liveRequests.has(requestId)) this.endRoute(requestId);
+      this.#liveRequests.delete(requestId);
+      throw error;
     } finally {
       for (const stop of stops) stop();
     }
+  }
+
+  /** The request needs its route, or its place in the queue, no more. Idempotent. */
+  endRoute(requestId: RequestId, outcome?: RouteOutcome): void {
+    this.#liveRequests.delete(requestId);
+    this.send({ type: 'route-end', requestId, ...(outcome && { outcome }) });
   }
 
   /** Idempotent. Route requests under way fail with `aborted`. */
@@ -198,6 +232,10 @@ export class SignalingClient {
       return;
     }
     if (message.type === 'mesh') this.#lastMesh = message;
+    // Given while the request was being given up: nobody will use it, so nobody else would end it.
+    if (message.type === 'route' && !this.#liveRequests.has(message.route.requestId)) {
+      this.endRoute(message.route.requestId);
+    }
     this.#messages.tell(message);
   }
 

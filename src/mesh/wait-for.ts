@@ -10,26 +10,33 @@ export interface WaitOptions {
 }
 
 /**
- * A promise that `start` settles, or else the deadline or the signal. Settling twice is harmless.
+ * A promise that `start` settles, or else the deadline or the signal. Settling twice is harmless. `restart` gives it the
+ * whole time again, for waits in which there is news.
  * @throws SkeinError `timeout`, `aborted`, or what `start` rejects with.
  */
 export function waitFor<Value>(
   { clock, timeoutMs, what, signal }: WaitOptions,
-  start: (resolve: (value: Value) => void, reject: (error: SkeinError) => void) => void,
+  start: (resolve: (value: Value) => void, reject: (error: SkeinError) => void, restart: () => void) => void,
 ): Promise<Value> {
   let release: () => void = () => undefined;
   const waiting = new Promise<Value>((resolve, reject) => {
     const abort = () => reject(new SkeinError('aborted', `${what}, and the wait was cancelled.`));
-    const cancelDeadline = clock.after(timeoutMs, () =>
-      reject(new SkeinError('timeout', `${what} in ${timeoutMs / 1000} s. Try again.`)),
-    );
+    const timeOut = () => reject(new SkeinError('timeout', `${what} in ${timeoutMs / 1000} s. Try again.`));
+    let isOver = false;
+    let cancelDeadline = clock.after(timeoutMs, timeOut);
+    const restart = () => {
+      if (isOver) return;
+      cancelDeadline();
+      cancelDeadline = clock.after(timeoutMs, timeOut);
+    };
     release = () => {
+      isOver = true;
       cancelDeadline();
       signal?.removeEventListener('abort', abort);
     };
     signal?.addEventListener('abort', abort);
     if (signal?.aborted) abort();
-    else start(resolve, reject);
+    else start(resolve, reject, restart);
   });
   return waiting.finally(() => release());
 }

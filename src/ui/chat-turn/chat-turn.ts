@@ -1,5 +1,6 @@
 import { html, LitElement, nothing } from 'lit';
 import { customElement, property } from 'lit/decorators.js';
+import { queueWords } from '../../client/queue-words.ts';
 import type { Turn } from '../chat/conversation.ts';
 import { countOf, formatSeconds, formatTokenRate } from '../text/format.ts';
 import { errorWords } from '../text/error-words.ts';
@@ -39,6 +40,8 @@ export class ChatTurn extends LitElement {
         return progress('Finding tabs for every layer…');
       case 'reading':
         return progress('The tabs are reading your question…');
+      case 'queued':
+        return progress(`${queueWords(status.position)}.`);
       case 'waiting':
         return progress(`${errorWords(status.error.code).title}. Trying again…`);
       case 'stopped':

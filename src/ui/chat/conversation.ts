@@ -9,6 +9,8 @@ export type AnswerStatus =
   | { readonly phase: 'preparing' }
   /** The tabs compute the prompt. */
   | { readonly phase: 'reading' }
+  /** The mesh is full; 1 is next. */
+  | { readonly phase: 'queued'; readonly position: number }
   /** Nothing can happen now; it goes on by itself. */
   | { readonly phase: 'waiting'; readonly error: SkeinError }
   | { readonly phase: 'writing' }
@@ -59,6 +61,8 @@ export function applyEvent(answer: Answer, event: GenerateEvent): Answer {
         route: event.route,
         status: { phase: answer.tokenIds.length > 0 ? 'writing' : 'reading' },
       };
+    case 'queued':
+      return { ...answer, status: { phase: 'queued', position: event.position } };
     case 'waiting':
       return { ...answer, status: { phase: 'waiting', error: event.error } };
     case 'token':

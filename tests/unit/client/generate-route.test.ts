@@ -206,6 +206,94 @@ describe('a generation', () => {
     expect(limits).toEqual([2000, 1600, 1200]);
   });
 
+  it('tells its place in the queue until it has a route', async () => {
+    const mesh = new LocalMesh(1);
+    const places: number[] = [];
+    const types: string[] = [];
+    const deps = depsOf(mesh, {
+      requestRoute: async (query, _signal, onQueued) => {
+        onQueued(3);
+        await settled();
+        onQueued(1);
+        return { ...query, hops: mesh.stages.map(({ hop }) => hop) };
+      },
+    });
+    for await (const event of generate(requestOf(PROMPT, 2), deps)) {
+      types.push(event.type);
+      if (event.type === 'queued') places.push(event.position);
+    }
+    expect(places).toEqual([3, 1]);
+    expect(types).toEqual(['queued', 'queued', 'route', 'token', 'token', 'done']);
+  });
+
+  it('gives up its place when its caller stops it, or stops listening', async () => {
+    for (const way of ['abort', 'return'] as const) {
+      const caller = new AbortController();
+      const waits: AbortSignal[] = [];
+      const ended: unknown[] = [];
+      const deps = depsOf(new LocalMesh(1), {
+        requestRoute: (_query, signal, onQueued) =>
+          new Promise((_resolve, reject) => {
+            waits.push(signal);
+            onQueued(2);
+            signal.addEventListener('abort', () => reject(new SkeinError('aborted', 'stopped')));
+          }),
+        endRoute: (_requestId, outcome) => void ended.push(outcome),
+      });
+      const events = generate(requestOf(PROMPT, 2), deps, caller.signal);
+      expect((await events.next()).value).toEqual({ type: 'queued', position: 2 });
+      if (way === 'return') await events.return();
+      else {
+        caller.abort();
+        expect(await refusalOf(() => events.next())).toMatchObject({ code: 'aborted' });
+      }
+      expect(waits.map(({ aborted }) => aborted)).toEqual([true]);
+      expect(ended).toEqual([undefined]);
+    }
+  });
+
+  it('ends with how the last route went: tokens after its first, and their time', async () => {
+    let now = 0;
+    const mesh = new LocalMesh(1);
+    let tokens = 0;
+    mesh.stage(0).machine.tamper = (outputs) =>
+      outputs.map((output): StageOutput => {
+        tokens += 1;
+        const error = new SkeinError('internal', 'once');
+        return tokens === 4 ? { kind: 'failed', requestId: output.requestId, error } : output;
+      });
+    const ended: unknown[] = [];
+    const deps = depsOf(mesh, {
+      now: () => now,
+      endRoute: (_requestId, outcome) => void ended.push(outcome),
+    });
+    for await (const event of generate(requestOf(PROMPT, 8), deps)) {
+      if (event.type === 'token') now += 250;
+      if (event.type === 'waiting') now += 10_000;
+    }
+    // Three tokens over the first route, five over the second; four came after the first of those.
+    expect(ended).toEqual([{ tokens: 4, seconds: 1 }]);
+  });
+
+  it('goes on when its layers are being loaded, at first too', async () => {
+    const mesh = new LocalMesh(1);
+    let asked = 0;
+    const deps = depsOf(mesh, {
+      requestRoute: (query) => {
+        asked += 1;
+        if (asked <= 12) {
+          const data = { loading: true };
+          return Promise.reject(new SkeinError('no-route', 'layers 0–3 still loading', { data }));
+        }
+        return Promise.resolve({ ...query, hops: mesh.stages.map(({ hop }) => hop) });
+      },
+      sleep: (ms, signal) => (ms > 60_000 ? sleep(ms, undefined, { signal }) : Promise.resolve()),
+    });
+    const { types, result } = await run(generate(requestOf(PROMPT, 3), deps));
+    expect(result.tokenIds).toEqual(expectedTokens(PROMPT, mesh.layerCount, 3));
+    expect(types.filter((type) => type === 'waiting')).toHaveLength(12);
+  });
+
   it.each([0, 1.5, -1, 24 * 60 * 60 * 1000 + 1])('refuses a time limit of %s', async (timeLimitMs) => {
     const refused = refusalOf(() =>
       run(generate(requestOf(PROMPT, 5, { timeLimitMs }), depsOf(new LocalMesh(1)))),

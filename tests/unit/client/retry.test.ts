@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nextAttempt } from '../../../src/client/retry.ts';
+import { afterToken, FIRST_ATTEMPT, nextAttempt } from '../../../src/client/retry.ts';
 import type { RetryState } from '../../../src/client/retry.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { ErrorCode } from '../../../src/protocol/errors.ts';
@@ -14,7 +14,7 @@ const route: Route = {
   model: 'm' as ModelId,
   hops: [{ peer: hop, layerStart: 0, layerEnd: 8 }],
 };
-const fresh: RetryState = { epoch: 0, exclude: [], failures: 0 };
+const fresh: RetryState = FIRST_ATTEMPT;
 
 function failure(code: ErrorCode, peer?: PeerId): SkeinError {
   return new SkeinError(code, code, peer === undefined ? {} : { data: { peer } });
@@ -26,6 +26,7 @@ describe('nextAttempt', () => {
       epoch: 1,
       exclude: [hop],
       failures: 1,
+      waits: 0,
     });
   });
 
@@ -53,8 +54,46 @@ describe('nextAttempt', () => {
     expect(nextAttempt(lost?.state ?? fresh, failure('no-route'), null)?.state).toEqual({
       epoch: 2,
       exclude: [],
-      failures: 2,
+      failures: 1,
+      waits: 1,
     });
+  });
+
+  it('asks every second for minutes while tabs load the layers, or others are found for those it lost', () => {
+    const loading = new SkeinError('no-route', 'layers 0–3 still loading', { data: { loading: true } });
+    const lost = nextAttempt(fresh, failure('peer-lost', hop), route)?.state ?? fresh;
+    for (const [state, error] of [
+      [fresh, loading],
+      [lost, failure('no-route')],
+    ] as const) {
+      const delays: number[] = [];
+      let attempt = nextAttempt(state, error, null);
+      while (attempt !== null) {
+        delays.push(attempt.delayMs);
+        // Once it waits for layers, it does so whatever the server can say of them.
+        attempt = nextAttempt(attempt.state, failure('no-route'), null);
+      }
+      expect(delays.slice(0, 6)).toEqual([100, 200, 400, 800, 1000, 1000]);
+      expect(delays).toHaveLength(180);
+      expect(attempt).toBeNull();
+    }
+  });
+
+  it('begins to count anew with every token', () => {
+    const tired: RetryState = { epoch: 9, exclude: [hop], failures: 8, waits: 180 };
+    expect(nextAttempt(tired, failure('peer-lost'), route)).toBeNull();
+    expect(nextAttempt(afterToken(tired), failure('peer-lost'), route)?.state).toEqual({
+      epoch: 10,
+      exclude: [hop],
+      failures: 1,
+      waits: 0,
+    });
+  });
+
+  it('waits as long as a server without room asks for, within reason', () => {
+    const full = (retryAfterSeconds: number) =>
+      nextAttempt(fresh, new SkeinError('busy', 'full', { data: { retryAfterSeconds } }), null)?.delayMs;
+    expect([full(5), full(0), full(1e9), full(NaN)]).toEqual([5000, 100, 60_000, 100]);
   });
 
   it.each<ErrorCode>(['no-route', 'aborted', 'bad-argument', 'server-lost'])(

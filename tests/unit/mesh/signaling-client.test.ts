@@ -226,6 +226,78 @@ describe('asking for a route', () => {
     await denied;
   });
 
+  it('waits in the queue as long as the server speaks, and tells every new place', async () => {
+    const { socket, client, clock } = await connected();
+    const places: number[] = [];
+    const route = client.requestRoute(QUERY, undefined, (position) => places.push(position));
+    const say = (position: number, id = 1) =>
+      socket.say({ type: 'route-queued', requestId: requestId(id), position });
+    for (const position of [3, 3, 2, 2, 1]) {
+      clock.advance(ROUTE_REQUEST_TIMEOUT_MS - 1);
+      say(position);
+      say(9, 7);
+    }
+    clock.advance(ROUTE_REQUEST_TIMEOUT_MS - 1);
+    socket.say({ type: 'route', route: ROUTE });
+    expect(await route).toEqual(ROUTE);
+    say(4);
+    expect(places).toEqual([3, 2, 1]);
+    expect([clock.pendingTimers, socket.sent.length]).toEqual([0, 2]);
+  });
+
+  it('gives up its place when the server falls silent, or when told to', async () => {
+    const { socket, client, clock } = await connected();
+    const controller = new AbortController();
+    for (const [end, code] of [
+      [() => clock.advance(ROUTE_REQUEST_TIMEOUT_MS), 'timeout'],
+      [() => controller.abort(), 'aborted'],
+    ] as const) {
+      const failing = expect(client.requestRoute(QUERY, controller.signal)).rejects.toMatchObject({ code });
+      socket.say({ type: 'route-queued', requestId: requestId(1), position: 2 });
+      clock.advance(ROUTE_REQUEST_TIMEOUT_MS - 1);
+      end();
+      await failing;
+      expect(socket.sent.at(-1)).toEqual({ type: 'route-end', requestId: requestId(1) });
+    }
+    expect(socket.sent).toHaveLength(5);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('gives back a route that comes when nobody waits for it any more', async () => {
+    const { socket, client } = await connected();
+    const controller = new AbortController();
+    const failing = expect(client.requestRoute(QUERY, controller.signal)).rejects.toMatchObject({
+      code: 'aborted',
+    });
+    controller.abort();
+    await failing;
+    const before = socket.sent.length;
+    socket.say({ type: 'route', route: ROUTE });
+    expect(socket.sent.slice(before)).toEqual([{ type: 'route-end', requestId: requestId(1) }]);
+  });
+
+  it('keeps a request that asked again when the route it asked for first comes late', async () => {
+    const { socket, client } = await connected();
+    const controller = new AbortController();
+    const failing = expect(client.requestRoute(QUERY, controller.signal)).rejects.toMatchObject({
+      code: 'aborted',
+    });
+    controller.abort();
+    await failing;
+    const again = client.requestRoute({ ...QUERY, epoch: 3 });
+    const before = socket.sent.length;
+    socket.say({ type: 'route', route: ROUTE });
+    socket.say({ type: 'route', route: { ...ROUTE, epoch: 3 } });
+    expect((await again).epoch).toBe(3);
+    expect(socket.sent).toHaveLength(before);
+    client.endRoute(QUERY.requestId, { tokens: 5, seconds: 2 });
+    expect(socket.sent.at(-1)).toEqual({
+      type: 'route-end',
+      requestId: QUERY.requestId,
+      outcome: { tokens: 5, seconds: 2 },
+    });
+  });
+
   it('ends with the deadline, the signal or the connection', async () => {
     const { socket, client, clock } = await connected();
     const late = expect(client.requestRoute(QUERY)).rejects.toMatchObject({ code: 'timeout' });

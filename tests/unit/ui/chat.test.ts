@@ -194,6 +194,8 @@ describe('ChatController', () => {
   it('shows why it waits, and goes on after a new route', async () => {
     const generation = await send('one');
     await generation.token('so');
+    await generation.emit({ type: 'queued', position: 3 });
+    expect(answer()).toMatchObject({ status: { phase: 'queued', position: 3 } });
     await generation.emit({ type: 'waiting', error: new SkeinError('peer-lost', 'gone'), delayMs: 100 });
     expect(answer()).toMatchObject({
       text: 'so',
