@@ -15,7 +15,7 @@ export interface Outcome {
   readonly losses: number;
   /** Answer tokens that were given inside the window, per second of it. */
   readonly tokensPerSecond: number;
-  /** Of the requests of the window, tokens of whole answers that met the objective, per second of the window. */
+  /** Tokens of whole answers that met the objective, per second in which requests came. */
   readonly goodTokensPerSecond: number;
   readonly latency: Percentiles;
   readonly timeToFirstToken: Percentiles;
@@ -37,7 +37,7 @@ export interface Percentiles {
 
 export function outcomeOf(simulation: Simulation, scenario: Scenario): Outcome {
   const { meter, requests } = simulation;
-  const { windowSeconds, objective } = scenario;
+  const { rampSeconds, windowSeconds, objective } = scenario;
   const answered = requests.filter(({ state }) => state === 'answered');
   const good = answered.filter(
     (request) => latencyOf(request) <= objective.seconds + objective.secondsPerToken * request.answerTokens,
@@ -54,7 +54,7 @@ export function outcomeOf(simulation: Simulation, scenario: Scenario): Outcome {
     unfinished: requests.length - answered.length - lost - refused,
     losses: sum(requests.map(({ losses }) => losses)),
     tokensPerSecond: meter.tokens / windowSeconds,
-    goodTokensPerSecond: sum(good.map(({ answerTokens }) => answerTokens)) / windowSeconds,
+    goodTokensPerSecond: sum(good.map(({ answerTokens }) => answerTokens)) / (rampSeconds + windowSeconds),
     latency: percentiles(requests.map(latencyOf)),
     timeToFirstToken: percentiles(requests.map(({ firstTokenAt, arrivedAt }) => firstTokenAt - arrivedAt)),
     timePerToken: percentiles(

@@ -1,7 +1,9 @@
+import type { SkeinError } from '../../src/protocol/errors.ts';
 import type { PeerId, RequestId } from '../../src/protocol/ids.ts';
 import type { Hop } from '../../src/protocol/route.ts';
 import type { Capability, LinkReport, ModelCard, StageReport } from '../../src/protocol/signaling.ts';
 import type { Assignment, LayerRange } from '../../signaling/scheduler/types.ts';
+import type { RetryRule } from './retry-rule.ts';
 
 /** How a peer turns the work that waits for it into steps. */
 export type Batching =
@@ -125,8 +127,13 @@ export type PolicyCommand =
    * does not serve its layers when the request gets there fails the request as a loss does.
    */
   | { readonly type: 'route'; readonly requestId: RequestId; readonly hops: readonly Hop[] }
-  /** The requester asks again later, or gives up when it has asked often enough. */
-  | { readonly type: 'refuse'; readonly requestId: RequestId; readonly reason: 'busy' | 'no-route' }
+  /** The requester asks again later, or gives up when it has asked often enough. `error`: the words that `retryRule` goes by. */
+  | {
+      readonly type: 'refuse';
+      readonly requestId: RequestId;
+      readonly reason: 'busy' | 'no-route';
+      readonly error?: SkeinError;
+    }
   /** Asks a peer for its round trips to these, in its next `measured`. */
   | { readonly type: 'probe'; readonly peer: PeerId; readonly peers: readonly PeerId[] };
 
@@ -137,6 +144,8 @@ export type PolicyCommand =
 export interface Policy {
   readonly name: string;
   readonly traits: PolicyTraits;
+  /** What requesters do after a loss or a refusal, where `traits.retry` is too simple for it. */
+  readonly retryRule?: RetryRule;
   /** @param nowSeconds of the virtual clock, which starts at 0. */
   handle(event: PolicyEvent, nowSeconds: number): readonly PolicyCommand[];
 }

@@ -1,3 +1,5 @@
+import { afterToken } from '../../src/client/retry.ts';
+import { SkeinError } from '../../src/protocol/errors.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
 import type { Hop } from '../../src/protocol/route.ts';
 import type { ModelCard } from '../../src/protocol/signaling.ts';
@@ -7,6 +9,7 @@ import type { Meter } from './meter.ts';
 import type { Endpoint, Network } from './network.ts';
 import type { PlannedRows } from './plan-step.ts';
 import type { PolicyEvent, PolicyTraits } from './policy.ts';
+import type { RetryRule } from './retry-rule.ts';
 import type { Run, SimulatedRequest } from './run.ts';
 import type { SimulatedPeer } from './simulated-peer.ts';
 import type { StageSequence } from './stage-sequence.ts';
@@ -16,14 +19,13 @@ const FRAME_BYTES = 64;
 const BYTES_PER_ELEMENT = 2;
 /** Of a token on its way to the first hop, or of a prompt, per token. */
 const TOKEN_BYTES = 12;
-/** As many hops as a route request may name. */
-const MAX_EXCLUDED = 64;
 
 export interface DeskWorld {
   readonly queue: EventQueue;
   readonly network: Network;
   readonly card: ModelCard;
   readonly traits: PolicyTraits;
+  readonly retryRule: RetryRule;
   readonly meter: Meter;
   readonly peers: ReadonlyMap<PeerId, SimulatedPeer>;
   /** Tells the policy, after the time a message takes from this endpoint to the server. */
@@ -54,11 +56,10 @@ export class RequestDesk {
       requester: request.requester,
       promptTokens: request.promptTokens + request.tokens,
       maxTokens: request.maxTokens - request.tokens,
-      attempt: request.attempt,
-      exclude: [...request.exclude],
+      attempt: request.retry.epoch,
+      exclude: request.retry.exclude,
       previous,
     };
-    request.attempt += 1;
     this.world.tell(event, request.endpoint);
   }
 
@@ -87,9 +88,9 @@ export class RequestDesk {
     } else this.#begin(run, before);
   }
 
-  refused(request: SimulatedRequest): void {
+  refused(request: SimulatedRequest, reason: 'busy' | 'no-route', words?: SkeinError): void {
     if (request.state !== 'asking') return;
-    this.#askLater(request, []);
+    this.#askLater(request, words ?? new SkeinError(reason, 'The policy refused the request.'), null);
   }
 
   /** A device died; its requests notice after a while. */
@@ -162,7 +163,7 @@ export class RequestDesk {
     const arrival = network.arrival(peer.endpoint, request.endpoint, TOKEN_BYTES, now);
     run.tokens += 1;
     request.tokens += 1;
-    request.failures = 0;
+    if (request.retry.failures + request.retry.waits > 0) request.retry = afterToken(request.retry);
     if (request.tokens === 1) request.firstTokenAt = arrival;
     if (run.tokens === 1) run.firstTokenAt = arrival;
     run.lastTokenAt = arrival;
@@ -224,25 +225,27 @@ export class RequestDesk {
     const { afterLoss } = this.world.traits;
     this.#stop(run, afterLoss === 'replay');
     request.losses += 1;
-    request.exclude = [...request.exclude.filter((peer) => peer !== culprit), culprit].slice(-MAX_EXCLUDED);
     if (afterLoss === 'lost') {
       this.#end(request, 'lost');
       return;
     }
     if (afterLoss === 'restart') request.tokens = 0;
-    this.#askLater(request, run.hops);
+    const error = new SkeinError('peer-lost', `Peer ${culprit} is gone.`, { data: { peer: culprit } });
+    this.#askLater(request, error, run.hops);
   }
 
-  #askLater(request: SimulatedRequest, previous: readonly Hop[]): void {
-    const { attempts, firstSeconds, longestSeconds } = this.world.traits.retry;
-    request.failures += 1;
+  #askLater(request: SimulatedRequest, error: SkeinError, lost: readonly Hop[] | null): void {
+    const { card, retryRule, queue } = this.world;
+    const { id: requestId, retry } = request;
+    const route = lost === null ? null : { requestId, epoch: retry.epoch, model: card.id, hops: [...lost] };
+    const attempt = retryRule(retry, error, route);
     request.state = 'asking';
-    if (request.failures > attempts) {
+    if (attempt === null) {
       this.#end(request, request.everRouted ? 'lost' : 'refused');
       return;
     }
-    const wait = Math.min(firstSeconds * 2 ** (request.failures - 1), longestSeconds);
-    this.world.queue.after(wait, () => this.ask(request, previous));
+    request.retry = attempt.state;
+    queue.after(attempt.delayMs / 1000, () => this.ask(request, lost ?? []));
   }
 
   /** The run is over. @param keepCaches until the request has another route. */

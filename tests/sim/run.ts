@@ -1,5 +1,6 @@
 import type { PeerId, RequestId } from '../../src/protocol/ids.ts';
 import type { Hop } from '../../src/protocol/route.ts';
+import type { RetryState } from '../../src/client/retry.ts';
 import type { RequestLength } from './lengths.ts';
 import type { Endpoint } from './network.ts';
 
@@ -30,11 +31,9 @@ export interface SimulatedRequest extends RequestLength {
   endedAt: number;
   /** Times a hop died under it. */
   losses: number;
-  attempt: number;
-  /** Refusals and losses since the last token. */
-  failures: number;
+  /** Failures since the last token, and whom it asks not to be routed over. */
+  retry: RetryState;
   everRouted: boolean;
-  exclude: PeerId[];
   run: Run | null;
 }
 

@@ -38,11 +38,13 @@ export interface Scenario {
   /** Requests per second that are tried, in order. */
   readonly rates: readonly number[];
   readonly lengths: LengthDistribution;
-  /** Times the rate, by seconds since the window opened. */
-  rateFactor(windowSeconds: number): number;
+  /** Times the rate, by seconds since the first request may come. */
+  rateFactor(loadSeconds: number): number;
   /** Devices come and load; nobody asks. */
   readonly warmUpSeconds: number;
-  /** Requests come, and what happens is counted. */
+  /** Requests come, but the mesh is not yet as full as it will be: throughput and idle time are not counted. */
+  readonly rampSeconds: number;
+  /** Requests go on coming, and what happens is counted. */
   readonly windowSeconds: number;
   /** Nobody asks any more; what was asked is answered. */
   readonly drainSeconds: number;

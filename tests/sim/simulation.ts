@@ -1,5 +1,6 @@
 import type { PeerId, RequestId } from '../../src/protocol/ids.ts';
 import type { LinkReport } from '../../src/protocol/signaling.ts';
+import { FIRST_ATTEMPT } from '../../src/client/retry.ts';
 import type { LayerRange } from '../../signaling/scheduler/types.ts';
 import { drawDevice } from './device.ts';
 import { EventQueue } from './event-queue.ts';
@@ -9,6 +10,7 @@ import type { PlannedRows } from './plan-step.ts';
 import type { Policy, PolicyCommand, PolicyEvent, PolicyFactory } from './policy.ts';
 import { Random } from './random.ts';
 import { RequestDesk } from './request-desk.ts';
+import { simpleRetry } from './retry-rule.ts';
 import type { SimulatedRequest } from './run.ts';
 import type { Scenario, Visit } from './scenario.ts';
 import { SimulatedPeer } from './simulated-peer.ts';
@@ -56,8 +58,8 @@ export class Simulation {
     this.#pings = this.#random.fork('pings');
     this.#ids = this.#random.fork('ids');
     this.#network = new Network(scenario.network, this.#random.fork('network'));
-    const windowEnd = scenario.warmUpSeconds + scenario.windowSeconds;
-    this.meter = new Meter(scenario.warmUpSeconds, windowEnd);
+    const windowStart = scenario.warmUpSeconds + scenario.rampSeconds;
+    this.meter = new Meter(windowStart, windowStart + scenario.windowSeconds);
     const policyRandom = this.#random.fork('policy');
     this.policy = policy({
       card: scenario.card,
@@ -70,6 +72,7 @@ export class Simulation {
       card: scenario.card,
       traits: this.policy.traits,
       meter: this.meter,
+      retryRule: this.policy.retryRule ?? simpleRetry(this.policy.traits.retry),
       peers: this.peers,
       tell: (event, from) => this.#tellFrom(from, event),
       onEnded: () => (this.#open -= 1),
@@ -91,11 +94,10 @@ export class Simulation {
 
   /** Until every request has ended, or the scenario's time is over. */
   run(): void {
-    const { warmUpSeconds, windowSeconds, drainSeconds } = this.#scenario;
-    const windowEnd = warmUpSeconds + windowSeconds;
+    const { windowEnd } = this.meter;
     this.queue.runUntil(windowEnd);
     this.queue.runUntil(
-      windowEnd + drainSeconds,
+      windowEnd + this.#scenario.drainSeconds,
       () => this.#open === 0 && this.requests.length === this.#expected,
     );
   }
@@ -218,10 +220,8 @@ export class Simulation {
       firstTokenAt: Infinity,
       endedAt: Infinity,
       losses: 0,
-      attempt: 0,
-      failures: 0,
+      retry: FIRST_ATTEMPT,
       everRouted: false,
-      exclude: [],
       run: null,
     };
     this.requests.push(request);
@@ -268,7 +268,7 @@ export class Simulation {
       }
       case 'refuse': {
         const request = this.#requestsById.get(command.requestId);
-        if (request !== undefined) this.#desk.refused(request);
+        if (request !== undefined) this.#desk.refused(request, command.reason, command.error);
         break;
       }
     }

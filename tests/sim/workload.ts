@@ -14,21 +14,22 @@ export interface Arrival extends RequestLength {
  * The same for every policy.
  */
 export function drawArrivals(scenario: Scenario, requestsPerSecond: number, random: Random): Arrival[] {
-  const { warmUpSeconds, windowSeconds } = scenario;
-  const seconds = Array.from({ length: Math.ceil(windowSeconds) }, (_, second) => second);
+  const { warmUpSeconds } = scenario;
+  const loadSeconds = scenario.rampSeconds + scenario.windowSeconds;
+  const seconds = Array.from({ length: Math.ceil(loadSeconds) }, (_, second) => second);
   const highest = Math.max(...seconds.map((second) => scenario.rateFactor(second)));
   const arrivals: Arrival[] = [];
-  let windowed = random.exponential(1 / (requestsPerSecond * highest));
-  while (windowed < windowSeconds) {
-    if (random.next() * highest < scenario.rateFactor(windowed)) {
+  let at = random.exponential(1 / (requestsPerSecond * highest));
+  while (at < loadSeconds) {
+    if (random.next() * highest < scenario.rateFactor(at)) {
       const length = drawLength(scenario.lengths, random);
       arrivals.push({
         ...length,
-        atSeconds: warmUpSeconds + windowed,
+        atSeconds: warmUpSeconds + at,
         site: scenario.requesterSite(random),
       });
     }
-    windowed += random.exponential(1 / (requestsPerSecond * highest));
+    at += random.exponential(1 / (requestsPerSecond * highest));
   }
   return arrivals;
 }

@@ -1,3 +1,5 @@
+import { nextAttempt } from '../../../src/client/retry.ts';
+import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
 import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
 import type { ClientMessage, ServerMessage } from '../../../src/protocol/signaling.ts';
@@ -26,9 +28,9 @@ export class SkeinPolicy implements Policy {
     afterLoss: 'prefill-again',
     noticeSeconds: { request: 3, policy: 1 },
     ring: 'straight',
-    // src/client/retry.ts.
     retry: { attempts: 8, firstSeconds: 0.1, longestSeconds: 5 },
   };
+  readonly retryRule = nextAttempt;
 
   readonly presence: Presence;
   readonly #context: PolicyContext;
@@ -126,7 +128,8 @@ function toCommands(to: PeerId, body: ServerMessage): PolicyCommand[] {
       return [{ type: 'route', requestId: body.route.requestId, hops: body.route.hops }];
     case 'route-denied': {
       const reason = body.error.code === 'no-route' ? 'no-route' : 'busy';
-      return [{ type: 'refuse', requestId: body.requestId, reason }];
+      const error = SkeinError.fromShape(body.error);
+      return [{ type: 'refuse', requestId: body.requestId, reason, error }];
     }
     case 'probe':
       return [{ type: 'probe', peer: to, peers: body.peers }];

@@ -71,6 +71,7 @@ function cardOf(shape: Shape): ModelCard {
     id: shape.id as ModelId,
     url: `/models/${shape.id}`,
     quantization: 'int4',
+    activations: 'f32',
     cache: shape.bytesPerCacheElement === 4 ? 'f32' : 'f16',
     layerCount: shape.layerCount,
     hiddenSize,

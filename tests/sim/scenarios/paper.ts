@@ -47,6 +47,7 @@ export const PAPER: Scenario = {
   lengths: SHARE_GPT,
   rateFactor: () => 1,
   warmUpSeconds: 60,
+  rampSeconds: 60,
   windowSeconds: 120,
   drainSeconds: 3600,
   objective: { seconds: 5, secondsPerToken: 0.1 },
