@@ -1,0 +1,59 @@
+import type { Capability } from '../src/protocol/signaling.ts';
+import { medianOf } from './scheduler/median.ts';
+
+/** More than the fastest device there is: 20 TB/s, 10 PFLOP/s, a TiB. */
+const MOST: Rates & { readonly memoryBytes: number } = {
+  memoryBytes: 2 ** 40,
+  matvecBytesPerSecond: 20e12,
+  matmulFlopsPerSecond: 10e15,
+};
+/** What nobody has checked counts up to so many times the median of what was checked. */
+const UNCHECKED_MULTIPLE = 4;
+/** And where little was checked, up to so many times the median of all claims: from a phone to a workstation. */
+const UNCHECKED_MULTIPLE_OF_CLAIMS = 64;
+/** A median of fewer says nothing. */
+const MIN_PROVEN = 2;
+const MIN_CLAIMS = 3;
+
+export interface Rates {
+  readonly matvecBytesPerSecond: number;
+  readonly matmulFlopsPerSecond: number;
+}
+
+/** The most that is believed of anybody: whatever no device has is cut. */
+export function withinReason(claim: Capability): Capability {
+  return { ...claim, ...atMost(claim, MOST), memoryBytes: Math.min(claim.memoryBytes, MOST.memoryBytes) };
+}
+
+/** @returns the most that is believed of a peer whose claim nobody has checked. */
+export function uncheckedLimit(proven: readonly Rates[], claims: readonly Rates[]): Rates {
+  if (proven.length >= MIN_PROVEN) return times(medianRates(proven), UNCHECKED_MULTIPLE);
+  if (claims.length >= MIN_CLAIMS) return times(medianRates(claims), UNCHECKED_MULTIPLE_OF_CLAIMS);
+  return MOST;
+}
+
+/** A peer this many times slower, or faster below 1, than it was believed to be. */
+export function slowedBy({ matvecBytesPerSecond, matmulFlopsPerSecond }: Rates, factor: number): Rates {
+  return times({ matvecBytesPerSecond, matmulFlopsPerSecond }, 1 / factor);
+}
+
+export function atMost(a: Rates, b: Rates): Rates {
+  return {
+    matvecBytesPerSecond: Math.min(a.matvecBytesPerSecond, b.matvecBytesPerSecond),
+    matmulFlopsPerSecond: Math.min(a.matmulFlopsPerSecond, b.matmulFlopsPerSecond),
+  };
+}
+
+function medianRates(rates: readonly Rates[]): Rates {
+  return {
+    matvecBytesPerSecond: medianOf(rates.map((rate) => rate.matvecBytesPerSecond)) ?? Infinity,
+    matmulFlopsPerSecond: medianOf(rates.map((rate) => rate.matmulFlopsPerSecond)) ?? Infinity,
+  };
+}
+
+function times({ matvecBytesPerSecond, matmulFlopsPerSecond }: Rates, factor: number): Rates {
+  return {
+    matvecBytesPerSecond: matvecBytesPerSecond * factor,
+    matmulFlopsPerSecond: matmulFlopsPerSecond * factor,
+  };
+}

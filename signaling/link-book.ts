@@ -1,0 +1,98 @@
+import type { PeerId } from '../src/protocol/ids.ts';
+import type { LinkReport } from '../src/protocol/signaling.ts';
+import type { Link } from './scheduler/types.ts';
+import { Smoothed } from './smoothed.ts';
+
+const RTT_HALF_LIFE_MS = 20_000;
+const BANDWIDTH_HALF_LIFE_MS = 40_000;
+/** A link of which nobody spoke for so long is forgotten. */
+const FORGOTTEN_AFTER_MS = 600_000;
+/** Links of one peer, by its own word; the ones it spoke of last. More than it reports, for they change. */
+const MAX_LINKS_PER_PEER = 128;
+/** 100 Gbit/s: nobody's browser sends more. */
+const MAX_BYTES_PER_SECOND = 12.5e9;
+
+interface Word {
+  readonly rttSeconds: Smoothed;
+  readonly bytesPerSecond: Smoothed;
+}
+
+/** A link as both ends tell of it. */
+export interface KnownLink extends Link {
+  readonly a: PeerId;
+  /** Greater than `a`. */
+  readonly b: PeerId;
+  /** When somebody last spoke of it. */
+  readonly atMs: number;
+}
+
+/** What peers say of the ways between them. Where both ends speak, the worse word counts. */
+export class LinkBook {
+  readonly #words = new Map<PeerId, Map<PeerId, Word>>();
+
+  /** @param isKnown whose links count; those to others are ignored. */
+  report(
+    from: PeerId,
+    links: readonly LinkReport[],
+    isKnown: (peer: PeerId) => boolean,
+    nowMs: number,
+  ): void {
+    const words = this.#words.get(from) ?? new Map<PeerId, Word>();
+    this.#words.set(from, words);
+    for (const { peer, rttSeconds, bytesPerSecond } of links) {
+      if (peer === from || !isKnown(peer)) continue;
+      const word = words.get(peer) ?? {
+        rttSeconds: new Smoothed(RTT_HALF_LIFE_MS),
+        bytesPerSecond: new Smoothed(BANDWIDTH_HALF_LIFE_MS),
+      };
+      word.rttSeconds.add(rttSeconds, nowMs);
+      if (bytesPerSecond !== null) {
+        word.bytesPerSecond.add(Math.min(bytesPerSecond, MAX_BYTES_PER_SECOND), nowMs);
+      }
+      words.delete(peer);
+      words.set(peer, word);
+      const [oldest] = words.keys();
+      if (words.size > MAX_LINKS_PER_PEER && oldest !== undefined) words.delete(oldest);
+    }
+  }
+
+  /** When this peer last spoke of its way to the other; null when it never did. */
+  spokenAtMs(from: PeerId, to: PeerId): number | null {
+    return this.#words.get(from)?.get(to)?.rttSeconds.atMs ?? null;
+  }
+
+  forget(peer: PeerId): void {
+    this.#words.delete(peer);
+    for (const words of this.#words.values()) words.delete(peer);
+  }
+
+  /** Every link once. Words that are too old are thrown away. */
+  links(nowMs: number): KnownLink[] {
+    const links: KnownLink[] = [];
+    for (const [from, words] of this.#words) {
+      for (const [to, word] of words) {
+        if (nowMs - word.rttSeconds.atMs > FORGOTTEN_AFTER_MS) {
+          words.delete(to);
+          continue;
+        }
+        const answer = this.#words.get(to)?.get(from);
+        if (answer === undefined || from < to) links.push(together(from, to, word, answer));
+      }
+    }
+    return links;
+  }
+}
+
+function together(from: PeerId, to: PeerId, word: Word, answer: Word | undefined): KnownLink {
+  const [a, b] = from < to ? [from, to] : [to, from];
+  const bandwidths = [word.bytesPerSecond.value, answer?.bytesPerSecond.value ?? null].filter(
+    (value) => value !== null,
+  );
+  return {
+    a,
+    b,
+    rttSeconds: Math.max(word.rttSeconds.value ?? 0, answer?.rttSeconds.value ?? 0),
+    bytesPerSecond: bandwidths.length === 0 ? null : Math.min(...bandwidths),
+    atMs: Math.max(word.rttSeconds.atMs, answer?.rttSeconds.atMs ?? 0),
+  };
+}
