@@ -127,6 +127,11 @@ export class Presence {
     return this.#desk.requestCount;
   }
 
+  /** Requests whose route passes this peer. */
+  inFlight(peer: PeerId): number {
+    return this.#desk.inFlight(peer);
+  }
+
   /** Requests that wait for room. */
   get queuedCount(): number {
     return this.#desk.queuedCount;

@@ -1,0 +1,380 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { newRequestId } from '../../../src/protocol/ids.ts';
+import type { PeerId } from '../../../src/protocol/ids.ts';
+import type { ServerMessage } from '../../../src/protocol/signaling.ts';
+import { DRAIN_LIMIT_MS, MOVE_PATIENCE_MS, REBALANCE_INTERVAL_MS } from '../../../signaling/limits.ts';
+import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
+import type {
+  Assignment,
+  Placement,
+  PlacementInput,
+  RebalanceInput,
+  RouteInput,
+  Scheduler,
+} from '../../../signaling/scheduler/types.ts';
+import { hopsOf, Stage } from './presence-stage.ts';
+import { MODEL, peerId, slice } from './scheduler/instances.ts';
+
+const [A, B, C, D, CHAT] = [peerId(1), peerId(2), peerId(3), peerId(4), peerId(9)] as const;
+const [FRONT, BACK] = [slice(0, 4), slice(4, 8)];
+
+/** Places as the test says, and routes as the real one does. */
+class ScriptedScheduler implements Scheduler {
+  plan: readonly (readonly [PeerId, Assignment])[] = [];
+  nextMoves: readonly (readonly [PeerId, Assignment])[] | null = null;
+  readonly placeInputs: PlacementInput[] = [];
+  readonly rebalanceInputs: RebalanceInput[] = [];
+  readonly findRoute = (input: RouteInput) => steadyScheduler.findRoute(input);
+
+  place(input: PlacementInput): Placement {
+    this.placeInputs.push(input);
+    return this.#placement(this.plan, input);
+  }
+
+  rebalance(input: RebalanceInput): Placement | null {
+    this.rebalanceInputs.push(input);
+    return this.nextMoves === null ? null : this.#placement(this.nextMoves, input);
+  }
+
+  #placement(plan: readonly (readonly [PeerId, Assignment])[], { nodes }: PlacementInput): Placement {
+    const here = new Set(nodes.map(({ peer }) => peer));
+    const assignments = new Map(plan.filter(([peer]) => here.has(peer)));
+    return { assignments, missing: new Map(), why: [], predicted: new Map() };
+  }
+}
+
+let scheduler: ScriptedScheduler;
+let stage: Stage;
+beforeEach(() => {
+  scheduler = new ScriptedScheduler();
+  stage = new Stage({ scheduler });
+  stage.connect(A, B, C, D, CHAT);
+});
+
+/** These hold what they hold, loaded. */
+function serving(...plan: readonly (readonly [PeerId, Assignment])[]): void {
+  scheduler.plan = plan;
+  for (const [peer] of plan) stage.join(peer);
+  stage.loadAll();
+  stage.effects.length = 0;
+}
+
+/** The scheduler changes its mind, and is asked by the next to join. */
+function replan(plan: readonly (readonly [PeerId, Assignment])[], newcomer: PeerId): void {
+  scheduler.plan = plan;
+  stage.join(newcomer);
+}
+
+function assigned(peer: PeerId): Assignment[] {
+  return stage
+    .sentTo(peer, 'assign')
+    .map(({ model, layerStart, layerEnd }) => ({ model, layerStart, layerEnd }));
+}
+
+function ask(): { hops: unknown; end: () => void } {
+  const requestId = newRequestId();
+  const answer = stage.route(CHAT, { requestId });
+  return { hops: hopsOf(answer), end: () => stage.end(CHAT, requestId) };
+}
+
+describe('a peer that is to move', () => {
+  it('takes no new requests, finishes those it has, and is told when the last is done', () => {
+    serving([A, FRONT], [B, BACK], [C, BACK]);
+    const one = ask();
+    expect(one.hops).toEqual([A, B]);
+    replan(
+      [
+        [A, FRONT],
+        [B, FRONT],
+        [C, BACK],
+        [D, BACK],
+      ],
+      D,
+    );
+    expect(assigned(B)).toEqual([]);
+    const others = [ask(), ask()];
+    expect(others.map(({ hops }) => hops)).toEqual([
+      [A, C],
+      [A, C],
+    ]);
+    expect(stage.presence.mesh().members.find(({ peer }) => peer === B)?.state).toBe('serving');
+    one.end();
+    expect(assigned(B)).toEqual([FRONT]);
+    expect(stage.presence.covered()).toEqual([MODEL]);
+  });
+
+  it('without requests is told at once', () => {
+    serving([A, FRONT], [B, BACK], [C, BACK]);
+    replan(
+      [
+        [A, FRONT],
+        [B, FRONT],
+        [C, BACK],
+      ],
+      D,
+    );
+    expect(assigned(B)).toEqual([FRONT]);
+  });
+
+  it('is told after the time limit, whatever it still has', () => {
+    serving([A, FRONT], [B, BACK], [C, BACK]);
+    ask();
+    replan(
+      [
+        [A, FRONT],
+        [B, FRONT],
+        [C, BACK],
+      ],
+      D,
+    );
+    stage.pass(DRAIN_LIMIT_MS - 1000);
+    expect(assigned(B)).toEqual([]);
+    stage.pass(1000);
+    expect(assigned(B)).toEqual([FRONT]);
+  });
+
+  it('goes on serving until those who take its place have loaded', () => {
+    serving([A, FRONT], [B, BACK]);
+    replan(
+      [
+        [A, FRONT],
+        [B, FRONT],
+        [C, BACK],
+      ],
+      C,
+    );
+    expect(assigned(C)).toEqual([BACK]);
+    stage.pass(60_000);
+    expect(assigned(B)).toEqual([]);
+    expect(ask().hops).toEqual([A, B]);
+    stage.load(C);
+    expect(stage.presence.covered()).toEqual([MODEL]);
+    expect(ask().hops).toEqual([A, C]);
+    stage.pass(DRAIN_LIMIT_MS);
+    expect(assigned(B)).toEqual([FRONT]);
+    expect(stage.presence.covered()).toEqual([MODEL]);
+  });
+
+  it('lets another go first when both may not', () => {
+    serving([A, FRONT], [B, BACK], [C, BACK]);
+    replan(
+      [
+        [A, FRONT],
+        [B, FRONT],
+        [C, FRONT],
+        [D, BACK],
+      ],
+      D,
+    );
+    expect([assigned(B), assigned(C)]).toEqual([[FRONT], []]);
+    expect(stage.presence.covered()).toEqual([MODEL]);
+    stage.load(D);
+    expect(assigned(C)).toEqual([FRONT]);
+    expect(stage.presence.covered()).toEqual([MODEL]);
+  });
+
+  it('moves at once where its staying would not make the model whole', () => {
+    serving([A, slice(0, 3)], [B, slice(3, 6)], [C, slice(6, 8)]);
+    scheduler.plan = [
+      [A, FRONT],
+      [B, BACK],
+    ];
+    ask();
+    stage.disconnect(C);
+    expect([assigned(A), assigned(B)]).toEqual([[], []]);
+    stage.disconnect(CHAT);
+    expect([assigned(A), assigned(B)]).toEqual([[FRONT], [BACK]]);
+  });
+
+  it('moves at once where the model is given up', () => {
+    serving([A, FRONT], [B, BACK]);
+    replan(
+      [
+        [A, slice(0, 2)],
+        [B, BACK],
+      ],
+      D,
+    );
+    expect(assigned(A)).toEqual([slice(0, 2)]);
+  });
+
+  it('stays when the plan is taken back, and takes requests again', () => {
+    serving([A, FRONT], [B, BACK], [C, BACK]);
+    ask();
+    replan(
+      [
+        [A, FRONT],
+        [B, FRONT],
+        [C, BACK],
+      ],
+      D,
+    );
+    replan(
+      [
+        [A, FRONT],
+        [B, BACK],
+        [C, BACK],
+      ],
+      D,
+    );
+    stage.pass(2 * DRAIN_LIMIT_MS);
+    expect(assigned(B)).toEqual([]);
+    const hops = [ask(), ask(), ask()].map((request) => request.hops);
+    expect(hops).toContainEqual([A, B]);
+  });
+
+  it('stays, and takes requests again, when its model is not covered without it after a loss', () => {
+    serving([A, FRONT], [B, BACK], [C, BACK]);
+    ask();
+    replan(
+      [
+        [A, FRONT],
+        [B, FRONT],
+        [C, BACK],
+      ],
+      D,
+    );
+    expect(stage.presence.covered()).toEqual([MODEL]);
+    stage.disconnect(C);
+    // The scheduler is asked with what B holds, not with what it was to hold.
+    expect(scheduler.placeInputs.at(-1)?.current.get(B)).toEqual(BACK);
+  });
+
+  it('goes on moving after a loss that its model can bear', () => {
+    serving([A, FRONT], [B, BACK], [C, BACK], [D, FRONT]);
+    ask();
+    replan(
+      [
+        [A, FRONT],
+        [B, FRONT],
+        [C, BACK],
+        [D, FRONT],
+      ],
+      A,
+    );
+    stage.disconnect(D);
+    expect(scheduler.placeInputs.at(-1)?.current.get(B)).toEqual(FRONT);
+    expect(ask().hops).toEqual([A, C]);
+  });
+
+  it('gives up waiting for others in the end', () => {
+    serving([A, FRONT], [B, BACK]);
+    replan(
+      [
+        [A, FRONT],
+        [B, FRONT],
+        [C, BACK],
+      ],
+      C,
+    );
+    stage.pass(MOVE_PATIENCE_MS);
+    stage.load(C);
+    expect(assigned(B)).toEqual([]);
+    expect(scheduler.placeInputs.length).toBeGreaterThan(0);
+  });
+
+  it('is told to free its slice when no work is left for it', () => {
+    serving([A, FRONT], [B, BACK], [C, BACK]);
+    const { end } = ask();
+    replan(
+      [
+        [A, FRONT],
+        [C, BACK],
+      ],
+      D,
+    );
+    expect(stage.sentTo(B, 'unassign')).toEqual([]);
+    end();
+    expect(stage.sentTo(B, 'unassign')).toHaveLength(1);
+    expect(stage.presence.mesh().members.map(({ peer }) => peer)).toEqual([A, C]);
+  });
+
+  it('may still say that it loaded what it was told before', () => {
+    scheduler.plan = [[A, FRONT]];
+    stage.join(A);
+    scheduler.plan = [[A, BACK]];
+    stage.join(B);
+    const late: ServerMessage[] = stage.say(A, { type: 'serving', ...FRONT });
+    expect(late.filter(({ type }) => type === 'error')).toEqual([]);
+    expect(stage.presence.mesh().members).toMatchObject([{ peer: A, ...BACK, state: 'loading' }]);
+    scheduler.plan = [];
+    stage.join(B);
+    expect(stage.sentTo(A, 'unassign')).toHaveLength(1);
+    expect(stage.say(A, { type: 'serving', ...BACK })).toEqual([]);
+    expect(stage.say(A, { type: 'serving', ...slice(1, 2) })).toMatchObject([{ type: 'error' }]);
+  });
+});
+
+describe('what the scheduler is told', () => {
+  it('names the weights that peers still have: their own word, and what they held since', () => {
+    stage.joinWith(A, [slice(2, 4)]);
+    expect(scheduler.placeInputs.at(-1)?.nodes).toMatchObject([{ peer: A, cached: [slice(2, 4)] }]);
+    scheduler.plan = [[A, FRONT]];
+    stage.join(B);
+    stage.loadAll();
+    scheduler.plan = [[A, BACK]];
+    stage.join(B);
+    stage.join(B);
+    expect(scheduler.placeInputs.at(-1)?.nodes[0]?.cached).toEqual([FRONT, slice(2, 4)]);
+    stage.load(A);
+    stage.join(B);
+    expect(scheduler.placeInputs.at(-1)?.nodes[0]?.cached).toEqual([BACK, FRONT, slice(2, 4)]);
+  });
+
+  it('is asked now and then whether moving pays, and what it answers is carried out', () => {
+    serving([A, FRONT], [B, BACK], [C, BACK]);
+    stage.say(B, {
+      type: 'report',
+      links: [],
+      stage: {
+        ...BACK,
+        steps: 10,
+        rows: 10,
+        busySeconds: 1,
+        seconds: 2,
+        activeSequences: 0,
+        freeCacheTokens: 2048,
+        cacheTokens: 2048,
+      },
+    });
+    stage.pass(REBALANCE_INTERVAL_MS);
+    const [input] = scheduler.rebalanceInputs;
+    expect([...(input?.busyShares.keys() ?? [])]).toEqual([A, B, C]);
+    expect(input?.busyShares.get(B)).toBeGreaterThan(0);
+    expect(input?.busyShares.get(C)).toBe(0);
+    ask();
+    scheduler.nextMoves = [
+      [A, FRONT],
+      [B, FRONT],
+      [C, BACK],
+    ];
+    stage.pass(REBALANCE_INTERVAL_MS);
+    expect(assigned(B)).toEqual([]);
+    const asked = scheduler.rebalanceInputs.length;
+    stage.pass(DRAIN_LIMIT_MS - 1000);
+    // Not again before the move is made.
+    expect(scheduler.rebalanceInputs).toHaveLength(asked);
+    stage.pass(1000);
+    expect(assigned(B)).toEqual([FRONT]);
+  });
+});
+
+describe('a peer that leaves', () => {
+  it('gets no new routes while it finishes, and the others are formed anew at once', () => {
+    serving([A, FRONT], [B, BACK], [C, BACK]);
+    const { hops, end } = ask();
+    expect(hops).toEqual([A, B]);
+    scheduler.plan = [
+      [A, FRONT],
+      [C, BACK],
+      [D, BACK],
+    ];
+    stage.join(D);
+    stage.say(B, { type: 'leave' });
+    expect(ask().hops).toEqual([A, C]);
+    expect(stage.presence.inFlight(B)).toBe(1);
+    end();
+    expect(stage.presence.inFlight(B)).toBe(0);
+    expect(scheduler.placeInputs.at(-1)?.nodes.map(({ peer }) => peer)).toEqual([A, C, D]);
+  });
+});

@@ -1,0 +1,224 @@
+import { describe, expect, it } from 'vitest';
+import { newRequestId } from '../../../src/protocol/ids.ts';
+import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
+import { CACHE_RESERVE_TOKENS } from '../../../src/protocol/limits.ts';
+import {
+  BUSY_RETRY_SECONDS,
+  CACHE_OVERCOMMIT,
+  MAX_QUEUED_PER_PEER,
+  MAX_QUEUED_REQUESTS,
+} from '../../../signaling/limits.ts';
+import { hopsOf, Stage } from './presence-stage.ts';
+import { card, MODEL, peerId } from './scheduler/instances.ts';
+
+const [A, B, ANN, BOB, CID] = [peerId(1), peerId(2), peerId(9), peerId(10), peerId(11)] as const;
+/** A request that fills a peer, so that there is room for one at a time. */
+const ALL = CACHE_RESERVE_TOKENS * CACHE_OVERCOMMIT;
+
+function serving(...peers: readonly PeerId[]): Stage {
+  const stage = new Stage();
+  stage.connect(...peers, ANN, BOB, CID);
+  stage.join(...peers);
+  stage.loadAll();
+  stage.effects.length = 0;
+  return stage;
+}
+
+/** What somebody was told since the last call: a place, `route`, or the code of a denial. */
+function told(stage: Stage, peer: PeerId): (number | string)[] {
+  return stage.takeSent(peer).flatMap((message): (number | string)[] => {
+    if (message.type === 'route-queued') return [message.position];
+    if (message.type === 'route-denied') return [message.error.code];
+    return message.type === 'route' ? ['route'] : [];
+  });
+}
+
+function ask(stage: Stage, peer: PeerId, tokens = ALL): RequestId {
+  const requestId = newRequestId();
+  stage.route(peer, { requestId, tokens });
+  return requestId;
+}
+
+describe('a full mesh', () => {
+  it('counts the cache that requests may come to take, twice over, but never refuses a peer without work', () => {
+    const stage = serving(A);
+    const first = ask(stage, ANN, ALL * 2);
+    expect(told(stage, ANN)).toEqual(['route']);
+    ask(stage, ANN, 1);
+    expect(told(stage, ANN)).toEqual([1]);
+    stage.end(ANN, first);
+    for (let count = 0; count < 7; count += 1) ask(stage, BOB, ALL / 8);
+    // 1 + 7 · 512 of 4096 tokens.
+    expect(told(stage, BOB)).toEqual(Array(7).fill('route'));
+    ask(stage, BOB, ALL / 8);
+    expect(told(stage, BOB)).toEqual([1]);
+  });
+
+  it('puts requests in line, tells each its place, and routes them in order as room comes', () => {
+    const stage = serving(A);
+    const first = ask(stage, ANN);
+    const second = ask(stage, BOB);
+    stage.nowMs += 10;
+    const third = ask(stage, CID);
+    expect(stage.presence.queuedCount).toBe(2);
+    expect(told(stage, CID)).toEqual([2]);
+    stage.nowMs += 2000;
+    stage.end(ANN, first);
+    expect(stage.sentTo(BOB, 'route').map(({ route }) => route.requestId)).toEqual([second]);
+    expect(told(stage, CID)).toEqual([1]);
+    stage.end(BOB, second);
+    expect(stage.sentTo(CID, 'route').map(({ route }) => route.requestId)).toEqual([third]);
+    expect([stage.presence.queuedCount, stage.presence.requestCount]).toEqual([0, 1]);
+  });
+
+  it('lets nobody pass who would fit where the first in line does not', () => {
+    const stage = serving(A);
+    const half = ask(stage, ANN, ALL / 2);
+    ask(stage, BOB, ALL);
+    expect(told(stage, BOB)).toEqual([1]);
+    ask(stage, CID, 1);
+    expect(told(stage, CID)).toEqual([2]);
+    stage.end(ANN, half);
+    expect(told(stage, BOB)).toEqual(['route']);
+    expect(stage.presence.queuedCount).toBe(1);
+  });
+
+  it('lets requesters take turns', () => {
+    const stage = serving(A);
+    let running = ask(stage, ANN);
+    const anns = [ask(stage, ANN), ask(stage, ANN)];
+    const bobs = [ask(stage, BOB)];
+    const served: RequestId[] = [];
+    const owner = (id: RequestId) => (bobs.includes(id) ? BOB : ANN);
+    for (let count = 0; count < 3; count += 1) {
+      stage.effects.length = 0;
+      stage.end(owner(running), running);
+      const [given] = [...stage.sentTo(ANN, 'route'), ...stage.sentTo(BOB, 'route')];
+      if (given === undefined) throw new Error('nobody was served');
+      running = given.route.requestId;
+      served.push(running);
+    }
+    expect(served).toEqual([anns[0], bobs[0], anns[1]]);
+  });
+
+  it('repeats places every few seconds, so that nobody takes the server for dead', () => {
+    const stage = serving(A);
+    ask(stage, ANN);
+    ask(stage, BOB);
+    stage.effects.length = 0;
+    stage.pass(4_000);
+    expect(told(stage, BOB)).toEqual([]);
+    stage.pass(16_000);
+    expect(told(stage, BOB)).toEqual([1, 1, 1, 1]);
+  });
+
+  it('has room again when somebody joins, ends, leaves or is cut off', () => {
+    for (const relief of ['join', 'end', 'disconnect'] as const) {
+      const stage = serving(A);
+      const first = ask(stage, ANN);
+      ask(stage, BOB);
+      expect(told(stage, BOB)).toEqual([1]);
+      if (relief === 'end') stage.end(ANN, first);
+      if (relief === 'disconnect') stage.disconnect(ANN);
+      if (relief === 'join') {
+        stage.connect(B);
+        stage.join(B);
+        stage.loadAll();
+      }
+      expect(told(stage, BOB)).toEqual(['route']);
+    }
+  });
+
+  it('forgets who waits no more, by its own word or its end, and nobody else may say so', () => {
+    const stage = serving(A);
+    ask(stage, ANN);
+    const bobs = ask(stage, BOB);
+    ask(stage, CID);
+    stage.end(CID, bobs);
+    expect(stage.presence.queuedCount).toBe(2);
+    stage.end(BOB, bobs);
+    expect(stage.presence.queuedCount).toBe(1);
+    stage.nowMs += 1000;
+    stage.handle({ type: 'tick' });
+    expect(stage.sentTo(CID, 'route-queued').at(-1)?.position).toBe(1);
+    stage.disconnect(CID);
+    expect(stage.presence.queuedCount).toBe(0);
+    expect(stage.route(BOB, { requestId: bobs, tokens: ALL })).toMatchObject({ position: 1 });
+    expect(stage.route(ANN, { requestId: bobs })).toMatchObject({ error: { code: 'bad-argument' } });
+  });
+
+  it('takes a request that lost its route before those that never had one', () => {
+    const stage = serving(A, B);
+    const first = ask(stage, ANN);
+    const lost = ask(stage, BOB);
+    ask(stage, CID);
+    expect(told(stage, CID)).toEqual([1]);
+    // B is gone, and with it the route of `lost`.
+    stage.disconnect(B);
+    stage.route(BOB, { requestId: lost, tokens: ALL, epoch: 1, exclude: [B] });
+    expect(stage.sentTo(BOB, 'route-queued').at(-1)?.position).toBe(1);
+    stage.end(ANN, first);
+    expect(stage.sentTo(BOB, 'route').at(-1)?.route).toMatchObject({ requestId: lost, epoch: 1 });
+  });
+
+  it('is not held up by a request that excludes whom the others can use', () => {
+    const stage = serving(A, B);
+    const requests = [ask(stage, ANN), ask(stage, ANN)];
+    const [onA] = stage.sentTo(ANN, 'route').map(({ route }) => route.hops[0]?.peer);
+    expect(onA).toBe(A);
+    stage.route(BOB, { tokens: ALL, exclude: [A] });
+    ask(stage, CID);
+    stage.effects.length = 0;
+    stage.end(ANN, requests[0] ?? newRequestId());
+    expect(hopsOf(stage.sentTo(CID, 'route')[0])).toEqual([A]);
+    expect(stage.sentTo(BOB, 'route')).toEqual([]);
+    stage.end(ANN, requests[1] ?? newRequestId());
+    expect(hopsOf(stage.sentTo(BOB, 'route')[0])).toEqual([B]);
+  });
+
+  it('says no in words when the line is too long, for one requester or for all', () => {
+    const stage = serving(A);
+    ask(stage, CID);
+    for (let count = 0; count < MAX_QUEUED_PER_PEER; count += 1) ask(stage, ANN);
+    expect(stage.route(ANN, { tokens: ALL })).toMatchObject({
+      type: 'route-denied',
+      error: {
+        code: 'busy',
+        message: `model has no room: ${MAX_QUEUED_PER_PEER} requests of this peer wait for room already. Ask again in ${BUSY_RETRY_SECONDS} s.`,
+        data: { retryAfterSeconds: BUSY_RETRY_SECONDS },
+      },
+    });
+    for (let requester = 100; stage.presence.queuedCount < MAX_QUEUED_REQUESTS; requester += 1) {
+      stage.connect(peerId(requester));
+      for (let count = 0; count < MAX_QUEUED_PER_PEER; count += 1) ask(stage, peerId(requester));
+    }
+    expect(stage.presence.queuedCount).toBe(MAX_QUEUED_REQUESTS);
+    expect(stage.route(BOB, { tokens: ALL })).toMatchObject({ error: { code: 'busy' } });
+  });
+
+  it('denies those in line what nobody serves any more', () => {
+    const stage = serving(A);
+    ask(stage, ANN);
+    ask(stage, BOB);
+    ask(stage, CID);
+    expect(stage.presence.queuedCount).toBe(2);
+    stage.disconnect(A);
+    expect([stage.sentTo(BOB, 'route-denied'), stage.sentTo(CID, 'route-denied')]).toMatchObject([
+      [{ error: { code: 'no-route' } }],
+      [{ error: { code: 'no-route' } }],
+    ]);
+    expect(stage.presence.queuedCount).toBe(0);
+  });
+
+  it('of one model leaves the others alone', () => {
+    const [small, large] = [card({ id: 'small' as ModelId }), card()];
+    const stage = new Stage({ models: [small, large] });
+    stage.connect(A, B, ANN, BOB);
+    stage.join(A, B);
+    stage.loadAll();
+    expect(stage.presence.covered()).toEqual(['small', MODEL]);
+    stage.route(ANN, { tokens: ALL });
+    expect(stage.route(ANN, { tokens: ALL })).toMatchObject({ type: 'route-queued' });
+    expect(stage.route(BOB, { tokens: ALL, model: small.id })).toMatchObject({ type: 'route' });
+  });
+});
