@@ -28,6 +28,8 @@ export interface Outcome {
   readonly preemptions: number;
   readonly peakCacheShare: number;
   readonly steps: number;
+  /** Tokens given in the window over tokens that were asked for in it; below 1 a backlog grows. */
+  readonly keptUp: number;
 }
 
 export interface Percentiles {
@@ -67,7 +69,13 @@ export function outcomeOf(simulation: Simulation, scenario: Scenario): Outcome {
     preemptions: meter.preemptions,
     peakCacheShare: Math.max(0, ...Array.from(simulation.peers.values(), (peer) => peer.peakCacheShare)),
     steps: meter.steps,
+    keptUp: meter.tokens / askedInWindow(simulation),
   };
+}
+
+function askedInWindow({ requests, meter }: Simulation): number {
+  const asked = requests.filter(({ arrivedAt }) => meter.isOpen(arrivedAt));
+  return sum(asked.map(({ answerTokens }) => answerTokens));
 }
 
 /** Infinity for whoever was never answered, so that losing requests makes no policy look fast. */

@@ -30,6 +30,9 @@ export interface Objective {
   readonly secondsPerToken: number;
 }
 
+/** The first words in ten seconds, and then as fast as adults read: four words, or five tokens, a second. */
+export const READING_PACE: Objective = { seconds: 10, secondsPerToken: 0.2 };
+
 export interface Scenario {
   readonly name: string;
   /** For people: devices, network, model, load. */

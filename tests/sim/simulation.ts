@@ -19,6 +19,7 @@ import { drawArrivals } from './workload.ts';
 
 const TICK_SECONDS = 1;
 const REPORT_SECONDS = 3;
+const LAST_WORDS_SECONDS = 2;
 /** Links in one report; the protocol's limit is higher. */
 const MAX_LINKS = 16;
 
@@ -100,6 +101,8 @@ export class Simulation {
       windowEnd + this.#scenario.drainSeconds,
       () => this.#open === 0 && this.requests.length === this.#expected,
     );
+    // The last words of the last requests are on their way.
+    this.queue.runUntil(this.queue.nowSeconds + LAST_WORDS_SECONDS);
   }
 
   #everySecond(): void {

@@ -1,6 +1,7 @@
 import type { DeviceClass } from '../device.ts';
 import { SHARE_GPT, WILD_CHAT } from '../lengths.ts';
 import type { Site } from '../network.ts';
+import { READING_PACE } from '../scenario.ts';
 import type { Scenario, Visit } from '../scenario.ts';
 import {
   APPLE_LAPTOP,
@@ -34,14 +35,14 @@ export const BROWSER_HOME: Scenario = {
   about:
     'Six devices of a household on one Wi-Fi (a gaming laptop, an Apple laptop, two office laptops, two phones), Qwen2.5-3B in 4 bits, ShareGPT-like lengths',
   card: QWEN_3B_INT4,
-  rates: [0.05, 0.1, 0.2, 0.4],
+  rates: [0.2, 0.4, 0.8, 1.6],
   lengths: SHARE_GPT,
   rateFactor: () => 1,
   warmUpSeconds: 300,
   rampSeconds: 60,
   windowSeconds: 600,
   drainSeconds: 3600,
-  objective: { seconds: 10, secondsPerToken: 0.25 },
+  objective: READING_PACE,
   network: {
     regionRttSeconds: [[0.002]],
     jitterSeconds: 0.002,
@@ -80,22 +81,20 @@ const PUBLIC_LOADS = {
   diskBytesPerSecond: 400 * MEGABYTE,
   startSeconds: 4,
 };
-/** A reader's pace is four to five words a second; half of that is slow and bearable. */
-const PUBLIC_OBJECTIVE = { seconds: 15, secondsPerToken: 0.4 };
 
 export const BROWSER_PUBLIC: Scenario = {
   name: 'browser-public',
   about:
     '200 tabs in five regions that stay for ten minutes (half-life), half of them gone without a word, 15 % of the ways relayed, one in twenty claims ten times its speed; Qwen3-8B in 4 bits, WildChat-like lengths',
   card: QWEN_8B_INT4,
-  rates: [1, 2, 4],
+  rates: [2, 4, 8],
   lengths: WILD_CHAT,
   rateFactor: () => 1,
   warmUpSeconds: 240,
   rampSeconds: 60,
   windowSeconds: 300,
   drainSeconds: 900,
-  objective: PUBLIC_OBJECTIVE,
+  objective: READING_PACE,
   network: PUBLIC_NETWORK,
   honesty: PUBLIC_HONESTY,
   loads: PUBLIC_LOADS,

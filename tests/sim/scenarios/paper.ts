@@ -1,6 +1,7 @@
 import type { DeviceClass } from '../device.ts';
 import { SHARE_GPT } from '../lengths.ts';
 import type { Site } from '../network.ts';
+import { READING_PACE } from '../scenario.ts';
 import type { Scenario, Visit } from '../scenario.ts';
 import { QWEN_72B_INT4 } from './models.ts';
 
@@ -50,7 +51,7 @@ export const PAPER: Scenario = {
   rampSeconds: 60,
   windowSeconds: 120,
   drainSeconds: 3600,
-  objective: { seconds: 5, secondsPerToken: 0.1 },
+  objective: READING_PACE,
   network: {
     regionRttSeconds: [[0.01]],
     jitterSeconds: 0.0005,
