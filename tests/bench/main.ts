@@ -55,7 +55,12 @@ program.addCommand(
     () => import('./formats.ts'),
   )
     .option('--only <text>', 'the formats whose names contain one of these, such as "GGUF,FP8"')
-    .option('--texts <n>', 'only this many of the held-out texts', Number),
+    .addOption(
+      new Option('--texts <n>', 'only this many of the held-out texts')
+        .argParser(Number)
+        .conflicts('baseline'),
+    )
+    .option('--no-baseline', 'take the likelihood of bf16 from golden.json instead of computing it'),
 );
 
 program.addCommand(
