@@ -191,6 +191,6 @@ export function inWords(assignment: Assignment): string {
   return `${layersInWords(assignment)} of ${assignment.model}`;
 }
 
-function rateInWords(tokensPerSecond: number): string {
+export function rateInWords(tokensPerSecond: number): string {
   return `${tokensPerSecond < 10 ? tokensPerSecond.toPrecision(2) : Math.round(tokensPerSecond)} tokens/s`;
 }

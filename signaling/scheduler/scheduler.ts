@@ -1,6 +1,7 @@
 import { place } from './placement.ts';
+import { rebalance } from './rebalance.ts';
 import { findRoute } from './routing.ts';
 import type { Scheduler } from './types.ts';
 
-/** Keeps what is placed, completes what is missing, copies what is slow; routes by measured speed and load. */
-export const steadyScheduler: Scheduler = { place, rebalance: () => null, findRoute };
+/** Keeps what is placed, completes what is missing, copies what is slow, moves what pays; routes by measured speed and load. */
+export const steadyScheduler: Scheduler = { place, rebalance, findRoute };

@@ -1,0 +1,232 @@
+import type { ModelId, PeerId } from '../../src/protocol/ids.ts';
+import type { ModelCard } from '../../src/protocol/signaling.ts';
+import { bestChain } from './chain.ts';
+import { fits } from './cost.ts';
+import { inWords, place, rateInWords, sameAssignment } from './placement.ts';
+import { placementScore, predict } from './predict.ts';
+import { rangeKey, stagesOf } from './slices.ts';
+import type { NodeSlice } from './slices.ts';
+import type { Assignment, Placement, Prediction, RebalanceInput, SchedulerNode } from './types.ts';
+
+/** Moving pays when the score grows by this factor: twelve per cent more tokens at the same latency. */
+const LEAST_GAIN = 1.25;
+/** And by this one when some peers are busy while others wait. */
+const LEAST_GAIN_UNEVEN = 1.15;
+/** Standard deviation of the busy shares over their mean, above which the load is uneven. */
+const UNEVEN_VARIATION = 0.5;
+/** A few moves are taken for as good as a new beginning from this share of its score on. */
+const GOOD_ENOUGH = 0.9;
+/** Moves after each other that are thought through before the first is made. */
+const MAX_SINGLE_MOVES = 8;
+/** The stages with the fewest holders, where another one is tried. */
+const TRIED_STAGES = 3;
+/** Slices that are looked at for one single move, over all the states that are tried: a bound on time. */
+const MAX_TRIED_SLICES = 20_000;
+/** Share of the peers that move at once; the others answer meanwhile. */
+const MOVING_SHARE = 1 / 4;
+const MAX_MOVING = 64;
+const MAX_WAVES = 64;
+
+type Holdings = ReadonlyMap<SchedulerNode, Assignment>;
+
+interface Move {
+  readonly node: SchedulerNode;
+  readonly to: Assignment;
+}
+
+/**
+ * The next moves towards a placement that is better enough, or null. First a few single moves are tried, which cost the
+ * fewest bytes; when they do not come near what a new beginning would give, the moves towards that, as far as they lead
+ * there without ever uncovering a layer. The new beginning depends on the peers alone, each round of moves brings more
+ * of them where they belong, and single moves only ever better the score, so asking again comes to an end.
+ */
+export function rebalance(input: RebalanceInput): Placement | null {
+  const mesh = new Mesh(input);
+  const held = mesh.holdings(input.current);
+  if (!mesh.isWhole(held) || held.size < 2) return null;
+  const score = mesh.scoreOf(held);
+  const needed = score * (isUneven(input.busyShares) ? LEAST_GAIN_UNEVEN : LEAST_GAIN);
+
+  const target = mesh.nearest(mesh.holdings(place({ ...input, current: new Map() }).assignments), held);
+  const fresh = mesh.scoreOf(target);
+  const single = mesh.singleMoves(held);
+  const isBeginning = fresh >= needed && single.score < fresh * GOOD_ENOUGH;
+  const wave = isBeginning ? mesh.firstWaveTowards(target, held, needed) : null;
+  if (wave !== null) return mesh.placement(held, wave);
+  return single.score < needed ? null : mesh.placement(held, mesh.firstOf(held, single.moves));
+}
+
+function isUneven(busyShares: ReadonlyMap<PeerId, number>): boolean {
+  const shares = [...busyShares.values()];
+  const mean = shares.reduce((sum, share) => sum + share, 0) / shares.length;
+  const variance = shares.reduce((sum, share) => sum + (share - mean) ** 2, 0) / shares.length;
+  return Math.sqrt(variance) > UNEVEN_VARIATION * mean;
+}
+
+class Mesh {
+  readonly #input: RebalanceInput;
+
+  constructor(input: RebalanceInput) {
+    this.#input = input;
+  }
+
+  holdings(assignments: ReadonlyMap<PeerId, Assignment>): Holdings {
+    const held = new Map<SchedulerNode, Assignment>();
+    for (const node of this.#input.nodes) {
+      const assignment = assignments.get(node.peer);
+      if (assignment !== undefined) held.set(node, assignment);
+    }
+    return held;
+  }
+
+  isWhole(held: Holdings): boolean {
+    return this.#input.models.every(
+      (card) => bestChain(card.layerCount, slicesOf(card, held)).gaps.length === 0,
+    );
+  }
+
+  /** Of several models, the product: a gain of one is worth the same share of another. */
+  scoreOf(held: Holdings): number {
+    return this.#input.models.reduce(
+      (product, card) => product * placementScore(this.#predict(card, held)),
+      1,
+    );
+  }
+
+  /** The same stages with as many peers as possible where they are: two that would change places both stay. */
+  nearest(target: Holdings, held: Holdings): Holdings {
+    const nearest = new Map(target);
+    const wanting = new Map<string, SchedulerNode[]>();
+    for (const [node, to] of target) {
+      const from = held.get(node);
+      if (from === undefined || sameAssignment(from, to)) continue;
+      const partners = wanting.get(`${keyOf(to)} ${keyOf(from)}`) ?? [];
+      const index = partners.findIndex((partner) => this.#fits(partner, to) && this.#fits(node, from));
+      const [partner] = index === -1 ? [] : partners.splice(index, 1);
+      if (partner === undefined) {
+        const key = `${keyOf(from)} ${keyOf(to)}`;
+        wanting.set(key, [...(wanting.get(key) ?? []), node]);
+        continue;
+      }
+      nearest.set(node, from);
+      nearest.set(partner, to);
+    }
+    return nearest;
+  }
+
+  /** Peers one by one to where the flow is least, as long as each gains something. */
+  singleMoves(held: Holdings): { readonly moves: readonly Move[]; readonly score: number } {
+    const moves: Move[] = [];
+    let [state, score] = [held, this.scoreOf(held)];
+    while (moves.length < MAX_SINGLE_MOVES) {
+      const best = this.#bestSingleMove(state, score);
+      if (best === null) break;
+      moves.push(best.move);
+      [state, score] = [best.state, best.score];
+    }
+    return { moves, score };
+  }
+
+  #bestSingleMove(held: Holdings, score: number) {
+    let best: { readonly move: Move; readonly state: Holdings; readonly score: number } | null = null;
+    const maxDonors = Math.max(1, Math.floor(MAX_TRIED_SLICES / (TRIED_STAGES * held.size)));
+    for (const card of this.#input.models) {
+      const stages = stagesOf(slicesOf(card, held));
+      const sparest = stages.toSorted((a, b) => a.holders.length - b.holders.length).slice(0, TRIED_STAGES);
+      const donors = stages.filter(({ holders }) => holders.length > 1).flatMap(({ holders }) => holders);
+      for (const { layerStart, layerEnd } of sparest) {
+        const to = { model: card.id, layerStart, layerEnd };
+        for (const node of donors.slice(0, maxDonors)) {
+          const from = held.get(node);
+          if (from === undefined || sameAssignment(from, to) || !this.#fits(node, to)) continue;
+          const state = new Map(held).set(node, to);
+          const after = this.scoreOf(state);
+          if (after > (best?.score ?? score) * 1.01) best = { move: { node, to }, state, score: after };
+        }
+      }
+    }
+    return best;
+  }
+
+  /** As many of the moves, in their order, as leave every layer to somebody while they are made. */
+  firstOf(held: Holdings, moves: readonly Move[]): readonly Move[] {
+    const staying = new Map(held);
+    const first: Move[] = [];
+    for (const move of moves) {
+      staying.delete(move.node);
+      if (!this.isWhole(staying)) break;
+      first.push(move);
+    }
+    return first;
+  }
+
+  /** @returns null when no waves of moves lead from here to a score of `needed`. */
+  firstWaveTowards(target: Holdings, held: Holdings, needed: number): readonly Move[] | null {
+    let [first, state]: [readonly Move[] | null, Holdings] = [null, held];
+    for (let round = 0; round < MAX_WAVES; round += 1) {
+      const wave = this.#wave(target, state);
+      if (wave.length === 0) break;
+      first ??= wave;
+      state = after(state, wave);
+    }
+    return first !== null && this.scoreOf(state) >= needed ? first : null;
+  }
+
+  #wave(target: Holdings, held: Holdings): readonly Move[] {
+    const most = Math.min(MAX_MOVING, Math.max(1, Math.floor(held.size * MOVING_SHARE)));
+    const staying = new Map(held);
+    const wave: Move[] = [];
+    for (const [node, to] of target) {
+      if (wave.length >= most) break;
+      const from = held.get(node);
+      if (from !== undefined && sameAssignment(from, to)) continue;
+      staying.delete(node);
+      if (this.isWhole(staying)) wave.push({ node, to });
+      else if (from !== undefined) staying.set(node, from);
+    }
+    return wave;
+  }
+
+  placement(held: Holdings, moves: readonly Move[]): Placement | null {
+    if (moves.length === 0) return null;
+    const next = after(held, moves);
+    const assignments = new Map<PeerId, Assignment>();
+    for (const [node, assignment] of next) assignments.set(node.peer, assignment);
+    const predicted = new Map<ModelId, Prediction>();
+    for (const card of this.#input.models) predicted.set(card.id, this.#predict(card, next));
+    const why = moves.map(({ node, to }) => {
+      const from = held.get(node);
+      const rate = rateInWords(predicted.get(to.model)?.tokensPerSecond ?? 0);
+      const verb = from === undefined ? 'takes' : `moves from ${inWords(from)} to`;
+      return `${node.peer} ${verb} ${inWords(to)}: a step towards a better balance, ${rate} after it`;
+    });
+    return { assignments, why, missing: new Map(), predicted };
+  }
+
+  #predict(card: ModelCard, held: Holdings): Prediction {
+    return predict(card, slicesOf(card, held), this.#input.network);
+  }
+
+  #fits(node: SchedulerNode, assignment: Assignment): boolean {
+    const card = this.#input.models.find(({ id }) => id === assignment.model);
+    return card !== undefined && fits(card, node.capability.memoryBytes, assignment);
+  }
+}
+
+function after(held: Holdings, moves: readonly Move[]): Holdings {
+  const next = new Map(held);
+  for (const { node, to } of moves) next.set(node, to);
+  return next;
+}
+
+function keyOf(assignment: Assignment): string {
+  return `${assignment.model} ${rangeKey(assignment)}`;
+}
+
+function slicesOf(card: ModelCard, held: Holdings): NodeSlice[] {
+  const slices: NodeSlice[] = [];
+  for (const [node, { model, layerStart, layerEnd }] of held) {
+    if (model === card.id) slices.push({ node, layerStart, layerEnd });
+  }
+  return slices;
+}
