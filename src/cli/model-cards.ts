@@ -7,8 +7,8 @@ import type { ModelCard } from '../protocol/signaling.ts';
 import { BLOCK_TOKENS } from '../protocol/stage.ts';
 
 /** What stages make of a model when they load it: replicas must agree on all of it. */
-export type ModelFormats = Pick<ModelCard, 'quantization' | 'cache'>;
-export const STORED_FORMATS: ModelFormats = { quantization: 'none', cache: 'f32' };
+export type ModelFormats = Pick<ModelCard, 'quantization' | 'cache' | 'activations'>;
+export const STORED_FORMATS: ModelFormats = { quantization: 'none', cache: 'f32', activations: 'f32' };
 
 /**
  * What the scheduler needs to know of a model. Looks up every tensor, so a checkpoint that lacks one is found before any

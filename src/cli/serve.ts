@@ -7,6 +7,8 @@ import type { LogLevel } from '../../signaling/log.ts';
 import type { StagePolicy } from '../../signaling/scheduler/types.ts';
 import { startServer } from '../../signaling/server.ts';
 import { SkeinError } from '../protocol/errors.ts';
+import { ACTIVATIONS } from '../protocol/activations.ts';
+import type { Activations } from '../protocol/activations.ts';
 import { CACHE_FORMATS } from '../protocol/cache-format.ts';
 import type { CacheFormat } from '../protocol/cache-format.ts';
 import { MAX_ROUTE_HOPS } from '../protocol/limits.ts';
@@ -26,6 +28,7 @@ interface ServeOptions {
   readonly port: number;
   readonly model?: readonly string[];
   readonly quantize: Quantization;
+  readonly activations: Activations;
   readonly cache: CacheFormat;
   readonly stages: StagePolicy;
   readonly iceServer?: readonly string[];
@@ -55,6 +58,11 @@ export function serveCommand(): Command {
     .addOption(
       new Option('--cache <format>', 'how tabs keep keys and values').choices(CACHE_FORMATS).default('f32'),
     )
+    .addOption(
+      new Option('--activations <format>', 'what quantised matrices are multiplied with')
+        .choices(ACTIVATIONS)
+        .default('f32'),
+    )
     .option('--stages <auto|n>', 'split a model over as few peers as hold it, or over n', parseStages, 'auto')
     .option('--ice-server <url...>', 'STUN or TURN servers that tabs use to find each other')
     .option('--trust-proxy', 'take client addresses from X-Forwarded-For', false)
@@ -79,7 +87,7 @@ async function runServe(options: ServeOptions): Promise<void> {
   const stop = abortOnStop();
   const served = await openServedModels(
     options.model ?? [EMBEDDED_MODEL],
-    { quantization: options.quantize, cache: options.cache },
+    { quantization: options.quantize, cache: options.cache, activations: options.activations },
     stop,
   );
   const server = await startServer({

@@ -5,6 +5,7 @@ import { folderUrl } from '../model/http-location.ts';
 import { openCheckpoint } from '../model/open-checkpoint.ts';
 import { fileSourceFor } from '../model/open-source.ts';
 import { requireTokenizer } from '../model/gguf/gguf-file.ts';
+import { checkActivations } from '../model/int8-activations.ts';
 import { quantizedCheckpoint } from '../model/quantize.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
@@ -33,6 +34,7 @@ export async function openServedModels(
   for (const location of locations) {
     const source = fileSourceFor(location);
     const checkpoint = quantizedCheckpoint(await openCheckpoint(source, signal), formats.quantization);
+    checkActivations(checkpoint, formats.activations);
     const ggufFile = await source.ggufFile(signal);
     if (ggufFile !== null) await requireTokenizer(source, ggufFile, signal);
     const folder = source instanceof FolderSource ? source.description : null;

@@ -1,5 +1,5 @@
 import { BLOCK_TOKENS } from '../engine/batch.ts';
-import { chooseTuning } from '../engine/choose-tuning.ts';
+import { chooseInt8Tuning, chooseTuning } from '../engine/choose-tuning.ts';
 import type { TuningStore } from '../engine/choose-tuning.ts';
 import { requestEngineDevice } from '../engine/device.ts';
 import type { EngineDevice } from '../engine/device.ts';
@@ -112,6 +112,9 @@ export class GpuBackend implements EngineBackend {
   ): Promise<GpuSlice> {
     const { modelUrl, layerStart, layerEnd, quantization, cache, activations, cacheTokens } = request;
     const { weights = null } = this.#kept;
+    if (activations === 'int8') {
+      KernelCompiler.tune(device.device, await chooseInt8Tuning(device, this.#kept.tunings ?? null));
+    }
     const remote = new HttpSource(modelUrl);
     const cached = weights?.open(remote) ?? null;
     let isLoaded = false;

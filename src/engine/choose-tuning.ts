@@ -2,9 +2,11 @@ import type { EngineDevice } from './device.ts';
 import { GpuMemory } from './gpu-memory.ts';
 import { KernelCompiler } from './kernel.ts';
 import { createMatvecKernel } from './kernels/linear.ts';
+import type { Activations } from '../protocol/activations.ts';
 import { TimedProduct } from './timed-product.ts';
 import { parseTuning, tuningOf } from './tuning.ts';
 import type { Tuning } from './tuning.ts';
+import type { MatrixFormat } from './weight-format.ts';
 
 /** Where a choice is kept between visits. What it gives back may be anything: it is checked. */
 export interface TuningStore {
@@ -16,6 +18,7 @@ export interface TuningStore {
 const KERNELS_VERSION = 1;
 /** A projection as decoding has it: large enough that the start of a dispatch does not decide. */
 const FEATURES = 1024;
+const INT4: MatrixFormat = { codes: 'u4', zero: 8, groupSize: 32, scales: 'f16' };
 /** A token alone, and a few together. */
 const ROW_COUNTS = [1, 4] as const;
 /** Of each candidate and row count; the fastest counts. */
@@ -45,9 +48,40 @@ export async function chooseTuning(engine: EngineDevice, store: TuningStore | nu
   const guess = tuningOf(engine.device);
   const candidates = tuningCandidates(guess);
   if (candidates.length === 1) return guess;
+  return fastest(engine, candidates, { format: 'f16', activations: 'f32' }, store);
+}
+
+/**
+ * The layout that the device has now, with the products of int8 activations made as is faster on it: by the builtin, where there is
+ * one, or without. The results are the same to the bit.
+ * @throws SkeinError `device-lost`, `out-of-memory`.
+ */
+export async function chooseInt8Tuning(engine: EngineDevice, store: TuningStore | null): Promise<Tuning> {
+  const { tuning } = KernelCompiler.of(engine.device);
+  if (!tuningOf(engine.device).usesPackedDot) return tuning;
+  const candidates = [
+    { ...tuning, usesPackedDot: true },
+    { ...tuning, usesPackedDot: false },
+  ];
+  return fastest(engine, candidates, { format: INT4, activations: 'int8' }, store);
+}
+
+/** Which product is measured. */
+interface Probe {
+  readonly format: MatrixFormat;
+  readonly activations: Activations;
+}
+
+async function fastest(
+  engine: EngineDevice,
+  candidates: readonly Tuning[],
+  probe: Probe,
+  store: TuningStore | null,
+): Promise<Tuning> {
+  const [guess = tuningOf(engine.device)] = candidates;
   const { subgroupSize, isSoftware, usesSubgroups, usesF16 } = guess;
   const traits = [subgroupSize, isSoftware, usesSubgroups, usesF16];
-  const key = [KERNELS_VERSION, engine.adapterName, ...traits].join(' ');
+  const key = [KERNELS_VERSION, probe.activations, engine.adapterName, ...traits].join(' ');
   const kept = parseTuning(await store?.load(key));
   // A choice of another build may name a layout that this device has no feature for.
   const known = candidates.find((candidate) => kept !== null && isSame(candidate, kept));
@@ -55,7 +89,7 @@ export async function chooseTuning(engine: EngineDevice, store: TuningStore | nu
   let best = guess;
   let bestMs = Infinity;
   for (const candidate of candidates) {
-    const ms = await measure(engine.device, candidate);
+    const ms = await measure(engine.device, candidate, probe);
     if (ms < bestMs) [best, bestMs] = [candidate, ms];
   }
   await store?.save(key, best);
@@ -67,18 +101,19 @@ function isSame(one: Tuning, other: Tuning): boolean {
     one.subgroupSize === other.subgroupSize &&
     one.isSoftware === other.isSoftware &&
     one.usesSubgroups === other.usesSubgroups &&
-    one.usesF16 === other.usesF16
+    one.usesF16 === other.usesF16 &&
+    one.usesPackedDot === other.usesPackedDot
   );
 }
 
 /** Milliseconds of the product at all row counts. */
-async function measure(device: GPUDevice, tuning: Tuning): Promise<number> {
+async function measure(device: GPUDevice, tuning: Tuning, { format, activations }: Probe): Promise<number> {
   const memory = new GpuMemory(device);
   try {
-    const weights = { format: 'f16', inFeatures: FEATURES, outFeatures: FEATURES } as const;
+    const weights = { format, inFeatures: FEATURES, outFeatures: FEATURES };
     const product = await TimedProduct.allocate(memory, weights, Math.max(...ROW_COUNTS));
     const compiler = new KernelCompiler(device, tuning);
-    const kernel = await createMatvecKernel(compiler, product.shape, product.buffers);
+    const kernel = await createMatvecKernel(compiler, { ...product.shape, activations }, product.buffers);
     let totalMs = 0;
     for (const rows of ROW_COUNTS) {
       await product.time(kernel, rows, 1);

@@ -23,7 +23,12 @@ const RAISED_LIMITS = [
 const WANTED_FEATURES: readonly GPUFeatureName[] = ['subgroups', 'shader-f16'];
 
 /** In Node, Dawn is gone with the last reference to its `GPU`, whoever still holds a device: so a device holds it. */
-const gpuOfDevice = new WeakMap<GPUDevice, GPU>();
+const gpuOfDevice = new WeakMap<object, GPU>();
+
+/** Language features, such as packed dot products, that WGSL has on a device which `requestEngineDevice` gave. */
+export function languageFeaturesOf(device: object): ReadonlySet<string> {
+  return gpuOfDevice.get(device)?.wgslLanguageFeatures ?? new Set();
+}
 
 /**
  * @param features to ask for besides, where the adapter has them, such as timestamps for the profiler, which slow some drivers down.

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../model/checkpoint.ts';
 import { ropeInverseFrequencies } from '../model/rope.ts';
 import { sliceTensors } from '../model/tensor-names.ts';
 import { SkeinError } from '../protocol/errors.ts';
+import type { Activations } from '../protocol/activations.ts';
 import { GREEDY, sampling } from '../protocol/sampling.ts';
 import { BLOCK_TOKENS } from './batch.ts';
 import type { BatchResult, BlockCopy, HeadRequest, RaggedBatch, SequenceResult, Slice } from './batch.ts';
@@ -15,6 +16,7 @@ import { GpuMemory } from './gpu-memory.ts';
 import { CountingPass, KernelCompiler } from './kernel.ts';
 import { KernelList } from './kernel-list.ts';
 import { KvCache } from './kv-cache.ts';
+import { takesInt8 } from './kernels/int8-input.ts';
 import type { CacheFormat } from './kernels/attention-shape.ts';
 import { ropeTable } from './kernels/rope-append.ts';
 import { ADJUSTMENT_WORDS, decodeSampled } from './kernels/sample-rows.ts';
@@ -42,6 +44,8 @@ export interface GpuSliceOptions {
   readonly precision: Precision;
   /** How the cache stores keys and values; as `precision` says by default. */
   readonly cacheFormat?: CacheFormat;
+  /** `int8` for the matrices that take it (`takesInt8`), others are multiplied with f32 as ever. `f32` by default. */
+  readonly activations?: Activations;
   /**
    * Tokens the cache holds over all sequences, rounded up to whole blocks. Halved where the device has no room for them, down
    * to MIN_CACHE_TOKENS: fewer requests at once instead of none.
@@ -320,6 +324,7 @@ async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<L
     architecture,
     compiler,
     memory,
+    activations: options.activations ?? 'f32',
     weights: new WeightLoader({
       checkpoint,
       memory,
@@ -344,10 +349,21 @@ async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<L
     await buildHead(parts, head, embedding, after);
     after.add(Promise.resolve(head.sampler));
   }
+  checkInt8(parts);
   const kernels = { before: await before.all(), layers: await layers.all(), after: await after.all() };
   await memory.allocated();
   const layerCount = slice.layerEnd - slice.layerStart;
   return { device, limits, memory, buffers, cache, head, kernels, layerCount };
+}
+
+/** @throws SkeinError `bad-argument` where int8 activations were asked for and no matrix of the slice takes them. */
+function checkInt8({ activations, weights }: SliceParts): void {
+  if (activations === 'f32' || [...weights.formats].some(takesInt8)) return;
+  throw new SkeinError(
+    'bad-argument',
+    'int8 activations need matrices of 4- or 8-bit integer codes in groups of a multiple of 32, and this slice has none. Leave them out.',
+    { data: { formats: [...weights.formats].map((format) => JSON.stringify(format)).join(', ') } },
+  );
 }
 
 async function loadHead(

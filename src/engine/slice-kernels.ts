@@ -2,10 +2,12 @@ import { layerWindow } from '../model/architecture.ts';
 import type { Architecture } from '../model/architecture.ts';
 import { EMBEDDING_TENSOR, FINAL_NORM_TENSOR, headTensorName, layerTensors } from '../model/tensor-names.ts';
 import type { TensorSpec } from '../model/tensor-names.ts';
+import type { Activations } from '../protocol/activations.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { GpuMemory } from './gpu-memory.ts';
 import type { KernelCompiler } from './kernel.ts';
 import type { KernelList } from './kernel-list.ts';
+import { takesInt8 } from './kernels/int8-input.ts';
 import type { KvCache } from './kv-cache.ts';
 import { createAttentionDecode } from './kernels/attention-decode.ts';
 import { createAttentionPrefill } from './kernels/attention-prefill.ts';
@@ -23,6 +25,7 @@ export interface SliceParts {
   readonly architecture: Architecture;
   readonly compiler: KernelCompiler;
   readonly memory: GpuMemory;
+  readonly activations: Activations;
   readonly weights: WeightLoader;
   readonly buffers: SliceBuffers;
   readonly shape: DecodeShape;
@@ -158,7 +161,7 @@ interface LinearUse {
 
 /** One kernel per part of the matrix. */
 function addLinear(
-  { compiler, buffers }: SliceParts,
+  { compiler, buffers, activations }: SliceParts,
   kernels: KernelList,
   { columns, parts }: Matrix,
   { input, output, norm, bias = null, epilogue = 'store', headInfo }: LinearUse,
@@ -171,6 +174,7 @@ function addLinear(
       rowsOf: headInfo === undefined ? ('step' as const) : ('head' as const),
       normEpsilon: norm?.epsilon ?? null,
       epilogue,
+      activations: takesInt8(part.format) ? activations : ('f32' as const),
     };
     kernels.add(
       createLinear(compiler, shape, {

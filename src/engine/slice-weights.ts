@@ -53,9 +53,15 @@ interface RowRange {
 /** Moves tensors from the checkpoint to the GPU one joined matrix at a time, so that no more than that is ever in memory. */
 export class WeightLoader {
   readonly #options: WeightLoaderOptions;
+  readonly #formats = new Set<MatrixFormat>();
 
   constructor(options: WeightLoaderOptions) {
     this.#options = options;
+  }
+
+  /** Of the matrices on the GPU so far. */
+  get formats(): ReadonlySet<MatrixFormat> {
+    return this.#formats;
   }
 
   /** Stacks tensors [rows, inFeatures] on top of each other. What is stored alike becomes one part, and one dispatch. */
@@ -184,6 +190,7 @@ export class WeightLoader {
     const { name, format, inFeatures } = first.matrix;
     const outFeatures = ranges.reduce((sum, { start, end }) => sum + end - start, 0);
     const shape: WeightShape = { format, inFeatures, outFeatures };
+    this.#formats.add(format);
     const weights = memory.storage(name, weightBytes(shape));
     let offsetBytes = 0;
     for (const range of ranges) {

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { ACTIVATIONS } from './activations.ts';
 import { CACHE_FORMATS } from './cache-format.ts';
 import { ERROR_CODES, SkeinError } from './errors.ts';
 import {
@@ -49,6 +50,8 @@ export const modelCardSchema = v.object({
   quantization: v.picklist(QUANTIZATIONS),
   /** How stages keep keys and values. */
   cache: v.picklist(CACHE_FORMATS),
+  /** What quantised matrices are multiplied with. */
+  activations: v.picklist(ACTIVATIONS),
   layerCount: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(1024)),
   /** Width of an activation row, which is what travels from hop to hop. */
   hiddenSize: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_HIDDEN_SIZE)),

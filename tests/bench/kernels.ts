@@ -1,5 +1,6 @@
 import { GpuMemory } from '../../src/engine/gpu-memory.ts';
 import { KernelCompiler } from '../../src/engine/kernel.ts';
+import { takesInt8 } from '../../src/engine/kernels/int8-input.ts';
 import type { LinearBuffers } from '../../src/engine/kernels/linear-shape.ts';
 import { createMatmul } from '../../src/engine/kernels/matmul.ts';
 import { createMatvecLane } from '../../src/engine/kernels/matvec-lane.ts';
@@ -9,6 +10,7 @@ import { TimedProduct } from '../../src/engine/timed-product.ts';
 import { tuningOf } from '../../src/engine/tuning.ts';
 import type { Tuning } from '../../src/engine/tuning.ts';
 import type { MatrixFormat } from '../../src/engine/weight-format.ts';
+import type { Activations } from '../../src/protocol/activations.ts';
 import { relativeError } from '../reference/relative-error.ts';
 import type { BenchOptions } from './bench-command.ts';
 import { measureBound } from './bound.ts';
@@ -29,6 +31,8 @@ const DISPATCHES = { native: 50, lavapipe: 4, swiftshader: 1 } as const;
 /** Orders of summation differ; a wrong kernel is off by more than one. */
 const MAX_RELATIVE_ERROR = 1e-4;
 const NATIVE_BANDWIDTH_SHARE = 0.7;
+/** Activations rounded to int8 are off by some 0.5 %, and not at all only if nobody rounded them. */
+const INT8_ERROR = { atLeast: 1e-3, atMost: 0.02 };
 
 const FORMATS: Readonly<Record<string, MatrixFormat>> = {
   f32: 'f32',
@@ -41,16 +45,38 @@ interface Variant {
   readonly name: string;
   readonly create: typeof createMatvec;
   readonly tuning: Partial<Tuning>;
+  readonly activations: Activations;
 }
 
-/** All ways to compute the same map; those with subgroups only where the device has them. */
-const VARIANTS: readonly Variant[] = [
+const LAYOUTS = [
   { name: 'matvec', create: createMatvec, tuning: { usesSubgroups: false } },
   { name: 'matvec subgroups', create: createMatvec, tuning: { usesSubgroups: true } },
   { name: 'matvec_lane', create: createMatvecLane, tuning: { usesSubgroups: false } },
   { name: 'matvec_lane subgroups', create: createMatvecLane, tuning: { usesSubgroups: true } },
   { name: 'matmul', create: createMatmul, tuning: {} },
 ];
+
+/** All ways to compute the same map that the device has the features for. */
+function variantsOf(format: MatrixFormat, own: Tuning): Variant[] {
+  const variants = LAYOUTS.flatMap((layout): Variant[] => {
+    const floats = { ...layout, activations: 'f32' } as const;
+    if (!takesInt8(format)) return [floats];
+    return [
+      floats,
+      ...[true, false].map((usesPackedDot) => ({
+        ...layout,
+        name: `${layout.name} ${usesPackedDot ? 'packed' : 'plain'}`,
+        tuning: { ...layout.tuning, usesPackedDot },
+        activations: 'int8' as const,
+      })),
+    ];
+  });
+  return variants.filter(
+    ({ tuning }) =>
+      (tuning.usesSubgroups !== true || own.usesSubgroups) &&
+      (tuning.usesPackedDot !== true || own.usesPackedDot),
+  );
+}
 
 /** The linear kernels against each other, format by format and by rows, and against what the adapter can do. */
 export async function run({ driver, onProgress }: BenchOptions): Promise<BenchReport> {
@@ -70,9 +96,20 @@ export async function run({ driver, onProgress }: BenchOptions): Promise<BenchRe
       onProgress(`${name}, ${rows} rows`);
       const measured = await measureCase(device, DISPATCHES[driver], format, features, rows);
       checks.push(atMost(`${name}, ${rows} rows: relative error`, measured.error, MAX_RELATIVE_ERROR));
+      if (measured.roundingError !== null) {
+        const { roundingError } = measured;
+        checks.push(atLeast(`${name}, ${rows} rows: rounding`, roundingError, INT8_ERROR.atLeast));
+        checks.push(atMost(`${name}, ${rows} rows: rounding`, roundingError, INT8_ERROR.atMost));
+      }
       const rates = measured.timings.map((timing) => ratesOf(timing, format, features, rows));
       const bestShare = Math.max(...rates.map((rate) => rate.bytesPerSecond / bound.copyBytesPerSecond));
-      checks.push(...plausible(`${name}, ${rows} rows`, rates, bound));
+      const ofFloats = rates.filter((_, index) => measured.variants[index]?.activations === 'f32');
+      checks.push(...plausible(`${name}, ${rows} rows`, ofFloats, bound));
+      const bestFloatsMs = Math.min(
+        ...measured.timings.flatMap(({ minMs }, index) =>
+          measured.variants[index]?.activations === 'f32' ? [minMs] : [],
+        ),
+      );
       if (driver === 'native' && name === '4-bit' && rows === 1) {
         checks.push(atLeast('4-bit matvec, share of bandwidth', bestShare, NATIVE_BANDWIDTH_SHARE));
       }
@@ -80,10 +117,14 @@ export async function run({ driver, onProgress }: BenchOptions): Promise<BenchRe
         const rate = rates[index];
         table.push({
           weights: name,
+          activations: measured.variants[index]?.activations ?? null,
           kernel,
           'best ms': minMs,
+          'speed of best with f32': bestFloatsMs / minMs,
           'GB/s': (rate?.bytesPerSecond ?? NaN) / 1e9,
           'GFLOP/s': (rate?.flopsPerSecond ?? NaN) / 1e9,
+          'of bandwidth': (rate?.bytesPerSecond ?? NaN) / bound.copyBytesPerSecond,
+          'of f32 arithmetic': (rate?.flopsPerSecond ?? NaN) / bound.flopsPerSecond,
         });
       }
     }
@@ -108,10 +149,20 @@ function ratesOf({ minMs }: Timing, format: MatrixFormat, features: number, rows
   };
 }
 
-/** More than the adapter can do is a bug in the measurement. */
+/** More than the adapter can do is a bug in the measurement. Products of integers may be faster than those of floats. */
 function plausible(name: string, rates: readonly Rates[], bound: AdapterBound): Check[] {
   const share = Math.max(...rates.map(({ flopsPerSecond }) => flopsPerSecond / bound.flopsPerSecond));
   return [atMost(`${name}: share of the arithmetic bound`, share, 1)];
+}
+
+interface Measured {
+  readonly variants: readonly Variant[];
+  /** In the order of the variants. */
+  readonly timings: readonly Timing[];
+  /** Of variants with the same activations. */
+  readonly error: number;
+  /** Of int8 activations against f32; null for formats that do not take them. */
+  readonly roundingError: number | null;
 }
 
 async function measureCase(
@@ -120,11 +171,11 @@ async function measureCase(
   format: MatrixFormat,
   features: number,
   rows: number,
-): Promise<{ readonly timings: Timing[]; readonly error: number }> {
+): Promise<Measured> {
   const memory = new GpuMemory(device);
   try {
     const own = tuningOf(device);
-    const variants = VARIANTS.filter(({ tuning }) => tuning.usesSubgroups !== true || own.usesSubgroups);
+    const variants = variantsOf(format, own);
     const weights = { format, inFeatures: features, outFeatures: features };
     const product = await TimedProduct.allocate(memory, weights, rows);
     fill(device, product.buffers);
@@ -133,20 +184,22 @@ async function measureCase(
     await memory.allocated();
     const contenders: Contender[] = [];
     let error = 0;
-    let expected: Float32Array | null = null;
-    for (const { name, create, tuning } of variants) {
+    const expected: Partial<Record<Activations, Float32Array>> = {};
+    for (const { name, create, tuning, activations } of variants) {
       const compiler = new KernelCompiler(device, { ...own, ...tuning });
-      const kernel = await create(compiler, product.shape, product.buffers);
+      const kernel = await create(compiler, { ...product.shape, activations }, product.buffers);
       await product.time(kernel, rows, 1);
       const values = await takeOutput(device, output, staging);
-      if (expected === null) expected = values;
-      else error = Math.max(error, relativeError(values, expected));
+      expected[activations] ??= values;
+      error = Math.max(error, relativeError(values, expected[activations]));
       contenders.push({
         name,
         run: async () => (await product.time(kernel, rows, dispatches)) / dispatches,
       });
     }
-    return { timings: await interleave(contenders, ROUNDS), error };
+    const { f32, int8 } = expected;
+    const roundingError = f32 && int8 ? relativeError(int8, f32) : null;
+    return { variants, timings: await interleave(contenders, ROUNDS), error, roundingError };
   } finally {
     memory.dispose();
   }

@@ -3,6 +3,7 @@ import { BLOCK_TOKENS } from '../../src/engine/batch.ts';
 import { GpuSlice } from '../../src/engine/gpu-slice.ts';
 import type { CacheFormat } from '../../src/engine/kernels/attention-shape.ts';
 import { quantizedCheckpoint } from '../../src/model/quantize.ts';
+import type { Activations } from '../../src/protocol/activations.ts';
 import type { Quantization } from '../../src/protocol/quantization.ts';
 import { HELDOUT_WINDOW_TOKENS, logProbability } from '../reference/heldout.ts';
 import type { NllSum } from '../reference/heldout.ts';
@@ -11,6 +12,8 @@ import type { SkeinTiny } from './skein-tiny.ts';
 
 /** Of the 64 texts, those that the quantised runs read: enough for their bounds, and a quarter of the time. */
 const QUANTIZED_TEXTS = 16;
+/** Fewer, as their kernels are not those of the other runs and take the longer. */
+const INT8_ACTIVATIONS_TEXTS = 3;
 
 let tiny: SkeinTiny;
 /** Of every text, with the weights as they are. */
@@ -39,6 +42,21 @@ describe('held-out mean negative log-likelihood', () => {
     expect(quantized).not.toBe(expected);
   });
 
+  it.each([
+    ['int8', 0.001],
+    ['int4', 0.01],
+  ] as const)(
+    'of matrices loaded as %s with int8 activations is within a share of %d of that',
+    async (quantization, bound) => {
+      const texts = tiny.golden.heldout.texts.slice(0, INT8_ACTIVATIONS_TEXTS);
+      const rounded = mean(await heldout(quantization, texts, 'f32', 'int8'));
+      const expected = mean(stored.slice(0, INT8_ACTIVATIONS_TEXTS));
+      expect(Math.abs(rounded / expected - 1)).toBeLessThan(bound);
+      // Equal to the bit would mean that the activations were not rounded.
+      expect(rounded).not.toBe(mean(await heldout(quantization, texts)));
+    },
+  );
+
   it('with an int8 cache is within 1 % of that', async () => {
     const texts = tiny.golden.heldout.texts.slice(0, QUANTIZED_TEXTS);
     const quantized = mean(await heldout('none', texts, 'int8'));
@@ -52,6 +70,7 @@ async function heldout(
   quantization: Quantization,
   texts: readonly string[],
   cacheFormat: CacheFormat = 'f32',
+  activations: Activations = 'f32',
 ): Promise<NllSum[]> {
   const { tokenizer, gpu } = tiny;
   const checkpoint = quantizedCheckpoint(tiny.checkpoint, quantization);
@@ -61,6 +80,7 @@ async function heldout(
     slice: { layerStart: 0, layerEnd: checkpoint.architecture.layerCount },
     precision: 'f32',
     cacheFormat,
+    activations,
     cacheTokens: HELDOUT_WINDOW_TOKENS,
   });
   try {

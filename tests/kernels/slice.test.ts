@@ -20,6 +20,7 @@ import {
 import { refusalOf } from '../fixtures/errors.ts';
 import { writeRandomModel } from '../fixtures/random-model.ts';
 import type { ModelFolder } from '../fixtures/random-model.ts';
+import { roundActivations } from '../reference/int8-activations.ts';
 import { loadReferenceWeights } from '../reference/load-weights.ts';
 import { relativeError } from '../reference/relative-error.ts';
 import { referenceForward } from '../reference/transformer.ts';
@@ -191,6 +192,32 @@ describe('a quantised model', () => {
       }
     },
   );
+
+  it.each(['int4', 'int8'] as const)(
+    'of %s with int8 activations gives the logits of rounded activations',
+    async (quantization) => {
+      const checkpoint = quantizedCheckpoint(await openModel(architecture, 'bf16'), quantization);
+      const weights = await loadReferenceWeights(checkpoint);
+      const { logits: unrounded } = referenceForward(weights, IDS);
+      const { logits: rounded } = referenceForward({ ...weights, roundRows: roundActivations }, IDS);
+      const distance = relativeError(rounded, unrounded);
+      expect(distance).toBeGreaterThan(100 * F32_TOLERANCE);
+      const whole = await load(checkpoint, wholeModel, { activations: 'int8' });
+      for (const chunkRows of [1, IDS.length]) {
+        const { logits } = await runChain([whole], chunkRows);
+        // Not to f32 rounding: a value at the edge between two codes may fall to either side, which is a step of 1 / 127.
+        expect(relativeError(logits, rounded), `chunks of ${chunkRows}`).toBeLessThan(distance / 4);
+        expect(whole.dispatchesPerLayer).toBeLessThanOrEqual(MAX_DISPATCHES_PER_LAYER);
+      }
+    },
+  );
+
+  it('refuses int8 activations where no matrix takes them', async () => {
+    const floats = await openModel(architecture, 'bf16');
+    await expect(load(floats, wholeModel, { activations: 'int8' })).rejects.toMatchObject({
+      code: 'bad-argument',
+    });
+  });
 
   it('takes joined projections that are stored in different ways, cut at the binding limit', async () => {
     const floats = await openModel(architecture, 'bf16');

@@ -50,11 +50,11 @@ describe('the tuning of an adapter', () => {
     ['nonsense', 'fast'],
     [
       'a tuning with a field of another type',
-      { subgroupSize: '4', isSoftware: true, usesSubgroups: true, usesF16: false },
+      { subgroupSize: '4', isSoftware: true, usesSubgroups: true, usesF16: false, usesPackedDot: false },
     ],
     [
       'a layout that is no candidate here',
-      { subgroupSize: 4096, isSoftware: false, usesSubgroups: true, usesF16: false },
+      { subgroupSize: 4096, isSoftware: false, usesSubgroups: true, usesF16: false, usesPackedDot: false },
     ],
   ])('is measured where the store holds %s', async (_name, kept) => {
     const store = new MemoryStore(() => kept);
@@ -69,6 +69,7 @@ describe('the tuning of an adapter', () => {
         isSoftware,
         usesSubgroups: false,
         usesF16: false,
+        usesPackedDot: false,
       });
       expect(candidates.every(({ usesSubgroups, usesF16 }) => !usesSubgroups && !usesF16)).toBe(true);
       expect(candidates.every((candidate) => candidate.isSoftware === isSoftware)).toBe(true);

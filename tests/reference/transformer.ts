@@ -13,6 +13,14 @@ export interface ReferenceWeights {
   readonly finalNorm: Float64Array;
   /** [vocab, hidden]; the embedding itself when tied. */
   readonly head: Float64Array;
+  /** What becomes of rows [rows, in] before they are multiplied with a matrix; nothing by default. */
+  readonly roundRows?: RoundRows;
+}
+
+export type RoundRows = (rows: Float64Array) => Float64Array;
+
+function asTheyAre(rows: Float64Array): Float64Array {
+  return rows;
 }
 
 export interface Projection {
@@ -50,13 +58,18 @@ export function referenceForward(model: ReferenceWeights, ids: readonly number[]
   let hidden = embed(model.embedding, ids, hiddenSize);
   const hiddenByLayer = [hidden];
   const { slidingWindow } = model.architecture;
+  const { roundRows = asTheyAre } = model;
   model.layers.forEach((layer, index) => {
     const isWindowed = slidingWindow?.layers.includes(index) === true;
-    hidden = decoderLayer(model.architecture, layer, hidden, isWindowed ? slidingWindow.tokens : Infinity);
+    const windowTokens = isWindowed ? slidingWindow.tokens : Infinity;
+    hidden = decoderLayer(model.architecture, layer, hidden, windowTokens, roundRows);
     hiddenByLayer.push(hidden);
   });
   const normed = rmsNorm(hidden, model.finalNorm, rmsNormEpsilon);
-  return { hiddenByLayer, logits: project(normed, { weight: model.head, bias: null }, hiddenSize) };
+  return {
+    hiddenByLayer,
+    logits: project(roundRows(normed), { weight: model.head, bias: null }, hiddenSize),
+  };
 }
 
 /** @returns [ids, hidden] */
@@ -80,9 +93,10 @@ export function decoderLayer(
   layer: ReferenceLayer,
   hidden: Float64Array,
   windowTokens = Infinity,
+  roundRows: RoundRows = asTheyAre,
 ): Float64Array {
   const { hiddenSize, intermediateSize, headDim, headCount, rmsNormEpsilon: epsilon } = architecture;
-  const attentionInput = rmsNorm(hidden, layer.inputNorm, epsilon);
+  const attentionInput = roundRows(rmsNorm(hidden, layer.inputNorm, epsilon));
   let queries = project(attentionInput, layer.query, hiddenSize);
   let keys = project(attentionInput, layer.key, hiddenSize);
   const values = project(attentionInput, layer.value, hiddenSize);
@@ -92,13 +106,13 @@ export function decoderLayer(
   rotate(queries, headDim, headCount, frequencies);
   rotate(keys, headDim, architecture.kvHeadCount, frequencies);
   const attended = causalAttention(architecture, queries, keys, values, windowTokens);
-  const afterAttention = add(hidden, project(attended, layer.output, headCount * headDim));
+  const afterAttention = add(hidden, project(roundRows(attended), layer.output, headCount * headDim));
 
-  const mlpInput = rmsNorm(afterAttention, layer.postAttentionNorm, epsilon);
+  const mlpInput = roundRows(rmsNorm(afterAttention, layer.postAttentionNorm, epsilon));
   const gate = project(mlpInput, layer.gate, hiddenSize);
   const up = project(mlpInput, layer.up, hiddenSize);
   const gated = gate.map((value, index) => silu(value) * at(up, index));
-  return add(afterAttention, project(gated, layer.down, intermediateSize));
+  return add(afterAttention, project(roundRows(gated), layer.down, intermediateSize));
 }
 
 /** Root-mean-square norm of every consecutive group of `weight.length` values. */

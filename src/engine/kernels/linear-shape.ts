@@ -1,9 +1,11 @@
 import linearCode from '../../../shaders/linear.wgsl?raw';
 import subgroupsCode from '../../../shaders/subgroups.wgsl?raw';
+import type { Activations } from '../../protocol/activations.ts';
 import { SkeinError } from '../../protocol/errors.ts';
 import type { CompiledKernel, KernelCompiler } from '../kernel.ts';
 import type { StepShape } from '../step.ts';
 import { checkBytes, checkSize } from './checks.ts';
+import { takesInt8 } from './int8-input.ts';
 import { checkWeights, OCTET, weightSource } from './weights.ts';
 import type { WeightBuffers, WeightShape } from './weights.ts';
 
@@ -27,6 +29,8 @@ export interface LinearShape extends WeightShape {
   /** Not null: the map is of RMSNorm(input) with this epsilon and the weights `gain`. */
   readonly normEpsilon: number | null;
   readonly epilogue: Epilogue;
+  /** `int8`: the input, or with a norm input · gain, is rounded in groups. The format must take it (`takesInt8`). `f32` by default. */
+  readonly activations?: Activations;
 }
 
 /** A map of all rows of a step into an output of its own, with nothing fused. */
@@ -117,6 +121,13 @@ export function checkLinear(kernel: string, shape: LinearShape, buffers: LinearB
   const { inFeatures, outFeatures, outStride, outOffset, epilogue, rowsOf, normEpsilon } = shape;
   const { bias, gain, headInfo } = buffers;
   checkWeights(kernel, shape, buffers);
+  if (shape.activations === 'int8' && !takesInt8(shape.format)) {
+    throw new SkeinError(
+      'bad-argument',
+      `Kernel ${kernel}: int8 activations need weights of 4- or 8-bit codes in groups of a multiple of 32, not ${JSON.stringify(shape.format)}.`,
+      { data: { kernel, name: 'activations' } },
+    );
+  }
   if (epilogue === 'swiglu') checkSize(kernel, 'outFeatures', outFeatures, { multipleOf: 2 });
   const columns = outputColumns(shape);
   checkSize(kernel, 'outOffset', outOffset, { min: 0 });

@@ -1,13 +1,15 @@
 import inputCode from '../../../shaders/input_vectors.wgsl?raw';
 import code from '../../../shaders/matmul.wgsl?raw';
+import int8Code from '../../../shaders/matmul_int8.wgsl?raw';
 import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
+import type { Tuning } from '../tuning.ts';
+import { int8Text } from './int8-input.ts';
 import { checkLinear, checkLinearStep, compileLinear, linearBindings, linearRows } from './linear-shape.ts';
 import type { LinearBuffers, LinearKernelText, LinearShape } from './linear-shape.ts';
 
 const NAME = 'matmul';
-const TEXT: LinearKernelText = { name: NAME, code: inputCode + code, usesSubgroups: false };
 
 /** The tile of a workgroup, as in matmul.wgsl. */
 const TILE_ROWS = 32;
@@ -23,7 +25,7 @@ export async function createMatmul(
   buffers: LinearBuffers,
 ): Promise<StepKernel> {
   checkLinear(NAME, shape, buffers);
-  const kernel = await compileLinear(compiler, TEXT, shape);
+  const kernel = await compileLinear(compiler, textOf(shape, compiler.tuning), shape);
   const bound = bindKernel(compiler.device, kernel, linearBindings(compiler.device, shape, buffers));
   return {
     name: NAME,
@@ -37,4 +39,9 @@ export async function createMatmul(
       ]);
     },
   };
+}
+
+function textOf({ activations }: LinearShape, tuning: Tuning): LinearKernelText {
+  if (activations !== 'int8') return { name: NAME, code: inputCode + code, usesSubgroups: false };
+  return int8Text(NAME, int8Code, tuning, false);
 }

@@ -1,10 +1,16 @@
+import int8EightsCode from '../../../shaders/int8_eights.wgsl?raw';
+import int8QuadsCode from '../../../shaders/int8_quads.wgsl?raw';
+import int8VectorsCode from '../../../shaders/int8_vectors.wgsl?raw';
 import eightsCode from '../../../shaders/lane_eights.wgsl?raw';
 import quadsCode from '../../../shaders/lane_quads.wgsl?raw';
 import vectorsCode from '../../../shaders/lane_vectors.wgsl?raw';
 import code from '../../../shaders/matvec_lane.wgsl?raw';
+import int8Code from '../../../shaders/matvec_lane_int8.wgsl?raw';
 import { bindKernel, dispatchKernel, spreadWorkgroups } from '../kernel.ts';
 import type { KernelCompiler } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
+import type { Tuning } from '../tuning.ts';
+import { int8Text } from './int8-input.ts';
 import {
   checkLinear,
   checkLinearStep,
@@ -13,7 +19,7 @@ import {
   linearRows,
   QUAD_FEATURES,
 } from './linear-shape.ts';
-import type { LinearBuffers, LinearShape } from './linear-shape.ts';
+import type { LinearBuffers, LinearKernelText, LinearShape } from './linear-shape.ts';
 
 const NAME = 'matvec_lane';
 /** Invocations of a workgroup: with fewer, starting workgroups shows on SwiftShader. */
@@ -34,17 +40,12 @@ export async function createMatvecLane(
   buffers: LinearBuffers,
 ): Promise<StepKernel> {
   checkLinear(NAME, shape, buffers);
-  const { usesSubgroups, subgroupSize } = compiler.tuning;
-  const usesEights = usesSubgroups && subgroupSize >= EIGHTS;
-  const subgroupCode = usesEights ? eightsCode : quadsCode;
-  const text = {
-    name: usesEights ? `${NAME} eights` : NAME,
-    code: (usesSubgroups ? subgroupCode : vectorsCode) + code,
-    usesSubgroups,
-  };
+  const text = textOf(shape, compiler.tuning);
+  // With int8 input the kernel of 8 rows takes seven times as long to compile.
+  const usesEightRows = sharesEightWays(compiler.tuning) && shape.activations !== 'int8';
   const bindings = linearBindings(compiler.device, shape, buffers);
   const kernels = await Promise.all(
-    (usesEights ? INPUT_ROWS_OF_EIGHTS : INPUT_ROWS).map(async (inputRows) => {
+    (usesEightRows ? INPUT_ROWS_OF_EIGHTS : INPUT_ROWS).map(async (inputRows) => {
       const kernel = await compileLinear(compiler, text, shape, { input_rows: inputRows, lanes: LANES });
       return { inputRows, bound: bindKernel(compiler.device, kernel, bindings) };
     }),
@@ -61,4 +62,21 @@ export async function createMatvecLane(
       dispatchKernel(pass, kernel.bound, [x, y, Math.ceil(rows / kernel.inputRows)]);
     },
   };
+}
+
+function sharesEightWays({ usesSubgroups, subgroupSize }: Tuning): boolean {
+  return usesSubgroups && subgroupSize >= EIGHTS;
+}
+
+function textOf({ activations }: LinearShape, tuning: Tuning): LinearKernelText {
+  const { usesSubgroups } = tuning;
+  const usesEights = sharesEightWays(tuning);
+  const name = usesEights ? `${NAME} eights` : NAME;
+  if (activations === 'int8') {
+    const subgroupCode = usesEights ? int8EightsCode : int8QuadsCode;
+    const sharingCode = usesSubgroups ? subgroupCode : int8VectorsCode;
+    return int8Text(name, sharingCode + int8Code, tuning, usesSubgroups);
+  }
+  const subgroupCode = usesEights ? eightsCode : quadsCode;
+  return { name, code: (usesSubgroups ? subgroupCode : vectorsCode) + code, usesSubgroups };
 }

@@ -1,10 +1,15 @@
 import inputCode from '../../../shaders/input_vectors.wgsl?raw';
 import code from '../../../shaders/matvec.wgsl?raw';
+import int8Code from '../../../shaders/matvec_int8.wgsl?raw';
+import aloneCode from '../../../shaders/int8_alone.wgsl?raw';
+import shuffledCode from '../../../shaders/int8_shuffled.wgsl?raw';
 import memoryCode from '../../../shaders/team_memory.wgsl?raw';
 import subgroupCode from '../../../shaders/team_subgroup.wgsl?raw';
 import { bindKernel, dispatchKernel, spreadWorkgroups } from '../kernel.ts';
 import type { KernelCompiler } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
+import type { Tuning } from '../tuning.ts';
+import { int8Text } from './int8-input.ts';
 import {
   checkLinear,
   checkLinearStep,
@@ -13,7 +18,7 @@ import {
   linearRows,
   QUAD_FEATURES,
 } from './linear-shape.ts';
-import type { LinearBuffers, LinearShape } from './linear-shape.ts';
+import type { LinearBuffers, LinearKernelText, LinearShape } from './linear-shape.ts';
 import { OCTET } from './weights.ts';
 
 const NAME = 'matvec';
@@ -34,13 +39,8 @@ export async function createMatvec(
   buffers: LinearBuffers,
 ): Promise<StepKernel> {
   checkLinear(NAME, shape, buffers);
-  const { subgroupSize, usesSubgroups } = compiler.tuning;
-  const text = {
-    name: NAME,
-    code: inputCode + (usesSubgroups ? subgroupCode : memoryCode) + code,
-    usesSubgroups,
-  };
-  const lanes = teamLanes(subgroupSize, shape.inFeatures);
+  const text = textOf(shape, compiler.tuning);
+  const lanes = teamLanes(compiler.tuning.subgroupSize, shape.inFeatures);
   const bindings = linearBindings(compiler.device, shape, buffers);
   const bind = async (inputRows: number) => {
     const overrides = { input_rows: inputRows, lanes, teams: TEAMS };
@@ -59,6 +59,14 @@ export async function createMatvec(
       else dispatchKernel(pass, manyRows, [x, y, Math.ceil(rows / INPUT_ROWS)]);
     },
   };
+}
+
+function textOf({ activations }: LinearShape, tuning: Tuning): LinearKernelText {
+  const { usesSubgroups } = tuning;
+  const teamCode = usesSubgroups ? subgroupCode : memoryCode;
+  if (activations !== 'int8') return { name: NAME, code: inputCode + teamCode + code, usesSubgroups };
+  const groupCode = usesSubgroups ? shuffledCode : aloneCode;
+  return int8Text(NAME, groupCode + teamCode + int8Code, tuning, usesSubgroups);
 }
 
 /** A team is a subgroup, narrower only where rows are so short that lanes would idle. */

@@ -65,7 +65,7 @@ it('counts what tabs hold after quantising', async () => {
     ['int8', 34 / 64],
     ['int4', 18 / 64],
   ] as const) {
-    const [model] = await openServedModels([TINY], { quantization, cache: 'f32' });
+    const [model] = await openServedModels([TINY], { quantization, cache: 'f32', activations: 'f32' });
     const { card } = model ?? fail();
     expect(card.quantization).toBe(quantization);
     expect(card.embeddingBytes).toBe((storedEmbedding * 34) / 64);
@@ -81,9 +81,19 @@ it('says how keys and values are kept, and counts their bytes', async () => {
     ['f16', 32 * 2],
     ['int8', 32 + 8],
   ] as const) {
-    const [model] = await openServedModels([TINY], { quantization: 'none', cache });
+    const [model] = await openServedModels([TINY], { quantization: 'none', cache, activations: 'f32' });
     expect(model?.card).toMatchObject({ cache, cacheBytesPerTokenPerLayer: 2 * 4 * headBytes });
   }
+});
+
+it('says what quantised matrices are multiplied with, and refuses int8 activations of floats', async () => {
+  const formats = { cache: 'f32', activations: 'int8' } as const;
+  const [model] = await openServedModels([TINY], { ...formats, quantization: 'int4' });
+  expect(model?.card.activations).toBe('int8');
+  await expect(openServedModels([TINY], { ...formats, quantization: 'none' })).rejects.toMatchObject({
+    code: 'bad-argument',
+    data: { activations: 'int8' },
+  });
 });
 
 describe('a folder with a GGUF file', () => {

@@ -5,7 +5,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fileTuningStore, tuningFilePath } from '../../../src/cli/tuning-file.ts';
 import type { Tuning } from '../../../src/engine/tuning.ts';
 
-const TUNING: Tuning = { subgroupSize: 8, isSoftware: false, usesSubgroups: true, usesF16: false };
+const TUNING: Tuning = {
+  subgroupSize: 8,
+  isSoftware: false,
+  usesSubgroups: true,
+  usesF16: false,
+  usesPackedDot: true,
+};
 const OTHER: Tuning = { ...TUNING, subgroupSize: 32 };
 
 let folder: string;

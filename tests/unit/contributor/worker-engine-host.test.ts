@@ -100,8 +100,12 @@ describe('WorkerEngineHost', () => {
   });
 
   it('passes on in which formats the card wants the model', () => {
-    load(undefined, { ...TINY, quantization: 'int4', cache: 'int8', activations: 'int8' }).loading.catch(() => undefined);
-    expect(worker.commands[0]).toMatchObject({ request: { quantization: 'int4', cache: 'int8', activations: 'int8' } });
+    load(undefined, { ...TINY, quantization: 'int4', cache: 'int8', activations: 'int8' }).loading.catch(
+      () => undefined,
+    );
+    expect(worker.commands[0]).toMatchObject({
+      request: { quantization: 'int4', cache: 'int8', activations: 'int8' },
+    });
     host.dispose();
   });
 

@@ -26,6 +26,7 @@ export function card(overrides: Partial<ModelCard> = {}): ModelCard {
     url: '/models/model/',
     quantization: 'none',
     cache: 'f32',
+    activations: 'f32',
     layerCount: 8,
     hiddenSize: 64,
     contextLength: 4096,
