@@ -3,7 +3,7 @@
 // input, and has the entry point: codes are handed around four to a word, a quarter of what matvec_lane hands around.
 // Grid: as matvec_lane.
 
-override input_rows: u32; // rows computed together: 1, 4 or 8
+override input_rows: u32; // rows computed together: 1 or 4
 override lanes: u32; // invocations of a workgroup, a multiple of 4
 
 // Of one row and 4 output features: products, and the squares of what the invocation loads of the input.
@@ -44,19 +44,11 @@ fn compute(workgroup: vec3<u32>, workgroups: vec3<u32>, index: u32, lane: u32) {
   let first1 = groups * input_row(first_row + 1u);
   let first2 = groups * input_row(first_row + 2u);
   let first3 = groups * input_row(first_row + 3u);
-  let first4 = groups * input_row(first_row + 4u);
-  let first5 = groups * input_row(first_row + 5u);
-  let first6 = groups * input_row(first_row + 6u);
-  let first7 = groups * input_row(first_row + 7u);
 
   var s0 = RowSums();
   var s1 = RowSums();
   var s2 = RowSums();
   var s3 = RowSums();
-  var s4 = RowSums();
-  var s5 = RowSums();
-  var s6 = RowSums();
-  var s7 = RowSums();
   for (var group = 0u; group < groups; group += 1u) {
     var gains = Gains();
     if (normed) {
@@ -66,30 +58,16 @@ fn compute(workgroup: vec3<u32>, workgroups: vec3<u32>, index: u32, lane: u32) {
     var x1 = InputGroup();
     var x2 = InputGroup();
     var x3 = InputGroup();
-    var x4 = InputGroup();
-    var x5 = InputGroup();
-    var x6 = InputGroup();
-    var x7 = InputGroup();
     x0 = begin_group(first0 + group, gains, lane);
     if (input_rows > 1u) {
       x1 = begin_group(first1 + group, gains, lane);
       x2 = begin_group(first2 + group, gains, lane);
       x3 = begin_group(first3 + group, gains, lane);
     }
-    if (input_rows > 4u) {
-      x4 = begin_group(first4 + group, gains, lane);
-      x5 = begin_group(first5 + group, gains, lane);
-      x6 = begin_group(first6 + group, gains, lane);
-      x7 = begin_group(first7 + group, gains, lane);
-    }
     var c0 = begin_counts(x0);
     var c1 = begin_counts(x1);
     var c2 = begin_counts(x2);
     var c3 = begin_counts(x3);
-    var c4 = begin_counts(x4);
-    var c5 = begin_counts(x5);
-    var c6 = begin_counts(x6);
-    var c7 = begin_counts(x7);
     let first_octets = rows + group * GROUP_OCTETS;
     for (var octet = 0u; octet < GROUP_OCTETS; octet += 1u) {
       let w = load_weight_codes(first_octets + octet);
@@ -99,12 +77,6 @@ fn compute(workgroup: vec3<u32>, workgroups: vec3<u32>, index: u32, lane: u32) {
         c2 = add_octet(c2, w, x2, gains, octet, lane);
         c3 = add_octet(c3, w, x3, gains, octet, lane);
       }
-      if (input_rows > 4u) {
-        c4 = add_octet(c4, w, x4, gains, octet, lane);
-        c5 = add_octet(c5, w, x5, gains, octet, lane);
-        c6 = add_octet(c6, w, x6, gains, octet, lane);
-        c7 = add_octet(c7, w, x7, gains, octet, lane);
-      }
     }
     let scales = load_weight_scales(first_octets);
     s0 = end_group(s0, c0, scales, x0);
@@ -113,12 +85,6 @@ fn compute(workgroup: vec3<u32>, workgroups: vec3<u32>, index: u32, lane: u32) {
       s2 = end_group(s2, c2, scales, x2);
       s3 = end_group(s3, c3, scales, x3);
     }
-    if (input_rows > 4u) {
-      s4 = end_group(s4, c4, scales, x4);
-      s5 = end_group(s5, c5, scales, x5);
-      s6 = end_group(s6, c6, scales, x6);
-      s7 = end_group(s7, c7, scales, x7);
-    }
   }
 
   store_row(first_row, first_feature, s0);
@@ -126,11 +92,5 @@ fn compute(workgroup: vec3<u32>, workgroups: vec3<u32>, index: u32, lane: u32) {
     store_row(first_row + 1u, first_feature, s1);
     store_row(first_row + 2u, first_feature, s2);
     store_row(first_row + 3u, first_feature, s3);
-  }
-  if (input_rows > 4u) {
-    store_row(first_row + 4u, first_feature, s4);
-    store_row(first_row + 5u, first_feature, s5);
-    store_row(first_row + 6u, first_feature, s6);
-    store_row(first_row + 7u, first_feature, s7);
   }
 }

@@ -26,7 +26,7 @@ const NAME = 'matvec_lane';
 const LANES = 32;
 /** Subgroups that share the input eight ways, and then gain from 8 rows per read of the weights; others only compile twice as long. */
 const EIGHTS = 8;
-/** Rows that share one read of the weights, fewest first. */
+/** Rows that share one read of the weights, fewest first. With int8 input more than 4 would take seven times as long to compile. */
 const INPUT_ROWS = [1, 4] as const;
 const INPUT_ROWS_OF_EIGHTS = [1, 4, 8] as const;
 
@@ -41,7 +41,6 @@ export async function createMatvecLane(
 ): Promise<StepKernel> {
   checkLinear(NAME, shape, buffers);
   const text = textOf(shape, compiler.tuning);
-  // With int8 input the kernel of 8 rows takes seven times as long to compile.
   const usesEightRows = sharesEightWays(compiler.tuning) && shape.activations !== 'int8';
   const bindings = linearBindings(compiler.device, shape, buffers);
   const kernels = await Promise.all(
