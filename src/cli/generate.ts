@@ -3,13 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_TIME_LIMIT_MS, encodePrompt, generate } from '../client/generate.ts';
 import type { GenerateRequest, GenerateResult, Prompt } from '../client/generate.ts';
+import { queueWords } from '../client/queue-words.ts';
 import { LocalMesh } from '../contributor/local-mesh.ts';
 import type { Precision } from '../engine/weight-format.ts';
 import { requireTokenizer } from '../model/gguf/gguf-file.ts';
+import { checkActivations } from '../model/int8-activations.ts';
 import { openCheckpoint } from '../model/open-checkpoint.ts';
 import { fileSourceFor } from '../model/open-source.ts';
 import { quantizedCheckpoint } from '../model/quantize.ts';
 import { SkeinError } from '../protocol/errors.ts';
+import { ACTIVATIONS } from '../protocol/activations.ts';
+import type { Activations } from '../protocol/activations.ts';
 import { CACHE_FORMATS } from '../protocol/cache-format.ts';
 import type { CacheFormat } from '../protocol/cache-format.ts';
 import type { ActivationFormat } from '../protocol/frames.ts';
@@ -37,6 +41,7 @@ export interface GenerateOptions extends SamplingOptions {
   readonly cuts: number[];
   readonly precision: Precision;
   readonly quantize: Quantization;
+  readonly activations: Activations;
   readonly cache?: CacheFormat;
   readonly wire: ActivationFormat;
   readonly prefillChunk?: number;
@@ -80,6 +85,11 @@ export function generateCommand(): Command {
       ),
     )
     .addOption(
+      new Option('--activations <format>', 'what quantised matrices are multiplied with')
+        .choices(ACTIVATIONS)
+        .default('f32'),
+    )
+    .addOption(
       new Option('--wire <p>', 'of activations between stages').choices(['f16', 'f32']).default('f16'),
     )
     .option('--prefill-chunk <rows>', 'prompt tokens per pass', wholeNumber(1, MAX_U32))
@@ -110,8 +120,9 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
     Tokenizer.load(source, signal),
   ]);
   const checkpoint = quantizedCheckpoint(stored, options.quantize);
+  checkActivations(checkpoint, options.activations);
   const promptIds = encodePrompt(chosen, tokenizer);
-  const device = await openNodeDevice({ adapter: options.adapter });
+  const device = await openNodeDevice({ adapter: options.adapter, activations: options.activations });
   const mesh = await LocalMesh.start({
     device,
     model: basename(options.model) as ModelId,
@@ -119,6 +130,7 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
     cuts: options.cuts,
     precision: options.precision,
     ...(options.cache && { cacheFormat: options.cache }),
+    activations: options.activations,
     wireFormat: options.wire,
     cacheTokens: promptIds.length + options.maxTokens,
     ...(options.prefillChunk !== undefined && { prefillChunkRows: options.prefillChunk }),
@@ -175,6 +187,7 @@ async function stream(
     signal,
   );
   for await (const event of events) {
+    if (event.type === 'queued') process.stderr.write(`${queueWords(event.position)}\n`);
     if (event.type === 'token') {
       const { tokenId, logProbability, topLogProbabilities } = event;
       logProbabilities.push({ tokenId, logProbability, topLogProbabilities });
