@@ -311,12 +311,13 @@ export class Presence {
   #placementInput(): PlacementInput {
     const { models, stages } = this.#options;
     const measured = this.#measurements;
+    // First, because regions are indices into it.
+    const network = measured.network(this.#nowMs);
     const nodes = this.#peers.lenders().map(([peer, standing]): SchedulerNode => {
       const holds = standing.kind === 'serving' || standing.kind === 'draining';
       const { cached } = holds ? withCached(standing.lent, standing.slice) : standing.lent;
       return { peer, capability: measured.capability(peer), region: measured.region(peer), cached };
     });
-    const network = measured.network(this.#nowMs);
     return { models, nodes, current: this.#peers.assignments(), stages, network };
   }
 

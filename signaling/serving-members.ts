@@ -8,14 +8,11 @@ import type { RequestLedger } from './request-ledger.ts';
 import { cacheTokensThatFit } from './scheduler/cost.ts';
 import type { Network, ServingMember } from './scheduler/types.ts';
 
-/** Measurements are looked at again after this long; they change with reports, every few seconds. */
-const MEASURED_FRESH_MS = 1_000;
-
 /** What changes less often than requests come. */
 type SteadyPart = Omit<ServingMember, 'inFlight' | 'reservedTokens'>;
 
+/** As long as nobody came or went, and the network is the same, which is another one every second. */
 interface Known {
-  readonly atMs: number;
   readonly version: number;
   readonly network: Network;
   readonly steady: readonly SteadyPart[];
@@ -46,8 +43,7 @@ export class ServingMembers {
     const { version } = this.#peers;
     const network = this.#measurements.network(nowMs);
     const known = this.#known.get(card.id);
-    const isFresh = known !== undefined && nowMs - known.atMs < MEASURED_FRESH_MS;
-    if (isFresh && known.version === version && known.network === network) return known.steady;
+    if (known?.version === version && known.network === network) return known.steady;
     const steady = this.#peers.serving(card.id).map(({ peer, layerStart, layerEnd }) => {
       const measured = this.#measurements;
       const capability = measured.capability(peer);
@@ -65,7 +61,7 @@ export class ServingMembers {
         pace: measured.pace(peer),
       };
     });
-    this.#known.set(card.id, { atMs: nowMs, version, network, steady });
+    this.#known.set(card.id, { version, network, steady });
     return steady;
   }
 }

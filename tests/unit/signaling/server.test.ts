@@ -1,14 +1,15 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import { newRequestId } from '../../../src/protocol/ids.ts';
 import type { RequestId } from '../../../src/protocol/ids.ts';
-import { MAX_SIGNALING_BYTES } from '../../../src/protocol/limits.ts';
+import { CACHE_RESERVE_TOKENS, MAX_SIGNALING_BYTES } from '../../../src/protocol/limits.ts';
 import type { ClientMessage } from '../../../src/protocol/signaling.ts';
-import { MAX_STRIKES, MESSAGE_BURST } from '../../../signaling/limits.ts';
+import { CACHE_OVERCOMMIT, MAX_STRIKES, MESSAGE_BURST } from '../../../signaling/limits.ts';
 import { createLog } from '../../../signaling/log.ts';
+import { Presence } from '../../../signaling/presence.ts';
 import { startServer } from '../../../signaling/server.ts';
 import type { RunningServer, ServerOptions } from '../../../signaling/server.ts';
 import { card, MODEL, node } from './scheduler/instances.ts';
@@ -54,8 +55,8 @@ async function serve(client: SignalClient) {
   client.send({ type: 'serving', model, layerStart, layerEnd });
 }
 
-function routeRequest(requestId: RequestId = newRequestId()): ClientMessage {
-  return { type: 'route-request', requestId, model: MODEL, epoch: 0, exclude: [], tokens: 64 };
+function routeRequest(requestId: RequestId = newRequestId(), tokens = 64): ClientMessage {
+  return { type: 'route-request', requestId, model: MODEL, epoch: 0, exclude: [], tokens };
 }
 
 /** Pings when the test says so. */
@@ -118,6 +119,51 @@ describe('a mesh over real sockets', () => {
     chat.send(routeRequest());
     const { route: again } = await chat.next('route');
     expect(again.hops.map(({ peer }) => peer)).toEqual([third.peer, second.peer]);
+  });
+
+  it('lets requests wait for room, and tells them so as time passes', async () => {
+    let tick: () => void = () => undefined;
+    const everyTick = (beat: () => void) => {
+      tick = beat;
+      return () => undefined;
+    };
+    const { url } = await start({ everyTick });
+    const lender = await contribute(url);
+    await serve(lender);
+    const [ann, bob] = [await SignalClient.greeted(url), await SignalClient.greeted(url)];
+    await bob.next('mesh', ({ covered }) => covered.includes(MODEL));
+    const [first, second] = [newRequestId(), newRequestId()];
+    const all = CACHE_RESERVE_TOKENS * CACHE_OVERCOMMIT;
+    ann.send(routeRequest(first, all));
+    await ann.next('route');
+    bob.send(routeRequest(second, all));
+    expect(await bob.next('route-queued')).toEqual({ type: 'route-queued', requestId: second, position: 1 });
+    expect(await (await fetch(`${url}/healthz`)).json()).toMatchObject({ requests: 1, queued: 1 });
+    const now = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 6_000);
+    tick();
+    expect((await bob.next('route-queued')).position).toBe(1);
+    now.mockRestore();
+    ann.send({ type: 'route-end', requestId: first, outcome: { tokens: 10, seconds: 2 } });
+    expect((await bob.next('route')).route.requestId).toBe(second);
+  });
+
+  it('measures the way to whoever says hello', async () => {
+    const handle = vi.spyOn(Presence.prototype, 'handle');
+    const { url } = await start();
+    const { peer } = await SignalClient.greeted(url);
+    await vi.waitFor(() => {
+      const roundTrips = handle.mock.calls.flatMap(([event]) => (event.type === 'round-trip' ? [event] : []));
+      expect(roundTrips).toEqual([{ type: 'round-trip', peer, seconds: expect.any(Number) as number }]);
+      expect(roundTrips[0]?.seconds).toBeLessThan(5);
+    });
+    handle.mockRestore();
+  });
+
+  it('ticks by itself', async () => {
+    const handle = vi.spyOn(Presence.prototype, 'handle');
+    await start();
+    await vi.waitFor(() => expect(handle).toHaveBeenCalledWith({ type: 'tick' }), { timeout: 3_000 });
+    handle.mockRestore();
   });
 
   it('relays signals between the two that want to meet', async () => {
