@@ -1,6 +1,9 @@
 import type { ModelId } from '../../../src/protocol/ids.ts';
 import type { ModelCard } from '../../../src/protocol/signaling.ts';
 
+/** Keys and values in 16 bits. */
+const BYTES_PER_CACHE_ELEMENT = 2;
+
 interface Shape {
   readonly id: string;
   readonly layerCount: number;
@@ -13,8 +16,6 @@ interface Shape {
   /** Bytes of a weight in the layers, and in embedding and head. */
   readonly bytesPerWeight: number;
   readonly bytesPerEmbeddingWeight: number;
-  /** Bytes of one number in the cache of keys and values. */
-  readonly bytesPerCacheElement: number;
 }
 
 /** Qwen2.5-72B-Instruct-GPTQ-Int4: groups of 128 in 4 bits with a 16-bit scale and a zero; embedding and head in 16 bits. */
@@ -29,10 +30,9 @@ export const QWEN_72B_INT4 = cardOf({
   vocabSize: 152_064,
   bytesPerWeight: 0.52,
   bytesPerEmbeddingWeight: 2,
-  bytesPerCacheElement: 2,
 });
 
-/** Qwen3-8B, every matrix in groups of 32 in 4 bits with a 16-bit scale, cache in 32 bits: what Skein makes of it by default. */
+/** Qwen3-8B, every matrix in groups of 32 in 4 bits with a 16-bit scale, the cache in 16 bits. */
 export const QWEN_8B_INT4 = cardOf({
   id: 'Qwen3-8B int4',
   layerCount: 36,
@@ -44,7 +44,6 @@ export const QWEN_8B_INT4 = cardOf({
   vocabSize: 151_936,
   bytesPerWeight: 0.5625,
   bytesPerEmbeddingWeight: 0.5625,
-  bytesPerCacheElement: 4,
 });
 
 /** Qwen2.5-3B in the same way. */
@@ -59,7 +58,6 @@ export const QWEN_3B_INT4 = cardOf({
   vocabSize: 151_936,
   bytesPerWeight: 0.5625,
   bytesPerEmbeddingWeight: 0.5625,
-  bytesPerCacheElement: 4,
 });
 
 function cardOf(shape: Shape): ModelCard {
@@ -72,7 +70,7 @@ function cardOf(shape: Shape): ModelCard {
     url: `/models/${shape.id}`,
     quantization: 'int4',
     activations: 'f32',
-    cache: shape.bytesPerCacheElement === 4 ? 'f32' : 'f16',
+    cache: 'f16',
     layerCount: shape.layerCount,
     hiddenSize,
     contextLength: 32_768,
@@ -81,6 +79,6 @@ function cardOf(shape: Shape): ModelCard {
     headBytes: embeddingWeights * shape.bytesPerEmbeddingWeight,
     multiplyAddsPerLayer: layerWeights,
     headMultiplyAdds: embeddingWeights,
-    cacheBytesPerTokenPerLayer: 2 * kvHeads * headDim * shape.bytesPerCacheElement,
+    cacheBytesPerTokenPerLayer: 2 * kvHeads * headDim * BYTES_PER_CACHE_ELEMENT,
   };
 }
