@@ -64,8 +64,8 @@ export class Peers {
     this.#standings.set(peer, standing);
   }
 
+  /** Of a peer that lends nothing any more. */
   remove(peer: PeerId): void {
-    if (this.lender(peer) !== null) this.#version += 1;
     this.#standings.delete(peer);
   }
 

@@ -155,6 +155,29 @@ describe('a peer that is to move', () => {
     expect(stage.presence.covered()).toEqual([MODEL]);
   });
 
+  it('stays where it is while others load what makes the model whole with it', () => {
+    serving([A, FRONT]);
+    scheduler.plan = [
+      [A, FRONT],
+      [B, BACK],
+    ];
+    stage.join(B);
+    replan(
+      [
+        [A, BACK],
+        [B, BACK],
+        [C, FRONT],
+      ],
+      C,
+    );
+    expect(assigned(A)).toEqual([]);
+    stage.load(B);
+    expect(stage.presence.covered()).toEqual([MODEL]);
+    stage.load(C);
+    expect(assigned(A)).toEqual([BACK]);
+    expect(stage.presence.covered()).toEqual([MODEL]);
+  });
+
   it('lets another go first when both may not', () => {
     serving([A, FRONT], [B, BACK], [C, BACK]);
     replan(
@@ -319,6 +342,22 @@ describe('what the scheduler is told', () => {
     stage.load(A);
     stage.join(B);
     expect(scheduler.placeInputs.at(-1)?.nodes[0]?.cached).toEqual([BACK, FRONT, slice(2, 4)]);
+  });
+
+  it('puts peers into regions by their way to the server, from before they joined too', () => {
+    for (const [peer, seconds] of [
+      [A, 0.01],
+      [B, 0.012],
+      [C, 0.3],
+    ] as const) {
+      stage.handle({ type: 'round-trip', peer, seconds });
+      stage.join(peer);
+    }
+    stage.pass(2000);
+    stage.join(D);
+    const regions = scheduler.placeInputs.at(-1)?.nodes.map(({ region }) => region);
+    expect(regions?.[0]).toBe(regions?.[1]);
+    expect(regions?.[2]).not.toBe(regions?.[0]);
   });
 
   it('is asked now and then whether moving pays, and what it answers is carried out', () => {

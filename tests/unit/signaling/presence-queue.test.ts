@@ -161,6 +161,18 @@ describe('a full mesh', () => {
     expect(stage.sentTo(BOB, 'route').at(-1)?.route).toMatchObject({ requestId: lost, epoch: 1 });
   });
 
+  it('does not make who lost its route wait for a new request that finds no room', () => {
+    const stage = serving(A, B);
+    const kept = ask(stage, ANN, ALL / 2);
+    const lost = ask(stage, BOB, ALL / 4);
+    stage.disconnect(B);
+    ask(stage, CID, ALL);
+    expect(told(stage, CID)).toEqual([1]);
+    expect(stage.route(ANN, { requestId: kept, tokens: ALL / 2, epoch: 1 })).toMatchObject({ type: 'route' });
+    expect(stage.route(BOB, { requestId: lost, tokens: ALL / 4, epoch: 1 })).toMatchObject({ type: 'route' });
+    expect(stage.route(BOB, { tokens: 1 })).toMatchObject({ type: 'route-queued', position: 2 });
+  });
+
   it('is not held up by a request that excludes whom the others can use', () => {
     const stage = serving(A, B);
     const requests = [ask(stage, ANN), ask(stage, ANN)];

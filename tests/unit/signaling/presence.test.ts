@@ -2,9 +2,15 @@ import { describe, expect, it } from 'vitest';
 import { newRequestId } from '../../../src/protocol/ids.ts';
 import type { ModelId, PeerId } from '../../../src/protocol/ids.ts';
 import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
-import { MAX_REQUESTS_PER_PEER, MAX_SIGNAL_CHARACTERS } from '../../../signaling/limits.ts';
+import type { Capability } from '../../../src/protocol/signaling.ts';
+import {
+  MAX_REQUESTS_PER_PEER,
+  MAX_SIGNAL_CHARACTERS,
+  PROBE_INTERVAL_MS,
+} from '../../../signaling/limits.ts';
+import type { Assignment } from '../../../signaling/scheduler/types.ts';
 import { hopsOf, Stage } from './presence-stage.ts';
-import { card, MODEL, node, peerId } from './scheduler/instances.ts';
+import { card, MODEL, node, peerId, slice } from './scheduler/instances.ts';
 
 const [A, B, C, CHAT] = [peerId(1), peerId(2), peerId(3), peerId(9)] as const;
 
@@ -241,5 +247,101 @@ describe('signals', () => {
       { type: 'error', error: { code: 'bad-message' } },
     ]);
     expect(stage.sentTo(B, 'signal')).toEqual([]);
+  });
+});
+
+const stageReport = (range: Assignment, cacheTokens: number) => ({
+  ...range,
+  steps: 10,
+  rows: 10,
+  busySeconds: 0.01,
+  seconds: 2,
+  activeSequences: 0,
+  freeCacheTokens: cacheTokens,
+  cacheTokens,
+});
+
+/** How many requests of this size find room. */
+function roomFor(stage: Stage, tokens: number): number {
+  for (let count = 0; ; count += 1) {
+    if (stage.route(CHAT, { tokens })?.type !== 'route' || count > 40) return count;
+  }
+}
+
+describe('coming back', () => {
+  it('gives a peer a slice whose weights it still has', () => {
+    for (const cached of [slice(0, 4), slice(4, 8)]) {
+      const stage = new Stage({ stages: 2 });
+      stage.connect(A, B, C);
+      stage.join(A, B);
+      stage.loadAll();
+      stage.joinWith(C, [cached]);
+      expect(stage.sentTo(C, 'assign')).toEqual([{ type: 'assign', ...cached }]);
+    }
+  });
+
+  it('is a new beginning: what was measured before the leave is forgotten', () => {
+    const stage = new Stage();
+    stage.connect(A, CHAT);
+    stage.join(A);
+    stage.loadAll();
+    stage.say(A, { type: 'report', stage: stageReport(slice(0, 8), 512), links: [] });
+    stage.say(A, { type: 'leave' });
+    stage.join(A);
+    stage.loadAll();
+    stage.pass(1000);
+    expect(roomFor(stage, 1024)).toBe(4);
+  });
+});
+
+describe('measuring', () => {
+  function serving(capability: Partial<Capability> = {}): Stage {
+    const stage = new Stage();
+    stage.connect(A, CHAT);
+    stage.say(A, { type: 'join', capability: { ...node(0).capability, ...capability }, cached: [] });
+    stage.loadAll();
+    return stage;
+  }
+
+  it('takes the room that a stage reports, as far as its memory can hold it, and not for another slice', () => {
+    const whole = slice(0, 8);
+    const cases = [
+      { report: stageReport(whole, 8192), memoryBytes: 1e9, expected: 16 },
+      { report: stageReport(whole, 512), memoryBytes: 1e9, expected: 1 },
+      { report: stageReport(slice(0, 4), 8192), memoryBytes: 1e9, expected: 4 },
+      // 8 layers of 1000 bytes, and 4096 tokens at 1000/2048 bytes in each layer.
+      { report: stageReport(whole, 1e9), memoryBytes: 8 * 3000, expected: 8 },
+    ];
+    for (const { report, memoryBytes, expected } of cases) {
+      const stage = serving({ memoryBytes });
+      stage.say(A, { type: 'report', stage: report, links: [] });
+      stage.pass(1000);
+      expect(roomFor(stage, 1024)).toBe(expected);
+    }
+  });
+
+  it('listens to lenders only', () => {
+    const stage = serving();
+    expect(stage.say(CHAT, { type: 'report', stage: stageReport(slice(0, 8), 64), links: [] })).toEqual([]);
+    stage.pass(1000);
+    expect(roomFor(stage, 1024)).toBe(4);
+  });
+
+  it('asks lenders for the ways to others when they come, and again as time passes', () => {
+    const stage = new Stage();
+    const many = Array.from({ length: 6 }, (_, index) => peerId(20 + index));
+    stage.connect(...many);
+    for (const [index, peer] of many.entries()) {
+      stage.handle({ type: 'round-trip', peer, seconds: index < 3 ? 0.01 : 0.2 });
+      stage.join(peer);
+      stage.pass(1000);
+    }
+    const last = peerId(25);
+    expect(stage.sentTo(last, 'probe')).toHaveLength(1);
+    expect(stage.sentTo(last, 'probe')[0]?.peers).not.toContain(last);
+    stage.pass(PROBE_INTERVAL_MS - 2000);
+    expect(stage.sentTo(last, 'probe')).toHaveLength(1);
+    stage.pass(2000);
+    expect(stage.sentTo(last, 'probe')).toHaveLength(2);
   });
 });
