@@ -146,7 +146,8 @@ class Room {
       if (needed > free) return null;
     }
     for (const victim of victims) {
-      this.preempted.add(victim);
+      // Whoever was only to be admitted in this step goes on waiting.
+      if (victim.isResident) this.preempted.add(victim);
       this.#reserved.delete(victim);
     }
     const taken = Math.max(0, blocksOf(sequence.cachedRows + rows) - sequence.blocks) * blockSize(sequence);
@@ -155,10 +156,10 @@ class Room {
     return victims;
   }
 
-  /** Residents that came later, the youngest first. */
+  /** Those with blocks that came later, the youngest first. */
   #younger({ run: { age } }: StageSequence): StageSequence[] {
     return this.sequences
-      .filter((other) => other.isResident && other.run.age > age && !this.preempted.has(other))
+      .filter((other) => this.#hasRoom(other) && other.run.age > age)
       .sort((a, b) => byAge(b, a));
   }
 
@@ -166,12 +167,16 @@ class Room {
   #promisedToOlder({ run: { age } }: StageSequence): number {
     let promised = 0;
     for (const other of this.sequences) {
-      if (!other.isResident || other.run.age >= age || this.preempted.has(other)) continue;
-      const known = Math.max(other.knownRows, other.run.promptRows);
-      promised += (1 + Math.max(0, blocksOf(known) - other.blocks)) * blockSize(other);
-      promised -= this.#reserved.get(other) ?? 0;
+      if (!this.#hasRoom(other) || other.run.age >= age) continue;
+      const known = blocksOf(Math.max(other.knownRows, other.run.promptRows));
+      const held = other.blocks + (this.#reserved.get(other) ?? 0) / blockSize(other);
+      promised += (1 + Math.max(0, known - held)) * blockSize(other);
     }
-    return Math.max(0, promised);
+    return promised;
+  }
+
+  #hasRoom(sequence: StageSequence): boolean {
+    return (sequence.isResident && !this.preempted.has(sequence)) || this.#reserved.has(sequence);
   }
 }
 

@@ -67,6 +67,8 @@ export class SimulatedPeer {
   #slice: HeldSlice | null = null;
   #usedTokenLayers = 0;
   #isComputing = false;
+  #loading: { readonly range: LayerRange; readonly startedAt: number; readonly seconds: number } | null =
+    null;
   #sinceReport = { steps: 0, rows: 0, busySeconds: 0, at: 0 };
 
   constructor(
@@ -108,13 +110,17 @@ export class SimulatedPeer {
   load(range: LayerRange | null): void {
     const lost = [...this.#sequences.keys()];
     this.loads += 1;
+    this.#keepDownloads();
     this.#clear();
     this.#slice = range === null ? null : this.#emptySlice(range);
     const slice = this.#slice;
     if (slice !== null && range !== null) {
-      this.world.queue.after(this.#loadSeconds(range), () => {
+      const seconds = this.#loadSeconds(range);
+      this.#loading = { range, startedAt: this.world.queue.nowSeconds, seconds };
+      this.world.queue.after(seconds, () => {
         if (!this.isAlive || this.#slice !== slice) return;
         this.#slice = { ...slice, isLoaded: true };
+        this.#loading = null;
         this.#remember(range);
         this.world.onServing(this, range);
       });
@@ -229,6 +235,18 @@ export class SimulatedPeer {
     // Embedding and head come with the layer beside them.
     const diskBytes = isWhollyKnown ? totalBytes : layersOnDisk * card.bytesPerLayer;
     return startSeconds + diskBytes / diskBytesPerSecond + (totalBytes - diskBytes) / downloadBytesPerSecond;
+  }
+
+  /** Of a load that is given up, the layers that had come stay on disk. */
+  #keepDownloads(): void {
+    if (this.#loading === null) return;
+    const { range, startedAt, seconds } = this.#loading;
+    const share = (this.world.queue.nowSeconds - startedAt) / seconds;
+    const layers = Math.floor(share * (range.layerEnd - range.layerStart));
+    for (let layer = range.layerStart; layer < range.layerStart + layers; layer++) {
+      this.weightsOnDisk.add(layer);
+    }
+    this.#loading = null;
   }
 
   #remember({ layerStart, layerEnd }: LayerRange): void {
