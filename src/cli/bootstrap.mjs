@@ -21,6 +21,7 @@ const COMMANDS = {
   skein: [installPackages, runTypeScript('./main.ts')],
   bench: [installPackages, runTypeScript('../../tests/bench/main.ts')],
   sim: [installPackages, runTypeScript('../../tests/sim/main.ts')],
+  churn: [installPackages, buildPages, runTypeScript('../../tests/churn/main.ts')],
   demo: [installPackages, buildPages, runTypeScript('../../tests/demo/main.ts')],
   test: [installPackages, runTests],
 };

@@ -1,0 +1,245 @@
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { homedir, tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { chromium } from '@playwright/test';
+import type { Browser } from '@playwright/test';
+import { openNodeSession } from '../../src/cli/node-session.ts';
+import { tuningFilePath } from '../../src/cli/tuning-file.ts';
+import type { LiveSession } from '../../src/contributor/open-session.ts';
+import { SkeinError } from '../../src/protocol/errors.ts';
+import type { PeerId } from '../../src/protocol/ids.ts';
+import { EMBEDDED_MODEL, startMesh } from '../rig/local-server.ts';
+import { CHROMIUM_FLAGS } from '../rig/rig.ts';
+import type { ChurnPeer } from './churn-peer.ts';
+import { Load } from './load.ts';
+import type { LoadTotals } from './load.ts';
+import { MeshWatch } from './mesh-watch.ts';
+import { NodePeer } from './node-peer.ts';
+import { TabPeer } from './tab-peer.ts';
+
+/** Measuring, loading and compiling on a software GPU, with others beside it. */
+const FIRST_COVERAGE_TIMEOUT_MS = 150_000;
+/** A peer is gone for this long, and a random part of as much again. */
+const REST_MS = 1_000;
+const POLL_MS = 50;
+
+export interface ChurnOptions {
+  readonly chromiumPath: string;
+  readonly durationMs: number;
+  readonly tabs: number;
+  readonly nodes: number;
+  readonly stages: number;
+  /** Requests at a time. */
+  readonly requesters: number;
+  /** Between two leaves; a random part of as much again is added. */
+  readonly intervalMs: number;
+  /** No peer is made to leave when no more than these serve. */
+  readonly minServing: number;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** The Vulkan driver of Node peers, where it is not the machine's own. */
+  readonly vulkanDriver: string | null;
+  readonly onProgress: (line: string) => void;
+}
+
+export type LeaveKind = 'tab stopped' | 'tab closed' | 'node stopped' | 'node killed';
+
+export interface ChurnResult {
+  readonly adapter: string;
+  readonly seconds: number;
+  readonly load: LoadTotals;
+  readonly leaves: ReadonlyMap<LeaveKind, number>;
+  readonly joins: number;
+  readonly watch: MeshWatch;
+  /** What each peer id that ever served was. */
+  readonly kinds: ReadonlyMap<PeerId, ChurnPeer['kind']>;
+}
+
+/** A mesh on this machine that is never the same for long, and whether anybody who asks it notices. */
+export async function runChurn(options: ChurnOptions): Promise<ChurnResult> {
+  const cacheFolder = await mkdtemp(join(tmpdir(), 'skein-churn-'));
+  const server = await startMesh(options.stages);
+  const browser = await chromium.launch({ executablePath: options.chromiumPath, args: [...CHROMIUM_FLAGS] });
+  const session = await openNodeSession(server.url, new AbortController().signal);
+  const peers: ChurnPeer[] = [];
+  try {
+    await copyTunings(cacheFolder);
+    peers.push(...(await makePeers(options, server.url, browser, cacheFolder)));
+    return await new Churn(options, session, peers).run();
+  } finally {
+    await Promise.all(peers.filter(({ kind }) => kind === 'node').map((peer) => peer.crash()));
+    await browser.close();
+    session.dispose();
+    await server.close();
+    await rm(cacheFolder, { recursive: true, force: true });
+  }
+}
+
+/** What is known of this machine's adapters already; the weights of the run are its own. */
+async function copyTunings(cacheFolder: string): Promise<void> {
+  const { platform, env } = process;
+  const known = tuningFilePath({ platform, env, home: homedir() });
+  const copy = tuningFilePath({ platform, env: { ...env, XDG_CACHE_HOME: cacheFolder }, home: homedir() });
+  if (copy === known || !existsSync(known)) return;
+  await mkdir(dirname(copy), { recursive: true });
+  await copyFile(known, copy);
+}
+
+async function makePeers(
+  { tabs, nodes, vulkanDriver, onProgress }: ChurnOptions,
+  url: string,
+  browser: Browser,
+  cacheFolder: string,
+): Promise<ChurnPeer[]> {
+  const context = await browser.newContext();
+  return [
+    ...Array.from({ length: tabs }, (_, index) => new TabPeer(`tab ${index + 1}`, url, context)),
+    ...Array.from({ length: nodes }, (_, index) => {
+      return new NodePeer(`node ${index + 1}`, {
+        serverUrl: url,
+        cacheFolder,
+        vulkanDriver,
+        onWords: onProgress,
+      });
+    }),
+  ];
+}
+
+class Churn {
+  readonly #options: ChurnOptions;
+  readonly #session: LiveSession;
+  readonly #peers: readonly ChurnPeer[];
+  readonly #watch: MeshWatch;
+  readonly #leaves = new Map<LeaveKind, number>();
+  readonly #kinds = new Map<PeerId, ChurnPeer['kind']>();
+  /** Peers that were told to leave and are not told to come again yet. */
+  readonly #away = new Set<ChurnPeer>();
+  readonly #returns: Promise<void>[] = [];
+  #joins = 0;
+  #adapter = 'unknown';
+
+  constructor(options: ChurnOptions, session: LiveSession, peers: readonly ChurnPeer[]) {
+    this.#options = options;
+    this.#session = session;
+    this.#peers = peers;
+    const [card] = session.models;
+    if (card === undefined) throw new SkeinError('model-missing', 'The server offers no model.');
+    this.#watch = new MeshWatch(card.id, card.layerCount, () => performance.now());
+  }
+
+  async run(): Promise<ChurnResult> {
+    const { onProgress, requesters, durationMs } = this.#options;
+    const [card] = this.#session.models;
+    if (card === undefined) throw new SkeinError('model-missing', 'The server offers no model.');
+    this.#session.signaling.on('mesh', (mesh) => {
+      this.#watch.hear(mesh);
+      const serving = mesh.members.find(({ state }) => state === 'serving');
+      if (serving !== undefined) this.#adapter = serving.adapter;
+    });
+    const load = await Load.open(this.#session, card.id, EMBEDDED_MODEL, onProgress);
+    await this.#everybodyComes();
+    onProgress(`${this.#watch.servingPeers} peers serve; the churn begins.`);
+    const startedAt = performance.now();
+    const enough = AbortSignal.timeout(durationMs);
+    const answering = load.run(requesters, enough);
+    for (;;) {
+      await this.#rest();
+      if (isOver(enough)) break;
+      await this.#somebodyLeaves();
+    }
+    await answering;
+    await Promise.all(this.#returns);
+    return {
+      adapter: this.#adapter,
+      seconds: (performance.now() - startedAt) / 1000,
+      load: load.totals,
+      leaves: this.#leaves,
+      joins: this.#joins,
+      watch: this.#watch,
+      kinds: this.#kinds,
+    };
+  }
+
+  /** The first of each kind before the others: it measures which kernels suit the adapter, and the others need not. */
+  async #everybodyComes(): Promise<void> {
+    const deadline = performance.now() + FIRST_COVERAGE_TIMEOUT_MS;
+    const firsts = (['tab', 'node'] as const)
+      .map((kind) => this.#peers.find((peer) => peer.kind === kind))
+      .filter((peer) => peer !== undefined);
+    await Promise.all(firsts.map((peer) => peer.start()));
+    for (const first of firsts) {
+      while (!(await first.isLending())) {
+        if (performance.now() > deadline)
+          throw new SkeinError('timeout', `${first.name} did not come to lend itself.`);
+        await sleep(POLL_MS);
+      }
+    }
+    this.#options.onProgress('The first of each kind lend themselves.');
+    await Promise.all(this.#peers.filter((peer) => !firsts.includes(peer)).map((peer) => peer.start()));
+    while (!this.#watch.isCovered || this.#watch.servingPeers <= this.#options.minServing) {
+      if (performance.now() > deadline) {
+        throw new SkeinError('timeout', `The peers did not come to serve every layer: ${this.#watch.words}.`);
+      }
+      await sleep(POLL_MS);
+    }
+  }
+
+  #rest(): Promise<void> {
+    const { intervalMs, random } = this.#options;
+    return sleep(intervalMs * (1 + random()));
+  }
+
+  /** One at a time, and only from a mesh that is whole: what a leave did can be told then. */
+  async #somebodyLeaves(): Promise<void> {
+    const { random, onProgress, minServing } = this.#options;
+    if (!this.#watch.isCovered || this.#watch.servingPeers <= minServing) return;
+    const peer = await this.#choose();
+    if (peer === null) return;
+    this.#away.add(peer);
+    const isCrash = random() < 0.5;
+    const kind: LeaveKind =
+      peer.kind === 'tab'
+        ? isCrash
+          ? 'tab closed'
+          : 'tab stopped'
+        : isCrash
+          ? 'node killed'
+          : 'node stopped';
+    this.#leaves.set(kind, (this.#leaves.get(kind) ?? 0) + 1);
+    onProgress(`${peer.name} is ${kind.split(' ')[1] ?? ''}; ${this.#watch.servingPeers} serve.`);
+    this.#watch.leaving();
+    await (isCrash ? peer.crash() : peer.leave());
+    this.#returns.push(this.#comeBack(peer));
+  }
+
+  /** Every other time somebody who cannot be replaced at once, where there is one. */
+  async #choose(): Promise<ChurnPeer | null> {
+    const { random } = this.#options;
+    const serving: { peer: ChurnPeer; id: PeerId }[] = [];
+    for (const peer of this.#peers) {
+      const id = this.#away.has(peer) ? null : await peer.peerId();
+      if (id === null) continue;
+      this.#kinds.set(id, peer.kind);
+      if (this.#watch.serves(id)) serving.push({ peer, id });
+    }
+    const { irreplaceable } = this.#watch;
+    const missed = serving.filter(({ id }) => irreplaceable.includes(id));
+    const choice = missed.length > 0 && random() < 0.5 ? missed : serving;
+    return choice[Math.floor(random() * choice.length)]?.peer ?? null;
+  }
+
+  async #comeBack(peer: ChurnPeer): Promise<void> {
+    await peer.gone();
+    await sleep(REST_MS * (1 + this.#options.random()));
+    await peer.start();
+    this.#joins += 1;
+    this.#away.delete(peer);
+  }
+}
+
+/** Asked again and again: it changes. */
+function isOver({ aborted }: AbortSignal): boolean {
+  return aborted;
+}
