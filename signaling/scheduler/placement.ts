@@ -95,17 +95,12 @@ class Plan {
     for (const slice of added ?? []) this.#hold(card, slice, 'which the model lacked');
   }
 
-  /** In rounds, because small nodes that share a stage make smaller stages, which suit others. */
   replicate(): void {
-    for (let idleBefore = Infinity, idle = this.idle(); idle.length > 0 && idle.length < idleBefore;) {
-      idleBefore = idle.length;
-      const covered = this.#input.models
-        .filter((card) => this.#isCovered(card))
-        .map((card) => ({ card, slices: this.#slicesOf(card) }));
-      for (const replica of replicate(covered, idle, this.#input.stages)) {
-        this.#hold(replica.card, replica, `the slowest it can hold, ${rateInWords(replica.rateBefore)}`);
-      }
-      idle = this.idle();
+    const covered = this.#input.models
+      .filter((card) => this.#isCovered(card))
+      .map((card) => ({ card, slices: this.#slicesOf(card) }));
+    for (const replica of replicate(covered, this.idle(), this.#input.nodes, this.#input.stages)) {
+      this.#hold(replica.card, replica, `the slowest it can hold, ${rateInWords(replica.rateBefore)}`);
     }
   }
 

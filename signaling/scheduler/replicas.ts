@@ -1,6 +1,6 @@
 import type { ModelCard } from '../../src/protocol/signaling.ts';
 import { fits, sliceRate } from './cost.ts';
-import { coverRange } from './cover.ts';
+import { fewestThatHold } from './feasible.ts';
 import { rangeKey, sameRange, stageRate, stagesOf } from './slices.ts';
 import type { NodeSlice } from './slices.ts';
 import type { LayerRange, SchedulerNode, StagePolicy } from './types.ts';
@@ -24,72 +24,119 @@ export interface Replica extends NodeSlice {
 
 /**
  * Gives idle nodes a copy of the slowest layers they can hold, of the slowest model first: every request passes every
- * layer, so those with the fewest tokens per second hold up all of them. A copy begins and ends where stages do, because
- * a stage computes its whole slice. Nodes too small for any stage share one between them.
+ * layer, so those with the fewest tokens per second hold up all of them. Where the peers of a region hold the model on
+ * their own, its slowest layers count, so that requests need not leave it. A copy begins and ends where stages do,
+ * because a stage computes its whole slice; nodes too small for any take halves of stages, or halves of halves, so that
+ * what they hold fits together with what other small nodes do.
+ * @param nodes everybody, idle or not.
  */
 export function replicate(
   models: readonly CoveredModel[],
   idle: readonly SchedulerNode[],
+  nodes: readonly SchedulerNode[],
   stages: StagePolicy,
 ): Replica[] {
   if (idle.length === 0 || models.length === 0) return [];
-  const loads = models.map(({ card, slices }) => new LayerRates(card, slices, stages));
+  const loads = models.map((model) => new ModelLoad(model, nodes, stages));
   const replicas: Replica[] = [];
-  const tooSmall: SchedulerNode[] = [];
-
   for (const node of idle) {
-    const replica = copyOfSlowest(loads, node);
-    if (replica === null) tooSmall.push(node);
-    else replicas.push(replica);
-  }
-
-  let left = tooSmall;
-  const wanted = loads
-    .flatMap((load) => load.stages.map((stage) => ({ load, stage, rate: load.lowestIn(stage) })))
-    .sort((a, b) => a.rate - b.rate);
-  for (const { load, stage, rate } of wanted) {
-    const shared = coverRange(load.card, stage, left, 'fewest') ?? [];
-    replicas.push(...shared.map((slice) => ({ card: load.card, rateBefore: rate, ...slice })));
-    left = left.filter((node) => !shared.some((slice) => slice.node === node));
+    const slowestFirst = loads.length === 1 ? loads : loads.toSorted((a, b) => a.lowest() - b.lowest());
+    for (const load of slowestFirst) {
+      const replica = load.copyFor(node);
+      if (replica === null) continue;
+      replicas.push(replica);
+      break;
+    }
   }
   return replicas;
 }
 
-function copyOfSlowest(loads: readonly LayerRates[], node: SchedulerNode): Replica | null {
-  const slowestFirst = loads.length === 1 ? loads : loads.toSorted((a, b) => a.lowest() - b.lowest());
-  for (const load of slowestFirst) {
-    const range = load.bestRangeFor(node);
-    if (range === null) continue;
-    const rateBefore = load.lowestIn(range);
-    load.add(node, range);
-    return { card: load.card, node, ...range, rateBefore };
+/** What a model's layers can do in the mesh, and in every region that holds the model on its own. */
+class ModelLoad {
+  readonly #card: ModelCard;
+  readonly #all: LayerRates;
+  readonly #ofRegion = new Map<number, LayerRates>();
+  /** What is held, and stages in a row where there are few. */
+  #ranges: readonly LayerRange[];
+
+  constructor({ card, slices }: CoveredModel, nodes: readonly SchedulerNode[], policy: StagePolicy) {
+    this.#card = card;
+    this.#all = new LayerRates(card, slices);
+    const stages = stagesOf(slices).map(({ layerStart, layerEnd }) => ({ layerStart, layerEnd }));
+    const canJoin = policy === 'auto' && stages.length <= MAX_JOINED_STAGES;
+    this.#ranges = canJoin ? rangesOver(stages) : stages;
+    const regions = new Set(nodes.map(({ region }) => region));
+    if (regions.size === 1) return;
+    for (const region of regions) {
+      const own = nodes.filter((node) => node.region === region);
+      if (fewestThatHold(card, { layerStart: 0, layerEnd: card.layerCount }, own) === null) continue;
+      const held = slices.filter(({ node }) => node.region === region);
+      this.#ofRegion.set(region, new LayerRates(card, held));
+    }
   }
-  return null;
+
+  lowest(): number {
+    return this.#all.lowest();
+  }
+
+  /** @returns null when not even one layer fits. */
+  copyFor(node: SchedulerNode): Replica | null {
+    const rates = this.#ofRegion.get(node.region) ?? this.#all;
+    const range = rates.bestRangeFor(node, this.#rangesThatFit(node));
+    if (range === null) return null;
+    const rateBefore = rates.lowestIn(range);
+    this.#all.add(node, range);
+    if (rates !== this.#all) rates.add(node, range);
+    if (!this.#ranges.some((known) => sameRange(known, range))) this.#ranges = [...this.#ranges, range];
+    const { layerStart, layerEnd } = range;
+    return { card: this.#card, node, layerStart, layerEnd, rateBefore };
+  }
+
+  /** Everything that is held, halved as often as it takes to fit. */
+  #rangesThatFit(node: SchedulerNode): readonly LayerRange[] {
+    const parts = new Map<number, LayerRange>();
+    const visit = (range: LayerRange): void => {
+      if (fits(this.#card, node.capability.memoryBytes, range)) {
+        parts.set(rangeKey(range), range);
+        return;
+      }
+      if (range.layerEnd - range.layerStart === 1) return;
+      const middle = Math.floor((range.layerStart + range.layerEnd) / 2);
+      visit({ layerStart: range.layerStart, layerEnd: middle });
+      visit({ layerStart: middle, layerEnd: range.layerEnd });
+    };
+    for (const range of this.#ranges) visit(range);
+    return [...parts.values()];
+  }
+}
+
+/** A range that a node could take, and the slowest layer of the model after and of the range before. */
+interface Copy {
+  readonly range: LayerRange;
+  readonly after: number;
+  readonly before: number;
+}
+
+/** Of equals the longer, which makes routes shorter. */
+function isBetter(a: Copy, b: Copy): boolean {
+  if (a.after !== b.after) return a.after > b.after;
+  if (a.before !== b.before) return a.before < b.before;
+  return a.range.layerEnd - a.range.layerStart > b.range.layerEnd - b.range.layerStart;
 }
 
 /** Answer tokens per second of every layer of a model, as all who hold it make them. */
 class LayerRates {
-  /** What is held, without its holders. */
-  readonly stages: readonly LayerRange[];
-  /** Stages, and stages in a row. */
-  readonly #ranges: readonly LayerRange[];
+  readonly #card: ModelCard;
   readonly #rates: Float64Array;
 
-  constructor(
-    readonly card: ModelCard,
-    slices: readonly NodeSlice[],
-    policy: StagePolicy,
-  ) {
-    const stages = stagesOf(slices);
-    this.stages = stages.map(({ layerStart, layerEnd }) => ({ layerStart, layerEnd }));
-    this.#ranges =
-      policy === 'auto' && stages.length <= MAX_JOINED_STAGES ? rangesOver(this.stages) : this.stages;
+  constructor(card: ModelCard, slices: readonly NodeSlice[]) {
+    this.#card = card;
     this.#rates = new Float64Array(card.layerCount);
-    for (const stage of stages) this.#addRate(stage, stageRate(card, stage));
+    for (const stage of stagesOf(slices)) this.#addRate(stage, stageRate(card, stage));
   }
 
   lowest(): number {
-    return this.lowestIn({ layerStart: 0, layerEnd: this.card.layerCount });
+    return this.lowestIn({ layerStart: 0, layerEnd: this.#card.layerCount });
   }
 
   lowestIn({ layerStart, layerEnd }: LayerRange): number {
@@ -101,30 +148,29 @@ class LayerRates {
   }
 
   add(node: SchedulerNode, range: LayerRange): void {
-    this.#addRate(range, sliceRate(this.card, node.capability, range));
+    this.#addRate(range, sliceRate(this.#card, node.capability, range));
   }
 
-  /** The range that leaves the slowest layer fastest; of those, the one whose slowest layer is slowest now. */
-  bestRangeFor(node: SchedulerNode): LayerRange | null {
+  /** Of ranges that fit, the one that leaves the slowest layer fastest; of those, the one whose slowest layer is slowest now. */
+  bestRangeFor(node: SchedulerNode, ranges: readonly LayerRange[]): LayerRange | null {
     const lowest = this.lowest();
-    let best: { readonly range: LayerRange; readonly after: number; readonly before: number } | null = null;
-    for (const range of this.#ranges) {
-      if (!fits(this.card, node.capability.memoryBytes, range)) continue;
+    let best: Copy | null = null;
+    for (const range of ranges) {
       const before = this.lowestIn(range);
       if (before <= lowest * CACHED_SLACK && this.#isCached(node, range)) return range;
       const after = Math.min(
-        before + sliceRate(this.card, node.capability, range),
+        before + sliceRate(this.#card, node.capability, range),
         this.lowestIn({ layerStart: 0, layerEnd: range.layerStart }),
-        this.lowestIn({ layerStart: range.layerEnd, layerEnd: this.card.layerCount }),
+        this.lowestIn({ layerStart: range.layerEnd, layerEnd: this.#card.layerCount }),
       );
-      const isBetter = best === null || after > best.after || (after === best.after && before < best.before);
-      if (isBetter) best = { range, after, before };
+      const candidate = { range, after, before };
+      if (best === null || isBetter(candidate, best)) best = candidate;
     }
     return best === null ? null : best.range;
   }
 
   #isCached(node: SchedulerNode, range: LayerRange): boolean {
-    return node.cached.some((slice) => slice.model === this.card.id && sameRange(slice, range));
+    return node.cached.some((slice) => slice.model === this.#card.id && sameRange(slice, range));
   }
 
   #addRate({ layerStart, layerEnd }: LayerRange, rate: number): void {

@@ -215,7 +215,7 @@ describe('place, by example', () => {
     const tooSmall = nodeForLayers(3, 1);
     const current = currentOf([a, slice(0, 2)], [b, slice(2, 4)], [c, slice(4, 6)]);
     expect(placeOn([a, b, c, tooSmall], { current }).assignments).toEqual(
-      currentOf([a, slice(0, 4)], [b, slice(6, 8)], [c, slice(4, 6)]),
+      currentOf([a, slice(0, 4)], [b, slice(6, 8)], [c, slice(4, 6)], [tooSmall, slice(0, 1)]),
     );
   });
 
