@@ -9,10 +9,9 @@ const MOST: Rates & { readonly memoryBytes: number } = {
 };
 /** What nobody has checked counts up to so many times the median of what was checked. */
 const UNCHECKED_MULTIPLE = 4;
-/** And where little was checked, up to so many times the median of all claims: from a phone to a workstation. */
-const UNCHECKED_MULTIPLE_OF_CLAIMS = 64;
-/** A median of fewer says nothing. */
-const MIN_PROVEN = 2;
+/** And where nothing was checked yet, up to so many times the median of all claims: what one requester can correct. */
+const UNCHECKED_MULTIPLE_OF_CLAIMS = 8;
+/** A median of fewer claims says nothing. */
 const MIN_CLAIMS = 3;
 
 export interface Rates {
@@ -27,7 +26,7 @@ export function withinReason(claim: Capability): Capability {
 
 /** @returns the most that is believed of a peer whose claim nobody has checked. */
 export function uncheckedLimit(proven: readonly Rates[], claims: readonly Rates[]): Rates {
-  if (proven.length >= MIN_PROVEN) return times(medianRates(proven), UNCHECKED_MULTIPLE);
+  if (proven.length > 0) return times(medianRates(proven), UNCHECKED_MULTIPLE);
   if (claims.length >= MIN_CLAIMS) return times(medianRates(claims), UNCHECKED_MULTIPLE_OF_CLAIMS);
   return MOST;
 }

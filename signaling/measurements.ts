@@ -169,7 +169,13 @@ export class Measurements {
   /** `ServingMember.pace`: what its steps take now over what `capability()` lets expect; 1 for unknown peers. */
   pace(peer: PeerId): number {
     const record = this.#peers.get(peer);
-    return record === undefined ? 1 : Math.exp(record.speed.passingSlowness(this.#meshSlowness, this.#nowMs));
+    if (record === undefined) return 1;
+    const { base, speed } = record;
+    const slowness =
+      speed.settledSlowness(this.#nowMs) + speed.passingSlowness(this.#meshSlowness, this.#nowMs);
+    // Of what lasts, the capability says all but what a peer is faster than it claims.
+    const believed = this.capability(peer).matvecBytesPerSecond / base.matvecBytesPerSecond;
+    return Math.exp(slowness) * believed;
   }
 
   /** Share of the last half minute or so in which it computed, 0 to 1; 0 for peers that never reported. */

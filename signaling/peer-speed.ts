@@ -13,8 +13,13 @@ const SETTLED_MEMORY_MS = 600_000;
 
 /** Requesters whose words are kept, those heard last. */
 const MAX_REQUESTERS = 16;
-/** One requester's word counts up to this factor, two up to its square, and so on. */
-const FACTOR_PER_REQUESTER = Math.log(2);
+/**
+ * One requester's word counts up to these factors, two up to their squares, and so on. Slower counts for more: a newcomer
+ * whose claim is too good must be found out by whoever is there, and a malicious word only keeps its own requests away
+ * while it is alone, and is outvoted when it is not.
+ */
+const SLOWER_PER_REQUESTER = Math.log(8);
+const FASTER_PER_REQUESTER = Math.log(2);
 /** No peer counts as slower than this, or faster, whoever says so. */
 const MAX_FACTOR = Math.log(1024);
 /** Slower than this by its own word, it could as well leave. */
@@ -28,7 +33,7 @@ const DISPROVEN_SLACK = Math.log(4);
 
 /**
  * How much slower a peer is than its believed capability lets expect, as logarithms: 0 as expected, log 2 half as fast.
- * Its own word can only make it slower, or faster as far as others agree: a peer cannot claim its way to work.
+ * Its own word can only make it slower, and that of others faster: a peer cannot claim its way to work.
  */
 export class PeerSpeed {
   readonly #own = new Smoothed(OWN_HALF_LIFE_MS);
@@ -72,8 +77,7 @@ export class PeerSpeed {
   /** Null before anything was measured. */
   get slowness(): number | null {
     if (this.#own.value === null && this.#byRequester.size === 0) return null;
-    const fastestAllowed = -FACTOR_PER_REQUESTER * Math.max(0, this.#byRequester.size - 1);
-    return Math.max(this.#own.value ?? 0, fastestAllowed) + this.#othersSlowness();
+    return Math.max(0, this.#own.value ?? 0) + this.#othersSlowness();
   }
 
   /** The part of the slowness that lasts and is not the whole mesh's. */
@@ -101,8 +105,9 @@ export class PeerSpeed {
 
   /** What requesters make of it together: the median, so that few of many say nothing. */
   #othersSlowness(): number {
-    const limit = Math.min(MAX_FACTOR, FACTOR_PER_REQUESTER * this.#byRequester.size);
-    return clamp(medianOf(this.#words()) ?? 0, limit);
+    const requesters = this.#byRequester.size;
+    const [fastest, slowest] = [-FASTER_PER_REQUESTER * requesters, SLOWER_PER_REQUESTER * requesters];
+    return clamp(Math.min(slowest, Math.max(fastest, medianOf(this.#words()) ?? 0)), MAX_FACTOR);
   }
 
   #words(): number[] {

@@ -14,8 +14,9 @@ export interface PeerRegions {
 }
 
 /**
- * Whom a peer should measure its way to: one of the first of each region it was not measured against, and some
- * neighbours. Which ones depends on its place in order of arrival, so that the probes spread.
+ * Whom a peer should measure its way to. One that is in no region yet: one of the first of each region, and some of those
+ * that are in none either. One that is alone in its region: the very first of each other, against which regions are held.
+ * One that is not: some neighbours. Which ones depends on its place in order of arrival, so that the probes spread.
  * @param isMeasured whether this peer spoke of its way to the other lately.
  */
 export function probesOf(
@@ -25,29 +26,30 @@ export function probesOf(
 ): PeerId[] {
   const place = peers.indexOf(peer);
   const home = region(peer);
-  const byRegion = new Map<number, PeerId[]>();
-  for (const other of peers) {
-    if (other === peer) continue;
-    const where = region(other);
-    const list = byRegion.get(where);
-    if (list === undefined) byRegion.set(where, [other]);
-    else list.push(other);
-  }
+  const others = peers.filter((other) => other !== peer);
+  const some = (candidates: readonly PeerId[], count: number) => {
+    const wanted = count - candidates.filter(isMeasured).length;
+    return rotated(candidates, place)
+      .filter((other) => !isMeasured(other))
+      .slice(0, Math.max(0, wanted));
+  };
+  const neighbours = home >= FIRST_MEASURED ? others.filter((other) => region(other) === home) : [];
+  if (neighbours.length > 0) return some(neighbours, NEIGHBOURS);
 
-  const probes: PeerId[] = [];
-  const bySize = [...byRegion].sort(([, a], [, b]) => b.length - a.length);
-  for (const [where, members] of bySize) {
-    // Peers that were only placed by their way to the server may be anywhere, so several of them are asked for.
-    const wanted = where === home || where < FIRST_MEASURED ? NEIGHBOURS : 1;
-    const measured = members.filter(isMeasured).length;
-    const anchors = members.length <= ANCHORS || where === home ? members : members.slice(0, ANCHORS);
-    probes.push(
-      ...rotated(anchors, place)
-        .filter((other) => !isMeasured(other))
-        .slice(0, Math.max(0, wanted - measured)),
-    );
+  const unplaced: PeerId[] = [];
+  const byRegion = new Map<number, PeerId[]>();
+  for (const other of others) {
+    const where = region(other);
+    const list = where < FIRST_MEASURED ? unplaced : (byRegion.get(where) ?? []);
+    list.push(other);
+    if (list !== unplaced) byRegion.set(where, list);
   }
-  return probes.slice(0, MAX_PROBED_PEERS);
+  const largestFirst = [...byRegion.values()].sort((a, b) => b.length - a.length);
+  const isAlone = home >= FIRST_MEASURED;
+  const ofRegions = largestFirst.flatMap((members) =>
+    isAlone ? some(members.slice(0, 1), 1) : some(members.slice(0, ANCHORS), 1),
+  );
+  return [...ofRegions, ...some(unplaced, NEIGHBOURS)].slice(0, MAX_PROBED_PEERS);
 }
 
 function rotated<T>(list: readonly T[], by: number): T[] {

@@ -149,10 +149,18 @@ export class Clusters {
     return least;
   }
 
-  #measureReach({ first }: Cluster): void {
+  #measureReach({ first, members }: Cluster): void {
     if (first === null) return;
     first.reachSeconds = 0;
-    for (const { to, seconds } of first.ways) if (to.region === first.region) to.reachSeconds = seconds;
+    const linked = first.ways.filter(({ to }) => to.region === first.region);
+    for (const { to, seconds } of linked) to.reachSeconds = seconds;
+    const isLinked = new Set(linked.map(({ to }) => to).concat(first));
+    for (const member of members) {
+      if (isLinked.has(member)) continue;
+      for (const { to, seconds } of member.ways) {
+        if (isLinked.has(to)) member.reachSeconds = Math.min(member.reachSeconds, seconds + to.reachSeconds);
+      }
+    }
   }
 
   #move(member: Member, region: number): void {
@@ -163,11 +171,8 @@ export class Clusters {
     member.reachSeconds = Infinity;
     if (region < FIRST_MEASURED) return;
     this.#enter(member, region);
-    const cluster = this.#clusters[region];
-    if (cluster?.first === member) member.reachSeconds = 0;
-    for (const { to, seconds } of member.ways) {
-      if (to === cluster?.first) member.reachSeconds = seconds;
-    }
+    const isFirst = this.#clusters[region]?.first === member;
+    member.reachSeconds = isFirst ? 0 : this.#reach(member, region);
   }
 
   #enter(member: Member, region: number): void {

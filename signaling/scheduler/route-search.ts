@@ -31,7 +31,7 @@ interface Exits {
   /** By region; the best few, sorted. */
   readonly best: (Stop[] | undefined)[];
   /** By region of who enters, for those without measured ways: who to come from. */
-  readonly into: (Entry | undefined)[];
+  readonly into: (Entry | null | undefined)[];
 }
 
 interface Entry {
@@ -176,7 +176,11 @@ export class RouteSearch {
   /** The cheapest way to enter a stop from those that end where it starts. */
   #entry(stop: Stop, exits: Exits): Entry | null {
     if (stop.links.length > 0) return this.#entryPastLinks(stop, exits);
-    return (exits.into[stop.region] ??= this.#entryByRegions(stop, exits) ?? undefined) ?? null;
+    const known = exits.into[stop.region];
+    if (known !== undefined) return known;
+    const entry = this.#entryByRegions(stop, exits);
+    exits.into[stop.region] = entry;
+    return entry;
   }
 
   #entryByRegions(stop: Stop, exits: Exits): Entry | null {
