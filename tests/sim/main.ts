@@ -19,8 +19,8 @@ interface SimOptions {
   readonly rate: readonly number[] | undefined;
   readonly seed: number;
   readonly json: boolean;
-  readonly markdown: boolean;
   readonly plot: string | undefined;
+  readonly page: string | undefined;
 }
 
 const program = new Command('sim')
@@ -34,8 +34,8 @@ const program = new Command('sim')
   .option('--rate <rates>', 'requests per second, with commas between them; the scenario has its own', rates)
   .option('--seed <n>', 'the same seed gives the same run', wholeSeed, 1)
   .option('--json', 'print one JSON object: the report', false)
-  .option('--markdown', 'print the table for a page', false)
   .option('--plot <folder>', 'draw the results into an SVG there')
+  .option('--page <file>', 'put the table into this page, in the place of the one of the same scenario')
   .showHelpAfterError('(--help lists the options)')
   .action(async (options: SimOptions) => {
     try {
@@ -64,8 +64,13 @@ async function simulate(options: SimOptions): Promise<void> {
     const { writePlot } = await import('./plot.ts');
     console.error(`Drawn: ${await writePlot(scenario, results, options.plot)}`);
   }
+  if (options.page !== undefined) {
+    const { putIntoPage } = await import('./page.ts');
+    const command = `npm run sim -- --scenario ${scenario.name} --policy ${options.policy.join(',')} --seed ${options.seed}`;
+    const about = `${scenario.about}. Seed ${options.seed}, ${report.date.slice(0, 10)}: \`${command}\`.`;
+    await putIntoPage(options.page, scenario.name, `${about}\n\n${markdownOf(results)}`);
+  }
   if (options.json) console.log(JSON.stringify(report));
-  else if (options.markdown) console.log(markdownOf(table));
   else console.log(formatReport(report));
   if (!allHold(report)) process.exitCode = FAILURE;
 }

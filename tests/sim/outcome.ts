@@ -11,6 +11,8 @@ export interface Outcome {
   readonly refused: number;
   /** Neither answered nor given up when time was over. */
   readonly unfinished: number;
+  /** Tokens of all answers that were asked for, per second in which requests came: the most that goodput can be. */
+  readonly askedTokensPerSecond: number;
   /** Deaths of a hop that a request survived or not, and the requests that began anew because of it or were re-routed. */
   readonly losses: number;
   /** Answer tokens that were given inside the window, per second of it. */
@@ -57,6 +59,8 @@ export function outcomeOf(simulation: Simulation, scenario: Scenario): Outcome {
     losses: sum(requests.map(({ losses }) => losses)),
     tokensPerSecond: meter.tokens / windowSeconds,
     goodTokensPerSecond: sum(good.map(({ answerTokens }) => answerTokens)) / (rampSeconds + windowSeconds),
+    askedTokensPerSecond:
+      sum(requests.map(({ answerTokens }) => answerTokens)) / (rampSeconds + windowSeconds),
     latency: percentiles(requests.map(latencyOf)),
     timeToFirstToken: percentiles(requests.map(({ firstTokenAt, arrivedAt }) => firstTokenAt - arrivedAt)),
     timePerToken: percentiles(

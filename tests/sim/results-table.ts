@@ -37,19 +37,37 @@ function finite(value: number): number | null {
   return Number.isFinite(value) ? value : null;
 }
 
-/** The table as it stands in docs/scheduling.md. */
-export function markdownOf({ rows }: Table): string {
+/** What a page shows of a row. */
+function shortRowOf({ policy, requestsPerSecond, outcome }: Result): Readonly<Record<string, string>> {
+  const { latency, timeToFirstToken, timePerToken } = outcome;
+  return {
+    'req/s': String(requestsPerSecond),
+    policy,
+    'tokens/s': shown(outcome.tokensPerSecond),
+    good: shown(outcome.goodTokensPerSecond),
+    'latency p50 / p99, s': `${shown(latency.p50)} / ${shown(latency.p99)}`,
+    'first token p50 / p99, s': `${shown(timeToFirstToken.p50)} / ${shown(timeToFirstToken.p99)}`,
+    'per token p50 / p99, ms': `${shown(1000 * timePerToken.p50)} / ${shown(1000 * timePerToken.p99)}`,
+    'idle, %': shown(100 * outcome.idleShare),
+    'lost / refused / unfinished': `${outcome.lost} / ${outcome.refused} / ${outcome.unfinished}`,
+    're-routed or begun anew': shown(outcome.losses - outcome.lost),
+  };
+}
+
+/** A table of Markdown; Prettier aligns it. */
+export function markdownOf(results: readonly Result[]): string {
+  const rows = results.map(shortRowOf);
   const headings = Object.keys(rows[0] ?? {});
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   return [
     line(headings),
     line(headings.map((heading) => (heading === 'policy' ? '---' : '---:'))),
-    ...rows.map((row) => line(headings.map((heading) => shown(row[heading])))),
+    ...rows.map((row) => line(headings.map((heading) => row[heading] ?? ''))),
   ].join('\n');
 }
 
-function shown(cell: Cell | undefined): string {
-  if (cell === null || cell === undefined) return '–';
-  if (typeof cell === 'string' || Number.isInteger(cell)) return String(cell);
-  return Number(cell.toPrecision(3)).toString();
+/** Three digits that count. */
+function shown(value: number): string {
+  if (!Number.isFinite(value)) return '–';
+  return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(3)));
 }
