@@ -4,23 +4,57 @@ import { layersThatFit, saturatedRate } from './cost.ts';
 import type { SliceEnds } from './cost.ts';
 import { coverRange } from './cover.ts';
 import { endsAt } from './cuts.ts';
-import type { Group } from './cuts.ts';
 import { fewestThatHold } from './feasible.ts';
-import { formPipeline } from './pipeline.ts';
+import { formPipeline, pipelineOf } from './pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
 import { placementScore } from './predict.ts';
-import type { Network, SchedulerNode, StagePolicy } from './types.ts';
+import type { Network, SchedulerNode } from './types.ts';
 
-/** Numbers of stages that are tried; between two of them the halves of a stage differ little. */
-const STAGE_COUNTS = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 80, 96, MAX_ROUTE_HOPS];
-/** Pipelines after one another, each of the nodes that were too small for the ones before. */
-const MAX_ROUNDS = 4;
+/** Numbers of stages that are tried for a few nodes. */
+export const STAGE_COUNTS: readonly number[] = [
+  1,
+  2,
+  3,
+  4,
+  5,
+  6,
+  7,
+  8,
+  10,
+  12,
+  14,
+  16,
+  20,
+  24,
+  32,
+  40,
+  48,
+  64,
+  80,
+  96,
+  MAX_ROUTE_HOPS,
+];
+/**
+ * And for many, from which one family is taken for the whole mesh. Each number divides the next, so that even cuts into
+ * more stages are cuts of the stages of fewer: whatever a peer of one pipeline holds, it can take part in the others.
+ */
+export const STAGE_FAMILIES: readonly (readonly number[])[] = [
+  [1, 2, 4, 8, 16, 32, 64, MAX_ROUTE_HOPS],
+  [1, 3, 6, 12, 24, 48, 96],
+  [1, 5, 10, 20, 40, 80],
+];
 /** What nodes that are left over will make of their speed; they are small, so their requests are few. */
 const LEFT_OVER_EFFICIENCY = 0.5;
-/** Up to this many nodes a chain of the fewest is tried beside even cuts. */
-const MAX_CHAINED_NODES = 256;
-
 const NO_ENDS: SliceEnds = { embedding: false, head: false };
+
+/** How pipelines are built. */
+export interface BuildPlan {
+  /** Numbers of stages that are tried. */
+  readonly stageCounts: readonly number[];
+  /** `even`: all stages have the same number of layers; `by-speed`: the slowest get fewer, once the nodes are shared out. */
+  readonly cuts: 'even' | 'by-speed';
+  readonly maxPipelines: number;
+}
 
 /**
  * Pipelines of many nodes: even cuts, and the nodes shared out over the stages, the fastest first, each to the stage
@@ -30,15 +64,14 @@ export function buildPipelines(
   card: ModelCard,
   nodes: readonly SchedulerNode[],
   network: Network,
-  stages: StagePolicy,
+  plan: BuildPlan,
 ): readonly Pipeline[] {
   const rates = new Map(nodes.map((node) => [node, saturatedRate(card, node.capability, 1, NO_ENDS)]));
   const rateOf = (node: SchedulerNode) => rates.get(node) ?? 0;
   let left: readonly SchedulerNode[] = nodes.toSorted((a, b) => rateOf(b) - rateOf(a));
   const pipelines: Pipeline[] = [];
-  const rounds = stages === 'auto' ? MAX_ROUNDS : 1;
-  for (let round = 0; round < rounds && left.length > 0; round += 1) {
-    const pipeline = bestPipeline(card, left, network, stages, rateOf);
+  for (let round = 0; round < plan.maxPipelines && left.length > 0; round += 1) {
+    const pipeline = bestPipeline(card, left, network, plan, rateOf);
     if (pipeline === null) break;
     pipelines.push(pipeline);
     left = without(left, pipeline);
@@ -56,20 +89,25 @@ function bestPipeline(
   card: ModelCard,
   nodes: readonly SchedulerNode[],
   network: Network,
-  stages: StagePolicy,
+  { stageCounts, cuts }: BuildPlan,
   rateOf: (node: SchedulerNode) => number,
 ): Pipeline | null {
-  const candidates: (readonly Group[] | null)[] = (stages === 'auto' ? STAGE_COUNTS : [stages])
+  const candidates = stageCounts
     .filter((count) => count <= Math.min(nodes.length, card.layerCount))
-    .map((count) => shareOut(card, nodes, count));
-  if (nodes.length <= MAX_CHAINED_NODES || candidates.every((groups) => groups === null)) {
-    const chain = coverRange(card, wholeOf(card), nodes, stages === 'auto' ? 'fewest' : stages);
-    candidates.push(chain?.map(({ node }) => [node]) ?? null);
+    .map((count) => evenPipeline(card, nodes, network, count))
+    .map((even) => (even === null || cuts === 'even' ? even : formPipeline(card, even.groups, network)));
+  if (cuts === 'by-speed' || candidates.every((pipeline) => pipeline === null)) {
+    const [only, ...others] = stageCounts;
+    const count = only !== undefined && others.length === 0 ? only : 'fewest';
+    const chain = coverRange(card, wholeOf(card), nodes, count);
+    if (chain !== null) {
+      const groups = chain.map(({ node }) => [node]);
+      candidates.push(formPipeline(card, groups, network));
+    }
   }
 
   let best: { readonly pipeline: Pipeline; readonly score: number } | null = null;
-  for (const groups of candidates) {
-    const pipeline = groups === null ? null : formPipeline(card, groups, network);
+  for (const pipeline of candidates) {
     if (pipeline === null) continue;
     const score = scoreWithRest(card, pipeline, without(nodes, pipeline), rateOf);
     if (best === null || score > best.score) best = { pipeline, score };
@@ -95,10 +133,15 @@ function wholeOf({ layerCount }: ModelCard) {
 }
 
 /** Even cuts, and everybody at the slowest stage that fits. @returns null when a stage finds nobody. */
-function shareOut(card: ModelCard, nodes: readonly SchedulerNode[], count: number): readonly Group[] | null {
+function evenPipeline(
+  card: ModelCard,
+  nodes: readonly SchedulerNode[],
+  network: Network,
+  count: number,
+): Pipeline | null {
+  const boundary = (index: number) => Math.floor((index * card.layerCount) / count);
   const stages = Array.from({ length: count }, (_, index) => ({
-    layers:
-      Math.floor(((index + 1) * card.layerCount) / count) - Math.floor((index * card.layerCount) / count),
+    layers: boundary(index + 1) - boundary(index),
     ends: endsAt(card, wholeOf(card), index, count),
     rate: 0,
     holders: [] as SchedulerNode[],
@@ -114,5 +157,8 @@ function shareOut(card: ModelCard, nodes: readonly SchedulerNode[], count: numbe
     slowest.rate += saturatedRate(card, capability, slowest.layers, slowest.ends);
     slowest.holders.push(node);
   }
-  return stages.some(({ holders }) => holders.length === 0) ? null : stages.map(({ holders }) => holders);
+  if (stages.some(({ holders }) => holders.length === 0)) return null;
+  const rate = stages.reduce((least, stage) => Math.min(least, stage.rate), Infinity);
+  const groups = stages.map(({ holders }) => holders);
+  return pipelineOf(card, groups, { layers: stages.map(({ layers }) => layers), rate }, network);
 }

@@ -1,8 +1,10 @@
 import type { ModelCard } from '../../src/protocol/signaling.ts';
-import { buildPipelines, without } from './build.ts';
+import { buildPipelines, STAGE_COUNTS, STAGE_FAMILIES, without } from './build.ts';
+import type { BuildPlan } from './build.ts';
 import { exactPipelines, MAX_EXACT_NODES } from './exact.ts';
 import { fewestThatHold } from './feasible.ts';
 import { improvePipelines } from './improve.ts';
+import { scoreOf } from './pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { NodeSlice } from './slices.ts';
 import type { Network, SchedulerNode, StagePolicy } from './types.ts';
@@ -10,6 +12,8 @@ import type { Network, SchedulerNode, StagePolicy } from './types.ts';
 /** Of more nodes than this the pipelines stay as they were built. */
 const MAX_IMPROVED_NODES = 32;
 const MAX_TRIALS = 3000;
+/** Of a region, after one another, each of the nodes that were too small for the ones before. */
+const MAX_PIPELINES = 4;
 
 /**
  * Pipelines for a model that nobody holds yet. Exact for few nodes, built and bettered for some more, built for many.
@@ -24,7 +28,31 @@ export function freshPipelines(
 ): readonly Pipeline[] {
   if (nodes.length <= MAX_EXACT_NODES) return exactPipelines(card, nodes, network, stages);
   const clusters = stages === 'auto' ? clustersThatHold(card, nodes, network) : [nodes];
-  const built = clusters.flatMap((cluster) => buildPipelines(card, cluster, network, stages));
+  const build = (plan: BuildPlan) =>
+    clusters.flatMap((cluster) => buildPipelines(card, cluster, network, plan));
+  if (stages !== 'auto') {
+    const built = build({ stageCounts: [stages], cuts: 'by-speed', maxPipelines: 1 });
+    return improved(card, nodes, network, stages, built);
+  }
+  if (nodes.length > MAX_IMPROVED_NODES) {
+    const plans = STAGE_FAMILIES.map((stageCounts) => ({
+      stageCounts,
+      cuts: 'even' as const,
+      maxPipelines: MAX_PIPELINES,
+    }));
+    return plans.map(build).reduce((a, b) => (scoreOf(b) > scoreOf(a) ? b : a));
+  }
+  const built = build({ stageCounts: STAGE_COUNTS, cuts: 'by-speed', maxPipelines: MAX_PIPELINES });
+  return improved(card, nodes, network, stages, built);
+}
+
+function improved(
+  card: ModelCard,
+  nodes: readonly SchedulerNode[],
+  network: Network,
+  stages: StagePolicy,
+  built: readonly Pipeline[],
+): readonly Pipeline[] {
   if (nodes.length > MAX_IMPROVED_NODES || built.length === 0) return built;
   const idle = built.reduce<readonly SchedulerNode[]>(without, nodes);
   return improvePipelines(card, built, idle, network, stages, MAX_TRIALS);

@@ -2,7 +2,7 @@ import type { ModelCard } from '../../src/protocol/signaling.ts';
 import { decodeSeconds } from './cost.ts';
 import { endOrders } from './cover.ts';
 import { cutRange, endsAt } from './cuts.ts';
-import type { Group } from './cuts.ts';
+import type { Cuts, Group } from './cuts.ts';
 import { hopSeconds, placementScore } from './predict.ts';
 import type { Network } from './types.ts';
 
@@ -19,13 +19,18 @@ export interface Pipeline {
 /** @returns null when the groups do not hold the model in this order. */
 export function formPipeline(card: ModelCard, groups: readonly Group[], network: Network): Pipeline | null {
   const cuts = cutRange(card, { layerStart: 0, layerEnd: card.layerCount }, groups);
-  if (cuts === null) return null;
-  return {
-    groups,
-    layers: cuts.layers,
-    tokensPerSecond: cuts.rate,
-    secondsPerToken: secondsOf(card, groups, cuts.layers, network),
-  };
+  return cuts === null ? null : pipelineOf(card, groups, cuts, network);
+}
+
+/** @param cuts that the groups have room for. */
+export function pipelineOf(
+  card: ModelCard,
+  groups: readonly Group[],
+  { layers, rate }: Cuts,
+  network: Network,
+): Pipeline {
+  const secondsPerToken = secondsOf(card, groups, layers, network);
+  return { groups, layers, tokensPerSecond: rate, secondsPerToken };
 }
 
 /** The best order of the groups by who comes first and who last; between them they stay in the given order. */

@@ -12,6 +12,8 @@ import type { Assignment, Placement, Prediction, RebalanceInput, SchedulerNode }
 const LEAST_GAIN = 1.25;
 /** And by this one when some peers are busy while others wait. */
 const LEAST_GAIN_UNEVEN = 1.15;
+/** What moving everybody must gain beside that; moving some, their share of it. Loading takes minutes, and answers are cut. */
+const GAIN_FOR_MOVING_ALL = 1;
 /** Standard deviation of the busy shares over their mean, above which the load is uneven. */
 const UNEVEN_VARIATION = 0.5;
 /** A few moves are taken for as good as a new beginning from this share of its score on. */
@@ -23,8 +25,8 @@ const TRIED_STAGES = 3;
 /** Slices that are looked at for one single move, over all the states that are tried: a bound on time. */
 const MAX_TRIED_SLICES = 20_000;
 /** Share of the peers that move at once; the others answer meanwhile. */
-const MOVING_SHARE = 1 / 4;
-const MAX_MOVING = 64;
+const MOVING_SHARE = 1 / 16;
+const MAX_MOVING = 16;
 const MAX_WAVES = 64;
 
 type Holdings = ReadonlyMap<SchedulerNode, Assignment>;
@@ -50,8 +52,10 @@ export function rebalance(input: RebalanceInput): Placement | null {
   const target = mesh.nearest(mesh.holdings(place({ ...input, current: new Map() }).assignments), held);
   const fresh = mesh.scoreOf(target);
   const single = mesh.singleMoves(held);
-  const isBeginning = fresh >= needed && single.score < fresh * GOOD_ENOUGH;
-  const wave = isBeginning ? mesh.firstWaveTowards(target, held, needed) : null;
+  const moving = mesh.countOfMoves(target, held) / held.size;
+  const neededFresh = needed + score * GAIN_FOR_MOVING_ALL * moving;
+  const isBeginning = fresh >= neededFresh && single.score < fresh * GOOD_ENOUGH;
+  const wave = isBeginning ? mesh.firstWaveTowards(target, held, neededFresh) : null;
   if (wave !== null) return mesh.placement(held, wave);
   return single.score < needed ? null : mesh.placement(held, mesh.firstOf(held, single.moves));
 }
@@ -112,6 +116,10 @@ class Mesh {
       nearest.set(partner, to);
     }
     return nearest;
+  }
+
+  countOfMoves(target: Holdings, held: Holdings): number {
+    return [...target].filter(([node, to]) => !isHeld(held, node, to)).length;
   }
 
   /** Peers one by one to where the flow is least, as long as each gains something. */
@@ -178,8 +186,8 @@ class Mesh {
     const wave: Move[] = [];
     for (const [node, to] of target) {
       if (wave.length >= most) break;
+      if (isHeld(held, node, to)) continue;
       const from = held.get(node);
-      if (from !== undefined && sameAssignment(from, to)) continue;
       staying.delete(node);
       if (this.isWhole(staying)) wave.push({ node, to });
       else if (from !== undefined) staying.set(node, from);
@@ -211,6 +219,11 @@ class Mesh {
     const card = this.#input.models.find(({ id }) => id === assignment.model);
     return card !== undefined && fits(card, node.capability.memoryBytes, assignment);
   }
+}
+
+function isHeld(held: Holdings, node: SchedulerNode, assignment: Assignment): boolean {
+  const now = held.get(node);
+  return now !== undefined && sameAssignment(now, assignment);
 }
 
 function after(held: Holdings, moves: readonly Move[]): Holdings {
