@@ -80,6 +80,26 @@ describe('what a link gauge measures', () => {
     expect(rates).toEqual([null, LARGE / 0.001, LARGE / 0.001, LARGE / 0.001]);
   });
 
+  it('goes on with round trips where all frames are large, and takes the highest rate', () => {
+    const { gauge, pong, frame, clock } = rig();
+    for (const ms of [10, 510, 8, 108, 9, 1008]) {
+      frame(LARGE);
+      pong(ms);
+      clock.advance(PING_INTERVAL_MS);
+    }
+    expect(gauge.measurement).toEqual({ rttSeconds: 0.008, bytesPerSecond: LARGE / 0.1 });
+  });
+
+  it('keeps few samples, the latest', () => {
+    const { gauge, pong, frame, clock } = rig();
+    for (let sample = 0; sample < 9; sample += 1) {
+      frame(10);
+      pong(sample === 0 ? 1 : 30);
+      clock.advance(PING_INTERVAL_MS);
+    }
+    expect(gauge.measurement?.rttSeconds).toBe(0.03);
+  });
+
   it('forgets what is old', () => {
     const { gauge, pong, frame, clock } = rig();
     frame(10);

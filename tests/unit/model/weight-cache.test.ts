@@ -9,6 +9,8 @@ class MemoryStore implements ByteStore {
   /** Fails every put over this. */
   roomBytes = Infinity;
   isBroken = false;
+  /** Puts until one fails. */
+  putsToFailure = Infinity;
 
   get(name: string) {
     return this.isBroken ? broken() : Promise.resolve(this.entries.get(name) ?? null);
@@ -16,7 +18,8 @@ class MemoryStore implements ByteStore {
 
   put(name: string, bytes: Uint8Array<ArrayBuffer>) {
     const used = [...this.entries.values()].reduce((sum, { length }) => sum + length, 0);
-    if (this.isBroken || used + bytes.length > this.roomBytes) return broken();
+    this.putsToFailure -= 1;
+    if (this.isBroken || this.putsToFailure === 0 || used + bytes.length > this.roomBytes) return broken();
     this.entries.set(name, bytes.slice());
     return Promise.resolve();
   }
@@ -56,8 +59,8 @@ class Remote implements VersionedSource {
     return Promise.resolve(100 * RANGE_BYTES);
   }
 
-  version() {
-    return Promise.resolve(this.fileVersion);
+  version(path: string) {
+    return Promise.resolve(path === 'unversioned' ? null : this.fileVersion);
   }
 
   read(_path: string, start: number, end: number) {
@@ -143,11 +146,12 @@ describe('the list of cached slices', () => {
 
   it('names no slice whose load failed, was not stored whole, or cannot be told from another version', async () => {
     await load(0, 3, false);
-    store.roomBytes = 2500;
+    store.putsToFailure = 2;
     await load(4, 7);
-    remote.fileVersion = null;
-    store.roomBytes = Infinity;
-    await load(8, 9);
+    const source = cache.open(remote);
+    await source.read('w', 8000, 9000);
+    await source.read('unversioned', 0, 1000);
+    await cache.remember(slice(8, 9), source, true);
     expect(await cache.list()).toEqual([]);
   });
 
