@@ -33,12 +33,19 @@ export const BUSY_RETRY_SECONDS = 5;
  */
 export const CACHE_OVERCOMMIT = 2;
 
-/** A peer that is to hold other layers gets this long to finish the answers it has; after that they are routed anew. */
-export const DRAIN_LIMIT_MS = 30_000;
+/**
+ * A peer that is needed for other layers, because nobody serves them, gets this long to finish the answers it has; after
+ * that they are routed anew.
+ */
+export const URGENT_DRAIN_LIMIT_MS = 30_000;
+/** As long as that for one that moves for a better placement only: cutting answers off for it does not pay. */
+export const DRAIN_LIMIT_MS = 10 * 60_000;
 /** A move that waits this long for others to take over is given up. Longer than large slices take to load. */
 export const MOVE_PATIENCE_MS = 15 * 60_000;
 /** How often it is asked whether moving peers pays. */
-export const REBALANCE_INTERVAL_MS = 10_000;
+export const REBALANCE_INTERVAL_MS = 30_000;
+/** A peer that was moved because it pays is not moved again for that reason within this time: loading has to pay first. */
+export const MOVE_REST_MS = 10 * 60_000;
 /** How often a peer that lends its device is asked to measure the way to others. */
 export const PROBE_INTERVAL_MS = 60_000;
 /** Characters of an error's message; what the peer's own words are cut to. */

@@ -1,9 +1,9 @@
 import type { ModelId, PeerId } from '../src/protocol/ids.ts';
 import type { ModelCard } from '../src/protocol/signaling.ts';
 import { isCovered } from './coverage.ts';
-import { DRAIN_LIMIT_MS, MOVE_PATIENCE_MS } from './limits.ts';
+import { DRAIN_LIMIT_MS, MOVE_PATIENCE_MS, URGENT_DRAIN_LIMIT_MS } from './limits.ts';
 import { sameSlice, targetOf, withAbandoned, withCached } from './peers.ts';
-import type { LenderStanding, Lent, Peers } from './peers.ts';
+import type { LenderStanding, Lent, Move, Peers } from './peers.ts';
 import type { Assignment } from './scheduler/types.ts';
 
 export interface MovesDeps {
@@ -25,11 +25,6 @@ export class Moves {
 
   constructor(deps: MovesDeps) {
     this.#deps = deps;
-  }
-
-  /** Whether anybody who serves still has to move. */
-  get underWay(): boolean {
-    return this.#deps.peers.lenders().some(([, standing]) => 'move' in standing && standing.move !== null);
   }
 
   /** Makes a placement the aim of everybody. A move that it takes back is not made. */
@@ -73,8 +68,9 @@ export class Moves {
     }
     for (const [peer, standing] of peers.lenders()) {
       if (standing.kind !== 'draining') continue;
-      const isDone = inFlight(peer) === 0 || nowMs - standing.sinceMs >= DRAIN_LIMIT_MS;
-      if (isDone) this.#tell(peer, standing, standing.move.to);
+      const limitMs = this.#isUrgent(standing.move) ? URGENT_DRAIN_LIMIT_MS : DRAIN_LIMIT_MS;
+      if (inFlight(peer) === 0 || nowMs - standing.sinceMs >= limitMs)
+        this.#tell(peer, standing, standing.move.to);
     }
   }
 
@@ -111,6 +107,14 @@ export class Moves {
       !isCovered(layerCount, this.#slices(model, heldBy)) ||
       !isCovered(layerCount, this.#slices(model, targetOf))
     );
+  }
+
+  /** Whether requests wait for the move: its model is not covered without it. */
+  #isUrgent({ to }: Move): boolean {
+    if (to === null) return false;
+    const { models, peers } = this.#deps;
+    const card = models.find(({ id }) => id === to.model);
+    return card !== undefined && !isCovered(card.layerCount, peers.serving(card.id));
   }
 
   /** The slices of one model that `sliceOf` makes of everybody's standing. */

@@ -4,15 +4,11 @@ import type { ModelId, PeerId } from '../src/protocol/ids.ts';
 import { SIGNALING_VERSION } from '../src/protocol/signaling.ts';
 import type { ClientMessage, IceServer, ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
 import { isCovered } from './coverage.ts';
-import {
-  MAX_ERROR_CHARACTERS,
-  MAX_SIGNAL_CHARACTERS,
-  PROBE_INTERVAL_MS,
-  REBALANCE_INTERVAL_MS,
-} from './limits.ts';
+import { MAX_ERROR_CHARACTERS, MAX_SIGNAL_CHARACTERS, PROBE_INTERVAL_MS } from './limits.ts';
 import { Measurements } from './measurements.ts';
 import { Moves } from './moves.ts';
 import { Peers, sameSlice, withCached } from './peers.ts';
+import { Rebalancing } from './rebalancing.ts';
 import { RouteDesk } from './route-desk.ts';
 import type { Placement, PlacementInput, Scheduler, SchedulerNode, StagePolicy } from './scheduler/types.ts';
 
@@ -54,6 +50,7 @@ export class Presence {
   readonly #peers = new Peers();
   readonly #measurements: Measurements;
   readonly #moves: Moves;
+  readonly #rebalancing: Rebalancing;
   readonly #desk: RouteDesk;
   /** Of the last ping to each peer that came back; known before it joins. */
   readonly #serverRttSeconds = new Map<PeerId, number>();
@@ -61,14 +58,13 @@ export class Presence {
   readonly #probedMs = new Map<PeerId, number>();
   #missing: ReadonlyMap<ModelId, string> = new Map();
   #nowMs: number;
-  #rebalancedMs: number;
   #effects: Effect[] = [];
 
   constructor(options: PresenceOptions) {
     const { models, scheduler } = options;
     this.#options = options;
     this.#nowMs = options.now();
-    this.#rebalancedMs = this.#nowMs;
+    this.#rebalancing = new Rebalancing(this.#peers, this.#nowMs);
     this.#measurements = new Measurements(models);
     this.#moves = new Moves({
       models,
@@ -267,6 +263,7 @@ export class Presence {
     this.#peers.set(peer, { kind: 'visitor' });
     this.#measurements.left(peer);
     this.#probedMs.delete(peer);
+    this.#rebalancing.forget(peer);
     this.#moves.takeBack();
     this.#place();
   }
@@ -288,10 +285,8 @@ export class Presence {
     this.#adopt(this.#options.scheduler.place(this.#placementInput()));
   }
 
-  /** Not while peers move: what they were moved for has not shown yet. */
   #rebalance(): void {
-    if (this.#nowMs - this.#rebalancedMs < REBALANCE_INTERVAL_MS || this.#moves.underWay) return;
-    this.#rebalancedMs = this.#nowMs;
+    if (!this.#rebalancing.takeTurn(this.#nowMs)) return;
     const busyShares = new Map(
       this.#peers
         .lenders()
@@ -299,7 +294,8 @@ export class Presence {
         .map(([peer]) => [peer, this.#measurements.busyShare(peer, this.#nowMs)] as const),
     );
     const placement = this.#options.scheduler.rebalance({ ...this.#placementInput(), busyShares });
-    if (placement !== null) this.#adopt(placement);
+    const restrained = placement === null ? null : this.#rebalancing.restrain(placement, this.#nowMs);
+    if (restrained !== null) this.#adopt(restrained);
   }
 
   #adopt({ assignments, missing, why }: Placement): void {

@@ -2,7 +2,13 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { newRequestId } from '../../../src/protocol/ids.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
 import type { ServerMessage } from '../../../src/protocol/signaling.ts';
-import { DRAIN_LIMIT_MS, MOVE_PATIENCE_MS, REBALANCE_INTERVAL_MS } from '../../../signaling/limits.ts';
+import {
+  DRAIN_LIMIT_MS,
+  MOVE_PATIENCE_MS,
+  MOVE_REST_MS,
+  REBALANCE_INTERVAL_MS,
+  URGENT_DRAIN_LIMIT_MS,
+} from '../../../signaling/limits.ts';
 import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
 import type {
   Assignment,
@@ -133,6 +139,20 @@ describe('a peer that is to move', () => {
     expect(assigned(B)).toEqual([FRONT]);
   });
 
+  it('is told sooner where its model has a hole that it is to fill', () => {
+    serving([A, FRONT], [B, FRONT], [C, BACK]);
+    expect(ask().hops).toEqual([A, C]);
+    scheduler.plan = [
+      [A, BACK],
+      [B, FRONT],
+    ];
+    stage.disconnect(C);
+    stage.pass(URGENT_DRAIN_LIMIT_MS - 1000);
+    expect(assigned(A)).toEqual([]);
+    stage.pass(1000);
+    expect(assigned(A)).toEqual([BACK]);
+  });
+
   it('goes on serving until those who take its place have loaded', () => {
     serving([A, FRONT], [B, BACK]);
     replan(
@@ -240,7 +260,7 @@ describe('a peer that is to move', () => {
       ],
       D,
     );
-    stage.pass(2 * DRAIN_LIMIT_MS);
+    stage.pass(DRAIN_LIMIT_MS + 1000);
     expect(assigned(B)).toEqual([]);
     const hops = [ask(), ask(), ask()].map((request) => request.hops);
     expect(hops).toContainEqual([A, B]);
@@ -381,20 +401,69 @@ describe('what the scheduler is told', () => {
     expect([...(input?.busyShares.keys() ?? [])]).toEqual([A, B, C]);
     expect(input?.busyShares.get(B)).toBeGreaterThan(0);
     expect(input?.busyShares.get(C)).toBe(0);
-    ask();
-    scheduler.nextMoves = [
-      [A, FRONT],
-      [B, FRONT],
-      [C, BACK],
-    ];
+  });
+});
+
+describe('moves that are made because they pay', () => {
+  const EVEN = [
+    [A, FRONT],
+    [B, BACK],
+    [C, BACK],
+  ] as const;
+  const UNEVEN = [
+    [A, FRONT],
+    [B, FRONT],
+    [C, BACK],
+  ] as const;
+
+  it('wait for each other: nobody is asked again before the last mover has loaded', () => {
+    serving(...EVEN);
+    const { end } = ask();
+    scheduler.nextMoves = UNEVEN;
     stage.pass(REBALANCE_INTERVAL_MS);
     expect(assigned(B)).toEqual([]);
-    const asked = scheduler.rebalanceInputs.length;
-    stage.pass(DRAIN_LIMIT_MS - 1000);
-    // Not again before the move is made.
-    expect(scheduler.rebalanceInputs).toHaveLength(asked);
-    stage.pass(1000);
+    stage.pass(3 * REBALANCE_INTERVAL_MS);
+    end();
     expect(assigned(B)).toEqual([FRONT]);
+    stage.pass(3 * REBALANCE_INTERVAL_MS);
+    expect(scheduler.rebalanceInputs).toHaveLength(1);
+    stage.load(B);
+    stage.pass(REBALANCE_INTERVAL_MS);
+    expect(scheduler.rebalanceInputs).toHaveLength(2);
+  });
+
+  it('do not move a peer again before it has been of use', () => {
+    serving(...EVEN);
+    scheduler.nextMoves = UNEVEN;
+    stage.pass(REBALANCE_INTERVAL_MS);
+    stage.load(B);
+    scheduler.nextMoves = EVEN;
+    const movedMs = stage.nowMs;
+    stage.pass(MOVE_REST_MS - 1000);
+    expect(assigned(B)).toEqual([FRONT]);
+    expect(scheduler.rebalanceInputs.length).toBeGreaterThan(10);
+    stage.pass(REBALANCE_INTERVAL_MS + 1000);
+    expect(assigned(B)).toEqual([FRONT, BACK]);
+    expect(stage.nowMs - movedMs).toBeLessThan(MOVE_REST_MS + 2 * REBALANCE_INTERVAL_MS);
+  });
+
+  it('leave those alone that are loading, and give work to those that wait', () => {
+    serving([A, FRONT], [B, BACK]);
+    scheduler.plan = [
+      [A, FRONT],
+      [B, BACK],
+      [C, BACK],
+    ];
+    stage.join(C, D);
+    expect(assigned(C)).toEqual([BACK]);
+    scheduler.nextMoves = [
+      [A, FRONT],
+      [B, BACK],
+      [C, FRONT],
+      [D, FRONT],
+    ];
+    stage.pass(REBALANCE_INTERVAL_MS);
+    expect([assigned(C), assigned(D)]).toEqual([[BACK], [FRONT]]);
   });
 });
 
