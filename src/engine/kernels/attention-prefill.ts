@@ -25,11 +25,12 @@ const source: KernelSource = {
   },
 };
 
-/** Above this head dimension half a block of keys is staged, to stay within the 16 KiB of workgroup memory every adapter has. */
-const WHOLE_BLOCK_MAX_HEAD_DIM = 192;
-
-/** An invocation scores two of the tokens of a block against four of the queries of a tile. */
-const SCORE_INVOCATIONS = (BLOCK_TOKENS / 2) * (PREFILL_TILE_ROWS / 4);
+/** Query heads of one KV head that share its keys and values in a workgroup. */
+const MAX_GROUP_HEADS = 4;
+const ROW_QUADS = PREFILL_TILE_ROWS / 4;
+const VEC4_BYTES = 16;
+/** Every adapter has it. */
+const MAX_WORKGROUP_BYTES = 16 * 1024;
 
 /**
  * Attends the query tiles of a step to their cached keys, causally. A software adapter gets a kernel of its own.
@@ -44,13 +45,12 @@ export async function createAttentionPrefill(
   if (compiler.tuning.isSoftware) return createSerialPrefill(compiler, shape, buffers);
   const { name } = source;
   checkAttentionShape(name, shape);
-  const tileTokens = shape.headDim <= WHOLE_BLOCK_MAX_HEAD_DIM ? BLOCK_TOKENS : BLOCK_TOKENS / 2;
+  const layout = prefillLayout(shape);
   const kernel = await compiler.compile(source, {
     ...cacheOverrides(shape),
     ...scoreOverrides(shape),
     has_sinks: buffers.sinks === null ? 0 : 1,
-    tile_tokens: tileTokens,
-    invocations: Math.max(shape.headDim, SCORE_INVOCATIONS),
+    ...layout,
   });
   const bound = bindKernel(compiler.device, kernel, {
     step: buffers.step,
@@ -68,7 +68,33 @@ export async function createAttentionPrefill(
     encode: (pass, step) => {
       if (step.prefillTiles === 0) return;
       checkPrefillStep(name, shape, buffers, step);
-      dispatchKernel(pass, bound, [shape.headCount, step.prefillTiles]);
+      dispatchKernel(pass, bound, [shape.kvHeadCount * layout.groups_per_kv_head, step.prefillTiles]);
     },
+  };
+}
+
+/** How a workgroup shares out the query heads of a KV head, as the shader's overrides. */
+function prefillLayout({ headDim, headCount, kvHeadCount }: AttentionShape): {
+  readonly group_heads: number;
+  readonly groups_per_kv_head: number;
+  readonly lane_heads: number;
+  readonly tile_tokens: number;
+  readonly invocations: number;
+} {
+  const headsPerKvHead = headCount / kvHeadCount;
+  const groups = Math.ceil(headsPerKvHead / MAX_GROUP_HEADS);
+  const groupHeads = Math.ceil(headsPerKvHead / groups);
+  const quads = groupHeads * ROW_QUADS;
+  // Keys, weights and maxima of a tile of a whole block.
+  const blockBytes = (BLOCK_TOKENS * (headDim / 4 + 1 + quads) + quads) * VEC4_BYTES;
+  const tileTokens = blockBytes <= MAX_WORKGROUP_BYTES ? BLOCK_TOKENS : BLOCK_TOKENS / 2;
+  // An invocation scores two tokens against a quad, and sums up a column of all four quads of one or more heads.
+  const invocations = Math.max(headDim, quads * (tileTokens / 2));
+  return {
+    group_heads: groupHeads,
+    groups_per_kv_head: groups,
+    lane_heads: Math.ceil(groupHeads / Math.floor(invocations / headDim)),
+    tile_tokens: tileTokens,
+    invocations,
   };
 }
