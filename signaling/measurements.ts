@@ -16,6 +16,8 @@ import { halvings, Smoothed } from './smoothed.ts';
 
 /** What depends on all peers, and on time, is reckoned again after this long. */
 const REFRESH_MS = 1_000;
+/** Regions and ways, which cost more and change more slowly; newcomers are placed at once. */
+const NETWORK_REFRESH_MS = 5_000;
 /** A link of which nobody speaks fades to the figure of its regions by half in this time. */
 const LINK_MEMORY_MS = 120_000;
 const SERVER_RTT_HALF_LIFE_MS = 30_000;
@@ -27,6 +29,8 @@ const PROBE_FRESH_MS = 300_000;
 /** Fewer steps in one report, or tokens in one answer, say too little about speed. */
 const MIN_STEPS = 4;
 const MIN_OUTCOME_TOKENS = 8;
+/** Who computes all the time is waited for three times as long as a step takes. */
+const MAX_WAITING_SHARE = 0.75;
 /** A median over fewer peers is not the mesh's. */
 const MIN_MESH_PEERS = 3;
 
@@ -67,6 +71,8 @@ export class Measurements {
   #meshSlowness = 0;
   #nowMs = 0;
   #refreshedMs = -Infinity;
+  #networkFoundMs = -Infinity;
+  #hasNewcomers = false;
 
   /** @param models whose slices peers may report steps of. */
   constructor(models: readonly ModelCard[]) {
@@ -79,6 +85,7 @@ export class Measurements {
     const claim = withinReason(capability);
     const known = this.#peers.get(peer);
     if (known === undefined) {
+      this.#hasNewcomers = true;
       this.#peers.set(peer, {
         claim,
         base: claim,
@@ -114,7 +121,10 @@ export class Measurements {
   /** Between the server and a peer, from a ping of the server's. */
   serverRoundTrip(peer: PeerId, seconds: number, nowMs: number): void {
     this.#pass(nowMs);
-    this.#peers.get(peer)?.serverRtt.add(seconds, nowMs);
+    const serverRtt = this.#peers.get(peer)?.serverRtt;
+    if (serverRtt === undefined) return;
+    if (serverRtt.value === null) this.#hasNewcomers = true;
+    serverRtt.add(seconds, nowMs);
   }
 
   /**
@@ -160,13 +170,20 @@ export class Measurements {
     return this.#regions.get(peer) ?? 0;
   }
 
-  /** Up to a second old: the same object is given until then, so that what depends on it can be kept too. */
+  /**
+   * Up to five seconds old, but for newcomers: the same object is given until then, so that what depends on it can be kept
+   * too.
+   */
   network(nowMs: number): Network {
     this.#pass(nowMs);
+    if (this.#hasNewcomers || this.#nowMs - this.#networkFoundMs >= NETWORK_REFRESH_MS) this.#findNetwork();
     return this.#network;
   }
 
-  /** `ServingMember.pace`: what its steps take now over what `capability()` lets expect; 1 for unknown peers. */
+  /**
+   * `ServingMember.pace`: what its steps take now over what `capability()` lets expect, and how long they are waited for
+   * where it computes nearly all the time; 1 for unknown peers.
+   */
   pace(peer: PeerId): number {
     const record = this.#peers.get(peer);
     if (record === undefined) return 1;
@@ -175,7 +192,7 @@ export class Measurements {
       speed.settledSlowness(this.#nowMs) + speed.passingSlowness(this.#meshSlowness, this.#nowMs);
     // Of what lasts, the capability says all but what a peer is faster than it claims.
     const believed = this.capability(peer).matvecBytesPerSecond / base.matvecBytesPerSecond;
-    return Math.exp(slowness) * believed;
+    return Math.exp(slowness) * believed * waitingFactor(this.busyShare(peer, this.#nowMs));
   }
 
   /** Share of the last half minute or so in which it computed, 0 to 1; 0 for peers that never reported. */
@@ -202,10 +219,11 @@ export class Measurements {
     this.#nowMs = Math.max(this.#nowMs, nowMs);
     if (this.#nowMs - this.#refreshedMs < REFRESH_MS) return;
     this.#refreshedMs = this.#nowMs;
-    const slownesses = [...this.#peers.values()].flatMap(({ speed }) => speed.slowness ?? []);
-    this.#meshSlowness = slownesses.length < MIN_MESH_PEERS ? 0 : (medianOf(slownesses) ?? 0);
+    const speeds = [...this.#peers.values()].map(({ speed }) => speed);
+    const ownFloor = ofTheMesh(speeds.map(({ ownSlowness }) => ownSlowness));
+    for (const speed of speeds) speed.ownFloor = ownFloor;
+    this.#meshSlowness = ofTheMesh(speeds.map(({ slowness }) => slowness));
     this.#limitUnchecked();
-    this.#findNetwork();
   }
 
   #limitUnchecked(): void {
@@ -223,6 +241,8 @@ export class Measurements {
   }
 
   #findNetwork(): void {
+    this.#networkFoundMs = this.#nowMs;
+    this.#hasNewcomers = false;
     const known = this.#links.links(this.#nowMs);
     const serverRttSeconds = new Map<PeerId, number>();
     for (const [peer, { serverRtt }] of this.#peers) {
@@ -257,6 +277,17 @@ export class Measurements {
     if (record !== undefined) return record;
     throw new SkeinError('bad-argument', `Peer ${peer} does not lend its device. Call joined() first.`);
   }
+}
+
+/** The median of what is known, where that is of enough peers. */
+function ofTheMesh(slownesses: readonly (number | null)[]): number {
+  const known = slownesses.filter((slowness) => slowness !== null);
+  return known.length < MIN_MESH_PEERS ? 0 : (medianOf(known) ?? 0);
+}
+
+/** Nothing for a peer that is busy half of the time, 1.8 at nine tenths, `1 / (1 - MAX_WAITING_SHARE)` at all of it. */
+function waitingFactor(busyShare: number): number {
+  return 1 / (1 - MAX_WAITING_SHARE * busyShare ** 6);
 }
 
 function isSliceOf(card: ModelCard, { layerStart, layerEnd }: StageReport): boolean {

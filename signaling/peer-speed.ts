@@ -33,12 +33,15 @@ const DISPROVEN_SLACK = Math.log(4);
 
 /**
  * How much slower a peer is than its believed capability lets expect, as logarithms: 0 as expected, log 2 half as fast.
- * Its own word can only make it slower, and that of others faster: a peer cannot claim its way to work.
+ * Its own word makes it slower than the mesh's words come to, and only that of others faster: a peer cannot claim its way to
+ * work.
  */
 export class PeerSpeed {
   readonly #own = new Smoothed(OWN_HALF_LIFE_MS);
   readonly #byRequester = new Map<PeerId, Smoothed>();
   readonly #settled = new Smoothed(SETTLED_HALF_LIFE_MS);
+  /** Faster than this by its own word nobody is: what the mesh's own words come to together. */
+  ownFloor = 0;
   #checkedTokens = 0;
   #proven = false;
 
@@ -74,10 +77,15 @@ export class PeerSpeed {
     return this.#proven;
   }
 
+  /** By its own reports alone, believed or not; null before the first. */
+  get ownSlowness(): number | null {
+    return this.#own.value;
+  }
+
   /** Null before anything was measured. */
   get slowness(): number | null {
     if (this.#own.value === null && this.#byRequester.size === 0) return null;
-    return Math.max(0, this.#own.value ?? 0) + this.#othersSlowness();
+    return Math.max(this.ownFloor, this.#own.value ?? this.ownFloor) + this.#othersSlowness();
   }
 
   /** The part of the slowness that lasts and is not the whole mesh's. */

@@ -27,15 +27,19 @@ export class RouteCosts {
 
   /**
    * Of the member's step with one more request in it. A request under way is at one of its stages at a time, so it is
-   * in this stage's step as often as this stage holds layers, and brings a row of prompt for every token. What is over
-   * the size of a step makes it wait for so many more.
+   * in this stage's step as often as this stage holds layers, and brings a row of prompt for every token.
    */
-  member({ layerStart, layerEnd, capability, inFlight, pace }: ServingMember): number {
-    const { card } = this.#input;
-    const others = (inFlight * (layerEnd - layerStart)) / card.layerCount;
-    const steps = Math.max(1, (1 + others) / MAX_STEP_REQUESTS);
-    const slice = { layerStart, layerEnd };
-    return pace * steps * stepSeconds(card, capability, slice, (1 + others) / steps, others / steps);
+  member(member: ServingMember): number {
+    const { layerStart, layerEnd, inFlight } = member;
+    return this.#stepWith((inFlight * (layerEnd - layerStart)) / this.#input.card.layerCount, member);
+  }
+
+  /**
+   * What a member costs the choice: its step with all its requests in it at once. That is more than this request will
+   * see, and makes up for what it costs the others, who all wait for its rows too.
+   */
+  memberChoice(member: ServingMember): number {
+    return this.#stepWith(member.inFlight, member);
   }
 
   /** Between regions, where no link was measured: half a round trip and an activation row. */
@@ -64,17 +68,9 @@ export class RouteCosts {
       : (REQUESTER_WEIGHT * regionRtt(network, requesterRegion, region)) / 2;
   }
 
-  /** Of one decode step over a whole route. */
+  /** Of one decode step over a whole route, as this request will see it. */
   decodeSeconds(chain: readonly ServingMember[]): number {
-    let seconds = 0;
-    let before: ServingMember | undefined;
-    for (const member of chain) {
-      if (before !== undefined) seconds += this.#hop(before, member);
-      seconds += this.member(member);
-      before = member;
-    }
-    const first = chain[0];
-    return first === undefined || before === undefined ? seconds : seconds + this.ring(before, first);
+    return chain.reduce((seconds, member) => seconds + this.member(member), this.#waysSeconds(chain));
   }
 
   /** What routes are chosen by. */
@@ -82,7 +78,27 @@ export class RouteCosts {
     const first = chain[0];
     const last = chain.at(-1);
     if (first === undefined || last === undefined) return 0;
-    return this.decodeSeconds(chain) + this.requesterWay(first) + this.requesterWay(last);
+    const waysSeconds = this.#waysSeconds(chain) + this.requesterWay(first) + this.requesterWay(last);
+    return chain.reduce((seconds, member) => seconds + this.memberChoice(member), waysSeconds);
+  }
+
+  /** What is over the size of a step makes it wait for so many more. */
+  #stepWith(others: number, { layerStart, layerEnd, capability, pace }: ServingMember): number {
+    const steps = Math.max(1, (1 + others) / MAX_STEP_REQUESTS);
+    const slice = { layerStart, layerEnd };
+    const step = stepSeconds(this.#input.card, capability, slice, (1 + others) / steps, others / steps);
+    return pace * steps * step;
+  }
+
+  #waysSeconds(chain: readonly ServingMember[]): number {
+    let seconds = 0;
+    let before: ServingMember | undefined;
+    for (const member of chain) {
+      if (before !== undefined) seconds += this.#hop(before, member);
+      before = member;
+    }
+    const first = chain[0];
+    return first === undefined || before === undefined ? seconds : seconds + this.ring(before, first);
   }
 
   #hop(from: ServingMember, to: ServingMember): number {

@@ -59,7 +59,7 @@ export class RouteSearch {
       member,
       index,
       region: member.region,
-      seconds: costs.member(member),
+      seconds: costs.memberChoice(member),
       links: [],
       reachedSeconds: Infinity,
       before: null,

@@ -62,12 +62,31 @@ export function chains(members: readonly ServingMember[], layerCount = LAYERS, l
 }
 
 /** One decode step over a chain, reckoned apart from the code under test. */
-export function decodeSeconds({ card: model, network }: RouteInput, chain: readonly ServingMember[]): number {
+export function decodeSeconds(input: RouteInput, chain: readonly ServingMember[]): number {
+  const share = (hop: ServingMember) => (hop.layerEnd - hop.layerStart) / input.card.layerCount;
+  return chainSeconds(input, chain, (hop) => hop.inFlight * share(hop));
+}
+
+/** What a chain is chosen by: steps with all requests in them, and a tenth of the ways between the requester and both ends. */
+export function choiceSeconds(input: RouteInput, chain: readonly ServingMember[]): number {
+  const toRequester = (end: ServingMember | undefined) =>
+    input.requesterRegion === null || end === undefined
+      ? 0
+      : (input.network.regionRttSeconds[input.requesterRegion]?.[end.region] ?? NaN) / 2;
+  const ends = toRequester(chain[0]) + toRequester(chain.at(-1));
+  return chainSeconds(input, chain, (hop) => hop.inFlight) + 0.1 * ends;
+}
+
+function chainSeconds(
+  { card: model, network }: RouteInput,
+  chain: readonly ServingMember[],
+  othersIn: (hop: ServingMember) => number,
+): number {
   const rttSeconds = (a: ServingMember, b: ServingMember) =>
     linkOf(network, a, b)?.rttSeconds ?? network.regionRttSeconds[a.region]?.[b.region] ?? NaN;
   let seconds = 0;
   for (const [place, hop] of chain.entries()) {
-    const others = (hop.inFlight * (hop.layerEnd - hop.layerStart)) / model.layerCount;
+    const others = othersIn(hop);
     const steps = Math.max(1, (1 + others) / 64);
     seconds +=
       hop.pace * steps * stepSeconds(model, hop.capability, hop, (1 + others) / steps, others / steps);
@@ -80,15 +99,6 @@ export function decodeSeconds({ card: model, network }: RouteInput, chain: reado
   return first === undefined || last === undefined || first === last
     ? seconds
     : seconds + rttSeconds(last, first) / 2;
-}
-
-/** What a chain is chosen by: the step, and a tenth of the ways between the requester and both ends. */
-export function choiceSeconds(input: RouteInput, chain: readonly ServingMember[]): number {
-  const toRequester = (end: ServingMember | undefined) =>
-    input.requesterRegion === null || end === undefined
-      ? 0
-      : (input.network.regionRttSeconds[input.requesterRegion]?.[end.region] ?? NaN) / 2;
-  return decodeSeconds(input, chain) + 0.1 * (toRequester(chain[0]) + toRequester(chain.at(-1)));
 }
 
 function linkOf({ links }: Network, a: ServingMember, b: ServingMember): Link | undefined {
