@@ -74,7 +74,7 @@ export interface Placement {
 }
 
 export interface RebalanceInput extends PlacementInput {
-  /** Share of the last seconds in which each serving peer computed, 0 to 1. */
+  /** Share of the last seconds in which each serving peer computed, 0 to 1; who holds a slice and has none is left alone. */
   readonly busyShares: ReadonlyMap<PeerId, number>;
 }
 
