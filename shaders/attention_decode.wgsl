@@ -1,10 +1,12 @@
 // Paged flash attention of single rows against long caches, first half: every workgroup attends to one split of a row's keys and
-// leaves a partial softmax; attention_reduce merges them. attention.wgsl and attention_cache.wgsl stand in front.
+// leaves a partial softmax; attention_reduce merges them. A row whose keys all lie in one split needs no merging, and is written at
+// once. attention.wgsl and attention_cache.wgsl stand in front.
 //
 //   qkv            f32 [rows, heads + 2 * kv_heads, head_dim]        only q is read
 //   keys, values   [block, BLOCK_TOKENS, kv_heads, head]             formats in attention.wgsl
 //   partials       f32 [decode rows, max_splits, heads, head_dim]    sum of weight * value, not divided by the sum of weights
 //   partial_stats  f32 [decode rows, max_splits, heads, 2]           largest score, sum of weights
+//   attended       f32 [rows, heads, head_dim]                       only of rows of one split, with ends_rows
 //
 // Grid: x = splits of the longest row, y = kv_heads * groups_per_kv_head, z = decode rows. A split is a fixed number of tokens, so
 // a row's arithmetic is the same in any company; a workgroup whose split has none of the keys that the row sees leaves at once.
@@ -20,6 +22,7 @@ override max_splits: u32; // of the longest sequence the buffers are made for
 override group_heads: u32; // query heads per workgroup, 1 to 4
 override groups_per_kv_head: u32;
 override invocations: u32; // at least head_dim / 4
+override ends_rows: u32; // 1: rows of one split go to attended, and attention_reduce leaves them alone
 
 // Sizes of this forward pass.
 @group(0) @binding(0) var<uniform> step: Step;
@@ -34,6 +37,7 @@ override invocations: u32; // at least head_dim / 4
 @group(0) @binding(5) var<storage, read> decode_info: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read_write> partials: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> partial_stats: array<vec2<f32>>;
+@group(0) @binding(8) var<storage, read_write> attended: array<vec4<f32>>;
 
 // Largest score so far of each head, as order-preserving bits; 0 is below all of them.
 var<workgroup> running_max: array<atomic<u32>, 4>;
@@ -71,6 +75,14 @@ fn raise_running_max(score: vec4<f32>) {
   if (group_heads > 3u) {
     atomicMax(&running_max[3], ordered_bits(score.w));
   }
+}
+
+fn weight_sum(head: u32, parts: u32) -> f32 {
+  var total = 0.0;
+  for (var p = 0u; p < parts; p += 1u) {
+    total += part_sums[p * (head_dim / 4u)][head];
+  }
+  return total;
 }
 
 @compute @workgroup_size(invocations)
@@ -190,6 +202,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   workgroupBarrier();
 
   // All parts have the same maximum, so merging them is adding, in order.
+  let is_whole_row = ends_rows == 1u && first_visible(position) / split_tokens == position / split_tokens;
   let first_partial = (decode_row * max_splits + split) * heads + first_head;
   for (var item = lane; item < head_count * columns; item += invocations) {
     let head = item / columns;
@@ -197,13 +210,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var p = 0u; p < parts; p += 1u) {
       total += part_outputs[head * invocations + p * columns + item % columns];
     }
-    partials[first_partial * columns + item] = total;
-  }
-  if (lane < head_count) {
-    var total = 0.0;
-    for (var p = 0u; p < parts; p += 1u) {
-      total += part_sums[p * columns][lane];
+    if (is_whole_row) {
+      attended[(row * heads + first_head) * columns + item] = total / weight_sum(head, parts);
+    } else {
+      partials[first_partial * columns + item] = total;
     }
-    partial_stats[first_partial + lane] = vec2<f32>(from_ordered_bits(atomicLoad(&running_max[lane])), total);
+  }
+  if (lane < head_count && !is_whole_row) {
+    let highest_score = from_ordered_bits(atomicLoad(&running_max[lane]));
+    partial_stats[first_partial + lane] = vec2<f32>(highest_score, weight_sum(lane, parts));
   }
 }

@@ -3,7 +3,7 @@
 //
 //   partials       f32 [decode rows, max_splits, heads, head_dim]
 //   partial_stats  f32 [decode rows, max_splits, heads, 2]     largest score, sum of weights
-//   attended       f32 [rows, heads, head_dim]                 only the decode rows are written
+//   attended       f32 [rows, heads, head_dim]                 only decode rows are written
 //
 // Grid: x = ceil(heads * head_dim / 4 / WORKGROUP), y = decode rows. An invocation owns four elements of a head and walks the
 // splits itself: there are few of them, and so no barrier is needed.
@@ -18,6 +18,7 @@ override has_sinks: u32; // 1: every head has a logit that takes part in the sof
 override split_tokens: u32; // a split is that many neighbouring tokens, of all from position 0
 override parts: u32; // if not 0: part p is every parts-th block of BLOCK_TOKENS of those that the row sees, from the p-th
 override max_splits: u32;
+override ends_rows: u32; // 1: attention_decode has written the rows of one split
 
 // Per decode row: row, 1, sequence, position.
 @group(0) @binding(0) var<storage, read> decode_info: array<vec4<u32>>;
@@ -43,6 +44,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if (parts > 0u) {
     first_split = 0u;
     split_end = min(parts, (key_end - 1u) / BLOCK_TOKENS - first_key / BLOCK_TOKENS + 1u);
+  }
+  if (ends_rows == 1u && split_end - first_split == 1u) {
+    return;
   }
   let first = decode_row * max_splits;
   let head = item / columns;

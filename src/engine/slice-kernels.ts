@@ -61,7 +61,7 @@ export async function buildLayer(
 ): Promise<void> {
   const { architecture, compiler, weights, buffers, rope, cache } = parts;
   const { rmsNormEpsilon: epsilon, qkvBias, qkNorm } = architecture;
-  const { step, hidden, qkv, attended, activated, rowInfo, blockTables } = buffers;
+  const { hidden, qkv, attended, activated } = buffers;
   const specs = new Map(layerTensors(architecture, layer).map((spec) => [spec.name, spec]));
   const tensor = (name: string): TensorSpec => {
     const spec = specs.get(`model.layers.${layer}.${name}`);
@@ -74,8 +74,7 @@ export async function buildLayer(
   const { keys, values } = cache.layer(layer - firstLayer);
   const window = layerWindow(architecture, layer);
   const shape = { ...parts.shape, ...(window !== null && { window }) };
-  const attention = { step, qkv, keys, values, blockTables };
-  const { decodeInfo, prefillInfo, partials, partialStats } = buffers;
+  const attention = { ...buffers, keys, values, sinks: null };
 
   addLinear(parts, kernels, await weights.matrix(projections('weight')), {
     input: hidden,
@@ -91,16 +90,10 @@ export async function buildLayer(
       }
     : null;
   kernels.add(
-    createRopeAppend(compiler, shape, { ...attention, norm: qkNorms, ropeTable: rope, rowInfo }),
-    createAttentionDecode(compiler, shape, { ...attention, decodeInfo, partials, partialStats }),
-    createAttentionReduce(compiler, shape, { decodeInfo, partials, partialStats, sinks: null, attended }),
-    createAttentionPrefill(compiler, shape, {
-      ...attention,
-      prefillInfo,
-      partialStats,
-      sinks: null,
-      attended,
-    }),
+    createRopeAppend(compiler, shape, { ...attention, norm: qkNorms, ropeTable: rope }),
+    createAttentionDecode(compiler, shape, attention),
+    createAttentionReduce(compiler, shape, attention),
+    createAttentionPrefill(compiler, shape, attention),
   );
   addLinear(parts, kernels, await weights.matrix([tensor('self_attn.o_proj.weight')]), {
     input: attended,

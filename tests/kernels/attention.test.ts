@@ -35,7 +35,7 @@ beforeAll(async () => {
 const VARIANTS = [
   { variant: 'parallel', isSoftware: false },
   { variant: 'serial', isSoftware: true },
-];
+] as const;
 
 const compilers = new Map<boolean, KernelCompiler>();
 
@@ -232,6 +232,45 @@ test('the two variants are different kernels', async () => {
   expect(differingElements(serial, parallel)).toBeGreaterThan(0);
 });
 
+describe('rows of one split', () => {
+  const shape = shapeOf({ headCount: 8, kvHeadCount: 4, headDim: 32 });
+  const rowOf = (keyCount: number): AttentionSequence => ({
+    seed: keyCount,
+    cacheLength: keyCount - 1,
+    rowCount: 1,
+    attendBy: 'decode',
+  });
+  const short = rowOf(SPLIT_TOKENS);
+  const long = rowOf(SPLIT_TOKENS + 1);
+
+  test.each([
+    { name: 'alone', sequences: [short, rowOf(1)], dispatches: { parallel: 1, serial: 2 } },
+    { name: 'with one of two', sequences: [short, long], dispatches: { parallel: 2, serial: 2 } },
+    { name: 'with sinks', sequences: [short], hasSinks: true, dispatches: { parallel: 2, serial: 2 } },
+    // One split sees the window, but the grid is made for all of them.
+    { name: 'far on', sequences: [rowOf(1000)], window: 8, dispatches: { parallel: 2, serial: 2 } },
+  ])('$name are ended in as few dispatches as can be', async (given) => {
+    const { sequences, dispatches, hasSinks = false, window } = given;
+    const windowed = { ...shape, ...(window !== undefined && { window }) };
+    const attention = attentionCase(windowed, sequences, { hasSinks });
+    for (const { variant, isSoftware } of VARIANTS) {
+      const buffers = uploadAttention(gpu, attention);
+      const kernels = await attentionKernels(compilerFor(isSoftware), windowed, buffers);
+      let count = 0;
+      const pass = {
+        setPipeline: () => undefined,
+        setBindGroup: () => undefined,
+        dispatchWorkgroups: () => void (count += 1),
+      };
+      for (const kernel of kernels) kernel.encode(pass, attention.batch.step);
+      expect(count).toBe(dispatches[variant]);
+      await gpu.run(kernels, attention.batch.step);
+      expectClose(await gpu.readF32(buffers.attended), attendByReference(attention));
+      freeAttention(buffers);
+    }
+  });
+});
+
 test('the test batch scatters blocks and leaves rows no two kernels share', () => {
   const { blockTables, blockCount, decodeInfo, prefillInfo, step } = pagedBatch(ragged);
   const blocks = blockTables.flat();
@@ -270,6 +309,7 @@ describe('refuses what it would compute wrongly, by name', () => {
     ['qkv', /qkv has 16 bytes/, [row]],
     ['partials', /partials has 16 bytes/, [row]],
     ['partialStats', /partial_stats has 16 bytes/, [row]],
+    ['attended', /attended has 16 bytes/, [row]],
     ['qkv', /qkv has 16 bytes/, [{ ...row, attendBy: 'prefill' }]],
     ['attended', /attended has 16 bytes/, [{ ...row, attendBy: 'prefill' }]],
   ] as const)('%s that is too small', async (name, message, sequences) => {

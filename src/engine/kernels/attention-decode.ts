@@ -7,7 +7,7 @@ import type { StepKernel } from '../step.ts';
 import { createSerialDecode } from './attention-serial.ts';
 import { cacheOverrides, checkAttentionShape, scoreOverrides } from './attention-shape.ts';
 import type { AttentionDecodeBuffers } from './attention-shape.ts';
-import { checkDecodeShape, checkDecodeStep, decodeSplits } from './attention-splits.ts';
+import { checkDecodeShape, checkDecodeStep, decodeSplits, endsRows } from './attention-splits.ts';
 import type { DecodeShape } from './attention-splits.ts';
 
 const source: KernelSource = {
@@ -22,6 +22,7 @@ const source: KernelSource = {
     decode_info: 'read',
     partials: 'read-write',
     partial_stats: 'read-write',
+    attended: 'read-write',
   },
 };
 
@@ -32,7 +33,8 @@ const MIN_INVOCATIONS = 32;
 const ELEMENTS_PER_INVOCATION = 4;
 
 /**
- * Attends the decode rows of a step to their cached keys, split by split; `createAttentionReduce` gives the kernel that must follow.
+ * Attends the decode rows of a step to their cached keys, split by split; `createAttentionReduce` gives the kernel that must follow,
+ * made with the same buffers.
  * A software adapter gets a kernel of its own, behind the same buffers.
  * Block tables must lie within the cache and hold as many tokens as `decode_info` says: the caller checks its batch.
  * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
@@ -56,6 +58,7 @@ export async function createAttentionDecode(
     max_splits: decodeSplits(shape, shape.contextLength),
     group_heads: groupHeads,
     groups_per_kv_head: groupsPerKvHead,
+    ends_rows: endsRows(compiler.tuning, buffers.sinks) ? 1 : 0,
     invocations: Math.max(MIN_INVOCATIONS, shape.headDim / ELEMENTS_PER_INVOCATION),
   });
   const bound = bindKernel(compiler.device, kernel, {
@@ -67,6 +70,7 @@ export async function createAttentionDecode(
     decode_info: buffers.decodeInfo,
     partials: buffers.partials,
     partial_stats: buffers.partialStats,
+    attended: buffers.attended,
   });
   return {
     name,

@@ -2,10 +2,15 @@ import code from '../../../shaders/attention_reduce.wgsl?raw';
 import { bindKernel, dispatchKernel } from '../kernel.ts';
 import type { KernelCompiler, KernelSource } from '../kernel.ts';
 import type { StepKernel } from '../step.ts';
-import { attendedRowBytes, checkAttentionShape } from './attention-shape.ts';
-import { checkDecodeShape, checkPartials, decodeSplits, SERIAL_PARTS } from './attention-splits.ts';
-import type { DecodeShape } from './attention-splits.ts';
-import { checkBytes } from './checks.ts';
+import { checkAttentionShape } from './attention-shape.ts';
+import {
+  checkDecodeShape,
+  checkReduceStep,
+  decodeSplits,
+  endsRows,
+  SERIAL_PARTS,
+} from './attention-splits.ts';
+import type { AttentionReduceBuffers, DecodeShape } from './attention-splits.ts';
 
 const source: KernelSource = {
   name: 'attention_reduce',
@@ -22,19 +27,8 @@ const source: KernelSource = {
 const WORKGROUP_INVOCATIONS = 64;
 const ELEMENTS_PER_INVOCATION = 4;
 
-export interface AttentionReduceBuffers {
-  readonly decodeInfo: GPUBuffer;
-  /** From `attention_decode`; sizes from `partialsBytes`. */
-  readonly partials: GPUBuffer;
-  readonly partialStats: GPUBuffer;
-  /** See `AttentionPrefillBuffers`. */
-  readonly sinks: GPUBuffer | null;
-  /** f32 [rows, headCount, headDim]; the decode rows are written. */
-  readonly attended: GPUBuffer;
-}
-
 /**
- * Merges what `attention_decode` left for the splits of every decode row.
+ * Merges what `attention_decode` left for the splits of every decode row, if any row has several.
  * @param shape the one that the decode kernel was made with.
  * @throws SkeinError `bad-argument` for sizes that do not fit, here and at `encode`.
  */
@@ -44,6 +38,7 @@ export async function createAttentionReduce(
   buffers: AttentionReduceBuffers,
 ): Promise<StepKernel> {
   const { name } = source;
+  const decodeEndsRows = endsRows(compiler.tuning, buffers.sinks);
   checkAttentionShape(name, shape);
   checkDecodeShape(name, shape);
   const kernel = await compiler.compile(source, {
@@ -52,6 +47,7 @@ export async function createAttentionReduce(
     window: shape.window ?? 0,
     has_sinks: buffers.sinks === null ? 0 : 1,
     split_tokens: shape.splitTokens,
+    ends_rows: decodeEndsRows ? 1 : 0,
     ...(compiler.tuning.isSoftware
       ? { parts: SERIAL_PARTS, max_splits: SERIAL_PARTS }
       : { parts: 0, max_splits: decodeSplits(shape, shape.contextLength) }),
@@ -70,8 +66,8 @@ export async function createAttentionReduce(
     name,
     encode: (pass, step) => {
       if (step.decodeRows === 0) return;
-      checkPartials(name, shape, buffers, step);
-      checkBytes(name, 'attended', buffers.attended, step.rows * attendedRowBytes(shape));
+      if (decodeEndsRows && decodeSplits(shape, step.maxDecodeKeys) === 1) return;
+      checkReduceStep(name, shape, buffers, step);
       dispatchKernel(pass, bound, [workgroupsPerRow, step.decodeRows]);
     },
   };

@@ -105,6 +105,10 @@ export interface AttentionDecodeBuffers {
   /** Handed to `attention_reduce`; sizes from `partialsBytes`. */
   readonly partials: GPUBuffer;
   readonly partialStats: GPUBuffer;
+  /** See `AttentionPrefillBuffers`; they join where sums are divided. */
+  readonly sinks: GPUBuffer | null;
+  /** f32 [rows, headCount, headDim]; the decode rows are written, by this kernel or by `attention_reduce`. */
+  readonly attended: GPUBuffer;
 }
 
 export interface AttentionPrefillBuffers {

@@ -1,4 +1,5 @@
 import type { StepShape } from '../step.ts';
+import type { Tuning } from '../tuning.ts';
 import { attendedRowBytes, qkvRowBytes } from './attention-shape.ts';
 import type { AttentionDecodeBuffers, AttentionShape } from './attention-shape.ts';
 import { checkBytes, checkSize } from './checks.ts';
@@ -14,6 +15,12 @@ const MAX_DECODE_SPLITS = 32;
 export const SERIAL_PARTS = 4;
 /** Largest score and sum of weights, f32. */
 const STATS_BYTES = 8;
+
+/** What `attention_reduce` shares with the decode kernel in front of it. */
+export type AttentionReduceBuffers = Pick<
+  AttentionDecodeBuffers,
+  'decodeInfo' | 'partials' | 'partialStats' | 'sinks' | 'attended'
+>;
 
 /** An attention shape and how the decode kernel cuts the keys of a row into splits. */
 export interface DecodeShape extends AttentionShape {
@@ -34,6 +41,14 @@ export function decodeSplitTokens(contextLength: number): number {
 /** Splits of a row that attends to `keyCount` keys. */
 export function decodeSplits(shape: DecodeShape, keyCount: number): number {
   return Math.ceil(keyCount / shape.splitTokens);
+}
+
+/**
+ * Whether `attention_decode` writes rows of one split itself. Sinks it has no binding left for, and the kernel of software adapters
+ * cuts rows in another way.
+ */
+export function endsRows({ isSoftware }: Tuning, sinks: GPUBuffer | null): boolean {
+  return !isSoftware && sinks === null;
 }
 
 /** Bytes of the two buffers in front of attention_reduce, whichever kernel fills them; layers take turns with them. */
@@ -61,22 +76,23 @@ export function checkDecodeShape(kernel: string, shape: DecodeShape): void {
 export function checkDecodeStep(
   kernel: string,
   shape: DecodeShape,
-  buffers: Pick<AttentionDecodeBuffers, 'qkv' | 'partials' | 'partialStats'>,
+  buffers: AttentionDecodeBuffers,
   step: StepShape,
 ): void {
   checkSize(kernel, 'maxDecodeKeys', step.maxDecodeKeys, { max: shape.contextLength });
   checkBytes(kernel, 'qkv', buffers.qkv, step.rows * qkvRowBytes(shape));
-  checkPartials(kernel, shape, buffers, step);
+  checkReduceStep(kernel, shape, buffers, step);
 }
 
-/** @throws SkeinError `bad-argument` for more decode rows than the buffers hold. */
-export function checkPartials(
+/** @throws SkeinError `bad-argument` for more rows than the buffers hold. */
+export function checkReduceStep(
   kernel: string,
   shape: DecodeShape,
-  { partials, partialStats }: Pick<AttentionDecodeBuffers, 'partials' | 'partialStats'>,
+  { partials, partialStats, attended }: AttentionReduceBuffers,
   step: StepShape,
 ): void {
   const needed = partialsBytes(shape, step.decodeRows);
   checkBytes(kernel, 'partials', partials, needed.partials);
   checkBytes(kernel, 'partial_stats', partialStats, needed.stats);
+  checkBytes(kernel, 'attended', attended, step.rows * attendedRowBytes(shape));
 }
