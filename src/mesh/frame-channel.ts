@@ -4,6 +4,7 @@ import {
   SEND_HIGH_WATER_BYTES,
   SEND_LOW_WATER_BYTES,
   SEND_STALL_TIMEOUT_MS,
+  SUSPICION_MS,
 } from '../protocol/limits.ts';
 import type { Clock } from './clock.ts';
 import { decodeEcho, encodeEcho, FrameAssembly, splitFrame } from './framing.ts';
@@ -40,6 +41,7 @@ export class FrameChannel {
   readonly #assembly = new FrameAssembly();
   readonly #gauge: LinkGauge;
   #cancelAssemblyDeadline: (() => void) | null = null;
+  #cancelSuspicion: (() => void) | null = null;
   /** Frames go out one after the other; settles when the last one has. */
   #lastSend: Promise<void> = Promise.resolve();
   #wakeSender: () => void = () => undefined;
@@ -69,6 +71,13 @@ export class FrameChannel {
     return this.#ended ? Promise.resolve() : this.#gauge.probe();
   }
 
+  /** Ends the channel with `error` unless the other end is heard of within SUSPICION_MS. While that is pending, another call does nothing. */
+  suspect(error: SkeinError): void {
+    if (this.#ended || this.#cancelSuspicion) return;
+    this.#gauge.knock();
+    this.#cancelSuspicion = this.#clock.after(SUSPICION_MS, () => this.#break(error));
+  }
+
   /**
    * @param frame not to be changed until the promise is done.
    * @returns when every message of the frame is queued and the queue is below its high-water mark.
@@ -85,6 +94,7 @@ export class FrameChannel {
     if (this.#ended) return;
     this.#ended = error;
     this.#cancelAssemblyDeadline?.();
+    this.#cancelSuspicion?.();
     this.#gauge.end();
     this.#wakeSender();
     this.#pipe.close();
@@ -115,6 +125,8 @@ export class FrameChannel {
 
   #receive(message: Uint8Array): void {
     if (this.#ended) return;
+    this.#cancelSuspicion?.();
+    this.#cancelSuspicion = null;
     let frame: Uint8Array<ArrayBuffer> | null;
     try {
       const echo = decodeEcho(message);

@@ -83,6 +83,11 @@ export class LinkGauge {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
+  /** Asks for a sign of life, whatever is queued; measures nothing. */
+  knock(): void {
+    this.#options.send({ kind: 'ping', nonce: this.#options.newNonce() });
+  }
+
   receive({ kind, nonce }: EchoMessage): void {
     if (kind === 'ping') this.#answer(nonce);
     else this.#hearPong(nonce);

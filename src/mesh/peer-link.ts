@@ -104,6 +104,11 @@ export class PeerLink {
     }
   }
 
+  /** Somebody says that the other end is gone: an open link ends unless it is heard of soon. */
+  suspect(): void {
+    this.#attempt?.channel?.suspect(peerLost(this.#options.remote));
+  }
+
   /** A signal from the other end, already validated. Whatever does not belong to the current attempt is dropped. */
   receive(signal: LinkSignal): void {
     switch (signal.kind) {

@@ -26,7 +26,7 @@ import { waitFor } from './wait-for.ts';
 /** What the mesh needs of the server: it relays signals and says when there is nobody to relay to. */
 export interface SignalRelay {
   send(message: Extract<ClientMessage, { type: 'signal' }>): void;
-  on<Type extends 'signal' | 'error'>(
+  on<Type extends 'signal' | 'error' | 'mesh'>(
     type: Type,
     listener: (message: Extract<ServerMessage, { type: Type }>) => void,
   ): () => void;
@@ -58,6 +58,8 @@ export class PeerMesh implements FrameTransport {
   readonly #frames = new Listeners<[from: PeerId, frame: Uint8Array<ArrayBuffer>]>();
   readonly #lost = new Listeners<[peer: PeerId]>();
   readonly #stopListening: (() => void)[];
+  /** Peers that lend their devices. */
+  #members: ReadonlySet<PeerId> = new Set();
   #isDisposed = false;
   #rejectedSignals = 0;
 
@@ -70,6 +72,7 @@ export class PeerMesh implements FrameTransport {
     this.#stopListening = [
       signaling.on('signal', ({ from, data }) => this.#receive(from, data)),
       signaling.on('error', ({ error }) => this.#hearError(SkeinError.fromShape(error))),
+      signaling.on('mesh', ({ members }) => this.#hearMembers(new Set(members.map(({ peer }) => peer)))),
     ];
   }
 
@@ -175,6 +178,12 @@ export class PeerMesh implements FrameTransport {
     const { peer } = error.data;
     if (error.code !== 'peer-lost' || typeof peer !== 'string' || !PEER_ID_PATTERN.test(peer)) return;
     this.#links.get(peer as PeerId)?.link.giveUpDialling(peerLost(peer as PeerId, error));
+  }
+
+  /** A member that is none any more may have crashed, or finishes what it has: it is asked. */
+  #hearMembers(members: ReadonlySet<PeerId>): void {
+    for (const peer of this.#members) if (!members.has(peer)) this.#links.get(peer)?.link.suspect();
+    this.#members = members;
   }
 
   #add(remote: PeerId, isIncoming: boolean): PeerLink {

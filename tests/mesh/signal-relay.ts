@@ -1,4 +1,4 @@
-import type { PeerId } from '../../src/protocol/ids.ts';
+import type { ModelId, PeerId } from '../../src/protocol/ids.ts';
 import type { ClientMessage, ServerMessage } from '../../src/protocol/signaling.ts';
 import type { SignalRelay } from '../../src/mesh/peer-mesh.ts';
 import { Listeners } from '../../src/mesh/listeners.ts';
@@ -26,6 +26,15 @@ export class InMemoryRelay {
   /** The peer's socket is closed. */
   remove(peer: PeerId): void {
     this.#clients.delete(peer);
+  }
+
+  /** The server tells everybody who lends a device. */
+  announce(peers: readonly PeerId[]): void {
+    const members = peers.map((peer) => {
+      const slice = { model: 'tiny' as ModelId, layerStart: 0, layerEnd: 1 };
+      return { peer, ...slice, state: 'serving' as const, adapter: 'GPU' };
+    });
+    for (const client of this.#clients.values()) client.tell({ type: 'mesh', members, covered: [] });
   }
 
   /** A signal as if `from` had sent it. */

@@ -8,6 +8,7 @@ import {
   SEND_HIGH_WATER_BYTES,
   SEND_LOW_WATER_BYTES,
   SEND_STALL_TIMEOUT_MS,
+  SUSPICION_MS,
 } from '../../../src/protocol/limits.ts';
 import { FakePipe } from './fake-pipe.ts';
 import { settled } from './local-mesh.ts';
@@ -201,6 +202,32 @@ describe('measuring over a frame channel', () => {
     rig.channel.finish(new SkeinError('peer-lost', 'gone'));
     await settled();
     expect(unanswered.state).toBe('sent');
+  });
+
+  it('ends when a suspected peer says nothing, and not before', () => {
+    const { pipe, channel, clock, broken } = open();
+    pipe.bufferedAmount = 5 * MIB;
+    channel.suspect(new SkeinError('peer-lost', 'gone'));
+    channel.suspect(new SkeinError('peer-lost', 'gone'));
+    expect(pipe.echoes.map(({ kind }) => kind)).toEqual(['ping']);
+    clock.advance(SUSPICION_MS - 1);
+    expect(broken).toEqual([]);
+    clock.advance(1);
+    expect(broken).toEqual(['peer-lost']);
+  });
+
+  it('goes on with a suspected peer that says anything, and can suspect it again', () => {
+    const { pipe, channel, clock, broken } = open();
+    channel.suspect(new SkeinError('peer-lost', 'gone'));
+    clock.advance(SUSPICION_MS - 1);
+    pipe.deliver(encodeEcho({ kind: 'pong', nonce: pipe.echoes.at(-1)?.nonce ?? 0 }));
+    clock.advance(10 * SUSPICION_MS);
+    expect(broken).toEqual([]);
+    expect(channel.measurement).toBeNull();
+    channel.suspect(new SkeinError('peer-lost', 'gone'));
+    channel.finish(new SkeinError('aborted', 'disposed'));
+    expect(clock.pendingTimers).toBe(0);
+    expect(broken).toEqual([]);
   });
 
   it('breaks with a peer whose pings are malformed', () => {

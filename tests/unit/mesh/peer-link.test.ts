@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { splitFrame } from '../../../src/mesh/framing.ts';
+import { encodeEcho, splitFrame } from '../../../src/mesh/framing.ts';
 import type { Connect, PeerConnection, PeerConnectionOptions } from '../../../src/mesh/peer-connection.ts';
 import { PeerMesh } from '../../../src/mesh/peer-mesh.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
@@ -11,6 +11,7 @@ import {
   MAX_LINK_QUEUE_BYTES,
   MAX_OUTGOING_LINKS,
   MAX_SIGNALS_PER_DIAL,
+  SUSPICION_MS,
 } from '../../../src/protocol/limits.ts';
 import { InMemoryRelay } from '../../mesh/signal-relay.ts';
 import { FakePipe } from './fake-pipe.ts';
@@ -409,5 +410,52 @@ describe('a peer', () => {
       lost: [HIGH],
       timers: 0,
     });
+  });
+});
+
+describe('a peer that the server lists no more', () => {
+  const linked = async () => {
+    const rig = lonePeer();
+    outcomeOf(rig.mesh.send(HIGH, BYTE));
+    rig.connection(0).onOpen(rig.connection(0).pipe);
+    await settled();
+    rig.relay.announce([HIGH, LOW]);
+    rig.connection(0).pipe.echoes.length = 0;
+    return rig;
+  };
+
+  it('is lost unless it answers', async () => {
+    const { relay, clock, lost, connection } = await linked();
+    relay.announce([LOW]);
+    expect(connection(0).pipe.echoes.map(({ kind }) => kind)).toEqual(['ping']);
+    clock.advance(SUSPICION_MS - 1);
+    expect(lost).toEqual([]);
+    clock.advance(1);
+    expect(lost).toEqual([HIGH]);
+    expect(connection(0).isClosed).toBe(true);
+  });
+
+  it('stays when it answers: it may finish what it has', async () => {
+    const { relay, clock, lost, connection } = await linked();
+    relay.announce([]);
+    const { pipe } = connection(0);
+    pipe.deliver(encodeEcho({ kind: 'pong', nonce: pipe.echoes[0]?.nonce ?? 0 }));
+    clock.advance(10 * SUSPICION_MS);
+    expect(lost).toEqual([]);
+  });
+
+  it('is not asked while it is listed, nor when it never was', async () => {
+    const { relay, connection } = await linked();
+    relay.announce([HIGH]);
+    relay.announce([HIGH]);
+    expect(connection(0).pipe.echoes).toEqual([]);
+    const stranger = lonePeer();
+    outcomeOf(stranger.mesh.send(HIGH, BYTE));
+    stranger.connection(0).onOpen(stranger.connection(0).pipe);
+    await settled();
+    stranger.connection(0).pipe.echoes.length = 0;
+    stranger.relay.announce([LOW]);
+    stranger.relay.announce([]);
+    expect(stranger.connection(0).pipe.echoes).toEqual([]);
   });
 });
