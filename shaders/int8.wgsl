@@ -9,6 +9,16 @@ const GROUP_VALUES = 32u;
 const GROUP_QUADS = 8u; // vec4s of values, words of codes
 const GROUP_OCTETS = 4u;
 
+// GROUP_QUADS and GROUP_OCTETS, for a row has no less than one group, as run-time values: some compilers unroll a constant loop whole,
+// with everything around it, and then need half a minute for a kernel.
+fn quads_of_group() -> u32 {
+  return min(GROUP_QUADS, sizes.in_features / 4u);
+}
+
+fn octets_of_group() -> u32 {
+  return min(GROUP_OCTETS, sizes.in_features / 8u);
+}
+
 // Groups smaller than this are zeros: their scale would be no normal number.
 const LEAST_MAGNITUDE = 0x1p-100;
 

@@ -22,7 +22,8 @@ fn begin_group(group: u32, gains: Gains, lane: u32) -> InputGroup {
   let first_quad = GROUP_QUADS * group;
   var largest = 0.0;
   var squares = 0.0;
-  for (var quad = 0u; quad < GROUP_QUADS; quad += 1u) {
+  let quads = quads_of_group();
+  for (var quad = 0u; quad < quads; quad += 1u) {
     var values = input[first_quad + quad];
     if (normed) {
       squares += dot(values, values);

@@ -26,9 +26,10 @@ var<workgroup> weight_scales: array<WeightScales, FEATURE_QUADS>;
 fn load_input_slice(loader: u32, row_start: u32, group: u32) -> f32 {
   let first_quad = (row_start + group) * GROUP_QUADS;
   let first_gain = group * GROUP_QUADS;
+  let quads = quads_of_group();
   var largest = 0.0;
   var squares = 0.0;
-  for (var quad = 0u; quad < GROUP_QUADS; quad += 1u) {
+  for (var quad = 0u; quad < quads; quad += 1u) {
     var values = input[first_quad + quad];
     if (normed) {
       squares += dot(values, values);
@@ -38,7 +39,7 @@ fn load_input_slice(loader: u32, row_start: u32, group: u32) -> f32 {
   }
   let per_unit = codes_per_unit(largest);
   var sum = Count();
-  for (var quad = 0u; quad < GROUP_QUADS; quad += 1u) {
+  for (var quad = 0u; quad < quads; quad += 1u) {
     var values = input[first_quad + quad];
     if (normed) {
       values *= gain[first_gain + quad];
@@ -128,8 +129,7 @@ fn main(
     var dots5 = vec4<Count>();
     var dots6 = vec4<Count>();
     var dots7 = vec4<Count>();
-    // The bound is a run-time value on purpose, as in matmul; a row has no less than one group.
-    let words = min(GROUP_QUADS, sizes.in_features / 4u);
+    let words = quads_of_group();
     for (var word = 0u; word < words; word += 1u) {
       let x = word * ROW_STRIDE + tile_row;
       let w = weight_codes[word * FEATURE_STRIDE + local.x];

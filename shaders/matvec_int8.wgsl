@@ -1,7 +1,7 @@
 // matvec with the input rounded to int8: a linear map for few rows, bound by memory.
 //
 // A team, its sweep and its sums are those of matvec. 4 neighbouring lanes have the octets of a group of the input, and each rounds its
-// own with the scale of all (int8_alone, int8_shuffled); so a team has at least 4 lanes.
+// own with the scale of all (int8_memory, int8_shuffled); so a team has at least 4 lanes.
 // Grid: as matvec.
 
 override input_rows: u32; // rows computed together: 1 or 4
@@ -14,26 +14,36 @@ struct RowSums {
   squares: f32,
 }
 
-// `row_quad` is where the row begins in the input, in vec4s. Gains are read where the map has them.
-fn add_octet(sums: RowSums, w: WeightCodes, scales: WeightScales, gains: Octet, row_quad: u32, octet: u32) -> RowSums {
-  let quad = row_quad + 2u * octet;
+// An octet of one row of the input, times the norm's gains.
+struct InputOctet {
+  lo: vec4<f32>,
+  hi: vec4<f32>,
+  largest: f32,
+  squares: f32, // without the gains
+}
+
+// `quad` is where the octet begins in the input, in vec4s. Gains are read where the map has them.
+fn load_input(quad: u32, gains: Octet) -> InputOctet {
   var lo = input[quad];
   var hi = input[quad + 1u];
-  var squares = sums.squares;
+  var squares = 0.0;
   if (normed) {
-    squares += dot(lo, lo) + dot(hi, hi);
+    squares = dot(lo, lo) + dot(hi, hi);
     lo *= gains.lo;
     hi *= gains.hi;
   }
-  let first_gain = GROUP_QUADS * (octet / GROUP_OCTETS);
-  let largest = largest_of_group(largest_of(max(abs(lo), abs(hi))), row_quad + first_gain, first_gain);
+  return InputOctet(lo, hi, largest_of(max(abs(lo), abs(hi))), squares);
+}
+
+// `largest` of the group that the octet lies in.
+fn add_octet(sums: RowSums, w: WeightCodes, scales: WeightScales, x: InputOctet, largest: f32) -> RowSums {
   let per_unit = codes_per_unit(largest);
-  let codes = vec2<u32>(quantise(lo, per_unit), quantise(hi, per_unit));
+  let codes = vec2<u32>(quantise(x.lo, per_unit), quantise(x.hi, per_unit));
   let counts = Counts(
     add_octet_dots(vec4<Count>(), w, codes),
     sum_of_codes(codes.x) + sum_of_codes(codes.y),
   );
-  return RowSums(add_scaled(sums.products, counts, scales, input_scale(largest)), squares);
+  return RowSums(add_scaled(sums.products, counts, scales, input_scale(largest)), sums.squares + x.squares);
 }
 
 @compute @workgroup_size(lanes, teams)
@@ -57,29 +67,33 @@ fn main(
   var s1 = RowSums();
   var s2 = RowSums();
   var s3 = RowSums();
-  // All lanes sweep equally often, as who shuffles must.
-  for (var first_octet = 0u; first_octet < octets; first_octet += lanes) {
-    // A lane past the end, as its whole group then is, repeats a group at the end and adds none of it.
-    let is_inside = first_octet + lane < octets;
-    let octet = select(octets - GROUP_OCTETS + lane % GROUP_OCTETS, first_octet + lane, is_inside);
-    let w = load_weight_codes(rows + octet);
-    let scales = load_weight_scales(rows + octet);
+  // All lanes sweep equally often, as who shares must.
+  for (var sweep = 0u; sweep * lanes < octets; sweep += 1u) {
+    // A lane past the end, as its whole group then is, looks at the last group and adds none of it.
+    let is_inside = sweep * lanes + lane < octets;
+    let octet = select(octets - GROUP_OCTETS + lane % GROUP_OCTETS, sweep * lanes + lane, is_inside);
     var gains = Octet();
     if (normed) {
       gains = Octet(gain[2u * octet], gain[2u * octet + 1u]);
     }
-    let next0 = add_octet(s0, w, scales, gains, x0, octet);
-    if (is_inside) {
-      s0 = next0;
-    }
+    let i0 = load_input(x0 + 2u * octet, gains);
+    var i1 = InputOctet();
+    var i2 = InputOctet();
+    var i3 = InputOctet();
     if (input_rows > 1u) {
-      let next1 = add_octet(s1, w, scales, gains, x1, octet);
-      let next2 = add_octet(s2, w, scales, gains, x2, octet);
-      let next3 = add_octet(s3, w, scales, gains, x3, octet);
-      if (is_inside) {
-        s1 = next1;
-        s2 = next2;
-        s3 = next3;
+      i1 = load_input(x1 + 2u * octet, gains);
+      i2 = load_input(x2 + 2u * octet, gains);
+      i3 = load_input(x3 + 2u * octet, gains);
+    }
+    let largest = largest_of_groups(vec4<f32>(i0.largest, i1.largest, i2.largest, i3.largest), sweep, team, lane);
+    if (is_inside) {
+      let w = load_weight_codes(rows + octet);
+      let scales = load_weight_scales(rows + octet);
+      s0 = add_octet(s0, w, scales, i0, largest.x);
+      if (input_rows > 1u) {
+        s1 = add_octet(s1, w, scales, i1, largest.y);
+        s2 = add_octet(s2, w, scales, i2, largest.z);
+        s3 = add_octet(s3, w, scales, i3, largest.w);
       }
     }
   }

@@ -40,6 +40,7 @@ fn compute(workgroup: vec3<u32>, workgroups: vec3<u32>, index: u32, lane: u32) {
   let first_row = workgroup.z * input_rows;
   let first_feature = 4u * ((workgroup.y * workgroups.x + workgroup.x) * lanes + index);
   let rows = quad_rows(first_feature) * (sizes.in_features / 8u);
+  let octets = octets_of_group();
   let first0 = groups * input_row(first_row);
   let first1 = groups * input_row(first_row + 1u);
   let first2 = groups * input_row(first_row + 2u);
@@ -69,7 +70,7 @@ fn compute(workgroup: vec3<u32>, workgroups: vec3<u32>, index: u32, lane: u32) {
     var c2 = begin_counts(x2);
     var c3 = begin_counts(x3);
     let first_octets = rows + group * GROUP_OCTETS;
-    for (var octet = 0u; octet < GROUP_OCTETS; octet += 1u) {
+    for (var octet = 0u; octet < octets; octet += 1u) {
       let w = load_weight_codes(first_octets + octet);
       c0 = add_octet(c0, w, x0, gains, octet, lane);
       if (input_rows > 1u) {

@@ -26,7 +26,7 @@ const NAME = 'matvec_lane';
 const LANES = 32;
 /** Subgroups that share the input eight ways, and then gain from 8 rows per read of the weights; others only compile twice as long. */
 const EIGHTS = 8;
-/** Rows that share one read of the weights, fewest first. With int8 input more than 4 would take seven times as long to compile. */
+/** Rows that share one read of the weights, fewest first. */
 const INPUT_ROWS = [1, 4] as const;
 const INPUT_ROWS_OF_EIGHTS = [1, 4, 8] as const;
 
@@ -41,10 +41,9 @@ export async function createMatvecLane(
 ): Promise<StepKernel> {
   checkLinear(NAME, shape, buffers);
   const text = textOf(shape, compiler.tuning);
-  const usesEightRows = sharesEightWays(compiler.tuning) && shape.activations !== 'int8';
   const bindings = linearBindings(compiler.device, shape, buffers);
   const kernels = await Promise.all(
-    (usesEightRows ? INPUT_ROWS_OF_EIGHTS : INPUT_ROWS).map(async (inputRows) => {
+    inputRowsOf(shape, compiler.tuning).map(async (inputRows) => {
       const kernel = await compileLinear(compiler, text, shape, { input_rows: inputRows, lanes: LANES });
       return { inputRows, bound: bindKernel(compiler.device, kernel, bindings) };
     }),
@@ -78,4 +77,10 @@ function textOf({ activations }: LinearShape, tuning: Tuning): LinearKernelText 
   }
   const subgroupCode = usesEights ? eightsCode : quadsCode;
   return { name, code: (usesSubgroups ? subgroupCode : vectorsCode) + code, usesSubgroups };
+}
+
+/** With int8 input, kernels of more rows than these would compile for ten seconds and more. */
+function inputRowsOf({ activations }: LinearShape, tuning: Tuning): readonly number[] {
+  if (activations === 'int8') return tuning.usesSubgroups ? INPUT_ROWS : [1];
+  return sharesEightWays(tuning) ? INPUT_ROWS_OF_EIGHTS : INPUT_ROWS;
 }

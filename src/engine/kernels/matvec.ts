@@ -1,8 +1,8 @@
 import inputCode from '../../../shaders/input_vectors.wgsl?raw';
 import code from '../../../shaders/matvec.wgsl?raw';
 import int8Code from '../../../shaders/matvec_int8.wgsl?raw';
-import aloneCode from '../../../shaders/int8_alone.wgsl?raw';
-import shuffledCode from '../../../shaders/int8_shuffled.wgsl?raw';
+import int8MemoryCode from '../../../shaders/int8_memory.wgsl?raw';
+import int8ShuffledCode from '../../../shaders/int8_shuffled.wgsl?raw';
 import memoryCode from '../../../shaders/team_memory.wgsl?raw';
 import subgroupCode from '../../../shaders/team_subgroup.wgsl?raw';
 import { bindKernel, dispatchKernel, spreadWorkgroups } from '../kernel.ts';
@@ -65,7 +65,7 @@ function textOf({ activations }: LinearShape, tuning: Tuning): LinearKernelText 
   const { usesSubgroups } = tuning;
   const teamCode = usesSubgroups ? subgroupCode : memoryCode;
   if (activations !== 'int8') return { name: NAME, code: inputCode + teamCode + code, usesSubgroups };
-  const groupCode = usesSubgroups ? shuffledCode : aloneCode;
+  const groupCode = usesSubgroups ? int8ShuffledCode : int8MemoryCode;
   return int8Text(NAME, groupCode + teamCode + int8Code, tuning, usesSubgroups);
 }
 
