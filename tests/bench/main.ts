@@ -104,4 +104,13 @@ program.addCommand(
   ),
 );
 
+program.addCommand(
+  benchCommand(
+    'scheduler',
+    'How long placement and routing take, by the size of the mesh, and how near the best placements are.',
+    ['native'],
+    () => import('./scheduler.ts'),
+  ),
+);
+
 await program.parseAsync();

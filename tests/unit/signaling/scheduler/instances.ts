@@ -55,11 +55,18 @@ export function node(index: number, capability: Partial<Capability> = {}): Sched
   };
 }
 
+/** Of one token of the vocabulary, in all rows that a head answers at once. */
+const LOGIT_BYTES = 4 * 128;
+
+function vocabularyOf({ headMultiplyAdds, hiddenSize }: ModelCard): number {
+  return headMultiplyAdds / hiddenSize;
+}
+
 /** What a slice takes, reckoned apart from the code under test. */
 export function neededBytes(model: ModelCard, { layerStart, layerEnd }: LayerRange): number {
   let bytes = (layerEnd - layerStart) * LAYER_BYTES;
   if (layerStart === 0) bytes += model.embeddingBytes;
-  if (layerEnd === model.layerCount) bytes += model.headBytes;
+  if (layerEnd === model.layerCount) bytes += model.headBytes + LOGIT_BYTES * vocabularyOf(model);
   return bytes;
 }
 

@@ -1,0 +1,12 @@
+import type { BenchOptions } from './bench-command.ts';
+import { measurePlacement, measureQuality } from './placement.ts';
+import { benchReport } from './report.ts';
+import type { BenchReport } from './report.ts';
+
+/** How long the scheduler takes to decide, by the size of the mesh, and how good its placements are. Nothing but the CPU takes part. */
+export function run({ onProgress }: BenchOptions): Promise<BenchReport> {
+  const placement = measurePlacement(onProgress);
+  const quality = measureQuality(onProgress);
+  const tables = [placement.table, quality.table];
+  return Promise.resolve(benchReport('scheduler', 'CPU', tables, [...placement.checks, ...quality.checks]));
+}
