@@ -252,6 +252,23 @@ describe('a generation', () => {
     }
   });
 
+  it('outlives any number of failures, as long as there are tokens between them', async () => {
+    const mesh = new LocalMesh(1);
+    let tokens = 0;
+    mesh.stage(0).machine.tamper = (outputs) =>
+      outputs.map((output): StageOutput => {
+        tokens += 1;
+        const error = new SkeinError('internal', 'again');
+        return tokens % 2 === 0 ? { kind: 'failed', requestId: output.requestId, error } : output;
+      });
+    const deps = depsOf(mesh, {
+      sleep: (ms, signal) => (ms > 60_000 ? sleep(ms, undefined, { signal }) : Promise.resolve()),
+    });
+    const { types, result } = await run(generate(requestOf(PROMPT, 12), deps));
+    expect(result.tokenIds).toEqual(expectedTokens(PROMPT, mesh.layerCount, 12));
+    expect(types.filter((type) => type === 'waiting').length).toBeGreaterThan(8);
+  });
+
   it('ends with how the last route went: tokens after its first, and their time', async () => {
     let now = 0;
     const mesh = new LocalMesh(1);

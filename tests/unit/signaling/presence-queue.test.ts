@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { newRequestId } from '../../../src/protocol/ids.ts';
 import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
 import { CACHE_RESERVE_TOKENS } from '../../../src/protocol/limits.ts';
@@ -8,6 +8,9 @@ import {
   MAX_QUEUED_PER_PEER,
   MAX_QUEUED_REQUESTS,
 } from '../../../signaling/limits.ts';
+import { Measurements } from '../../../signaling/measurements.ts';
+import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
+import type { RouteInput } from '../../../signaling/scheduler/types.ts';
 import { hopsOf, Stage } from './presence-stage.ts';
 import { card, MODEL, peerId } from './scheduler/instances.ts';
 
@@ -38,6 +41,75 @@ function ask(stage: Stage, peer: PeerId, tokens = ALL): RequestId {
   stage.route(peer, { requestId, tokens });
   return requestId;
 }
+
+describe('what routing is told', () => {
+  function watched() {
+    const inputs: RouteInput[] = [];
+    const findRoute = (input: RouteInput) => {
+      inputs.push(input);
+      return steadyScheduler.findRoute(input);
+    };
+    const stage = new Stage({ scheduler: { ...steadyScheduler, findRoute } });
+    stage.connect(A, B, ANN, BOB);
+    stage.join(A, B);
+    stage.loadAll();
+    const last = () => {
+      const input = inputs.at(-1);
+      if (input === undefined) throw new Error('routing was not asked');
+      return input;
+    };
+    return { stage, last };
+  }
+
+  it('includes the hops that still have the beginning of a conversation', () => {
+    const { stage, last } = watched();
+    const requestId = ask(stage, ANN, 64);
+    expect(last().previous).toEqual([]);
+    const [given] = stage.sentTo(ANN, 'route');
+    ask(stage, BOB, 64);
+    expect(last().previous).toEqual([]);
+    ask(stage, ANN, 64);
+    expect(last().previous).toEqual(given?.route.hops);
+    ask(stage, ANN, ALL * 9);
+    stage.route(ANN, { requestId, epoch: 1, tokens: 64 });
+    expect(last().previous).toEqual(given?.route.hops);
+    stage.disconnect(ANN);
+    stage.connect(ANN);
+    ask(stage, ANN, 64);
+    expect(last().previous).toEqual([]);
+  });
+
+  it('includes the load, the measured pace and where the requester is, if it lends its device', () => {
+    const pace = vi.spyOn(Measurements.prototype, 'pace').mockReturnValue(2.5);
+    const region = vi.spyOn(Measurements.prototype, 'region').mockReturnValue(0);
+    const { stage, last } = watched();
+    ask(stage, ANN, 100);
+    expect(last()).toMatchObject({ requesterRegion: null, tokens: 100 });
+    expect(last().members).toMatchObject([
+      { peer: A, inFlight: 0, reservedTokens: 0, cacheTokens: ALL, pace: 2.5 },
+      { peer: B, inFlight: 0, reservedTokens: 0, cacheTokens: ALL, pace: 2.5 },
+    ]);
+    ask(stage, A, 7);
+    expect(last()).toMatchObject({ requesterRegion: 0, members: [{ inFlight: 1, reservedTokens: 100 }, {}] });
+    pace.mockRestore();
+    region.mockRestore();
+  });
+
+  it('learns how answers went, once, and from nobody but their requester', () => {
+    const outcome = vi.spyOn(Measurements.prototype, 'outcome');
+    const { stage } = watched();
+    const requestId = ask(stage, ANN, 64);
+    const [given] = stage.sentTo(ANN, 'route');
+    const went = { tokens: 20, seconds: 4 };
+    stage.nowMs = 5000;
+    stage.say(BOB, { type: 'route-end', requestId, outcome: went });
+    stage.say(ANN, { type: 'route-end', requestId, outcome: went });
+    stage.say(ANN, { type: 'route-end', requestId, outcome: went });
+    expect(outcome.mock.calls).toEqual([[ANN, given?.route.hops, expect.any(Number) as number, went, 5000]]);
+    expect(outcome.mock.calls[0]?.[2]).toBeGreaterThan(0);
+    outcome.mockRestore();
+  });
+});
 
 describe('a full mesh', () => {
   it('counts the cache that requests may come to take, twice over, but never refuses a peer without work', () => {
@@ -159,6 +231,17 @@ describe('a full mesh', () => {
     expect(stage.sentTo(BOB, 'route-queued').at(-1)?.position).toBe(1);
     stage.end(ANN, first);
     expect(stage.sentTo(BOB, 'route').at(-1)?.route).toMatchObject({ requestId: lost, epoch: 1 });
+  });
+
+  it('remembers that a request lost its route when it asks again from its place in line', () => {
+    const stage = serving(A, B);
+    ask(stage, ANN);
+    const lost = ask(stage, BOB);
+    ask(stage, CID);
+    stage.disconnect(B);
+    for (const epoch of [1, 2]) stage.route(BOB, { requestId: lost, tokens: ALL, epoch });
+    expect(stage.sentTo(BOB, 'route-queued').at(-1)?.position).toBe(1);
+    expect(stage.presence.queuedCount).toBe(2);
   });
 
   it('does not make who lost its route wait for a new request that finds no room', () => {
