@@ -56,14 +56,19 @@ const LAYOUTS = [
   { name: 'matmul', create: createMatmul, tuning: {} },
 ];
 
-/** All ways to compute the same map that the device has the features for. */
+/**
+ * All ways to compute the same map that the device has the features for; with int8 activations those without subgroups only where it has
+ * no subgroups, and the matrix product only with the builtin: they compile for long, and nobody would choose them.
+ */
 function variantsOf(format: MatrixFormat, own: Tuning): Variant[] {
   const variants = LAYOUTS.flatMap((layout): Variant[] => {
     const floats = { ...layout, activations: 'f32' } as const;
-    if (!takesInt8(format)) return [floats];
+    const hasSubgroups = layout.tuning.usesSubgroups === true;
+    const isOutdone = own.usesSubgroups && layout.tuning.usesSubgroups === false;
+    if (!takesInt8(format) || isOutdone) return [floats];
     return [
       floats,
-      ...[true, false].map((usesPackedDot) => ({
+      ...(hasSubgroups || !own.usesPackedDot ? [true, false] : [true]).map((usesPackedDot) => ({
         ...layout,
         name: `${layout.name} ${usesPackedDot ? 'packed' : 'plain'}`,
         tuning: { ...layout.tuning, usesPackedDot },
