@@ -11,7 +11,7 @@ const MEGABIT = 125e3;
  */
 export const PHONE: DeviceClass = {
   name: 'Adreno 740',
-  memoryBytes: 0.75 * GIB,
+  memoryBytes: 1 * GIB,
   bytesPerSecond: 30e9,
   flopsPerSecond: 0.6e12,
   stepOverheadSeconds: 0.012,
@@ -19,7 +19,7 @@ export const PHONE: DeviceClass = {
 };
 export const OFFICE_LAPTOP: DeviceClass = {
   name: 'Intel Iris Xe Graphics',
-  memoryBytes: 1 * GIB,
+  memoryBytes: 1.5 * GIB,
   bytesPerSecond: 30e9,
   flopsPerSecond: 0.5e12,
   stepOverheadSeconds: 0.008,
@@ -27,7 +27,7 @@ export const OFFICE_LAPTOP: DeviceClass = {
 };
 export const APPLE_LAPTOP: DeviceClass = {
   name: 'Apple M2',
-  memoryBytes: 2 * GIB,
+  memoryBytes: 3 * GIB,
   bytesPerSecond: 70e9,
   flopsPerSecond: 1.5e12,
   stepOverheadSeconds: 0.006,
@@ -35,7 +35,7 @@ export const APPLE_LAPTOP: DeviceClass = {
 };
 export const GAMING_LAPTOP: DeviceClass = {
   name: 'NVIDIA GeForce RTX 3060 Laptop GPU',
-  memoryBytes: 2 * GIB,
+  memoryBytes: 3 * GIB,
   bytesPerSecond: 180e9,
   flopsPerSecond: 4e12,
   stepOverheadSeconds: 0.006,
@@ -43,7 +43,7 @@ export const GAMING_LAPTOP: DeviceClass = {
 };
 export const DESKTOP: DeviceClass = {
   name: 'NVIDIA GeForce RTX 3080',
-  memoryBytes: 3 * GIB,
+  memoryBytes: 4 * GIB,
   bytesPerSecond: 400e9,
   flopsPerSecond: 10e12,
   stepOverheadSeconds: 0.005,
