@@ -45,9 +45,11 @@ export type Standing =
   | { readonly kind: 'visitor' }
   | LenderStanding;
 
-/** The connected peers, in order of arrival. */
+/** The connected peers, in order of arrival; those that lend their device, in order of joining. */
 export class Peers {
   readonly #standings = new Map<PeerId, Standing>();
+  /** Those of them that lend their device: few of many, where requesters come and go. */
+  readonly #lenders = new Map<PeerId, LenderStanding>();
   #version = 0;
 
   /** Another number after every change to a peer that lends its device. */
@@ -60,18 +62,19 @@ export class Peers {
   }
 
   set(peer: PeerId, standing: Standing): void {
-    if ('lent' in standing || this.lender(peer) !== null) this.#version += 1;
+    if ('lent' in standing || this.#lenders.has(peer)) this.#version += 1;
     this.#standings.set(peer, standing);
+    if ('lent' in standing) this.#lenders.set(peer, standing);
+    else this.#lenders.delete(peer);
   }
 
-  /** Of a peer that lends nothing any more. */
   remove(peer: PeerId): void {
+    if (this.#lenders.delete(peer)) this.#version += 1;
     this.#standings.delete(peer);
   }
 
   lender(peer: PeerId): LenderStanding | null {
-    const standing = this.#standings.get(peer);
-    return standing !== undefined && 'lent' in standing ? standing : null;
+    return this.#lenders.get(peer) ?? null;
   }
 
   /** Peers that said hello. */
@@ -86,15 +89,13 @@ export class Peers {
 
   /** Peers that lend their device. A copy: standings may change while it is walked. */
   lenders(): (readonly [PeerId, LenderStanding])[] {
-    const lenders: (readonly [PeerId, LenderStanding])[] = [];
-    for (const [peer, standing] of this.#standings) if ('lent' in standing) lenders.push([peer, standing]);
-    return lenders;
+    return [...this.#lenders];
   }
 
   /** Peers whose slice of the model answers and takes new requests. */
   serving(model: ModelId): (LayerRange & { readonly peer: PeerId })[] {
     const serving: (LayerRange & { readonly peer: PeerId })[] = [];
-    for (const [peer, standing] of this.#standings) {
+    for (const [peer, standing] of this.#lenders) {
       if (standing.kind !== 'serving' || standing.slice.model !== model) continue;
       const { layerStart, layerEnd } = standing.slice;
       serving.push({ peer, layerStart, layerEnd });
@@ -105,8 +106,8 @@ export class Peers {
   /** What everybody holds once all moves are made. */
   assignments(): Map<PeerId, Assignment> {
     const assignments = new Map<PeerId, Assignment>();
-    for (const [peer, standing] of this.#standings) {
-      const target = 'lent' in standing ? targetOf(standing) : null;
+    for (const [peer, standing] of this.#lenders) {
+      const target = targetOf(standing);
       if (target !== null) assignments.set(peer, target);
     }
     return assignments;
@@ -114,7 +115,7 @@ export class Peers {
 
   /** What pages are shown: a peer that drains still serves. */
   members(): MeshMember[] {
-    return [...this.#standings].flatMap(([peer, standing]) => {
+    return [...this.#lenders].flatMap(([peer, standing]) => {
       if (!('slice' in standing)) return [];
       const state = standing.kind === 'loading' ? 'loading' : 'serving';
       return [{ peer, ...standing.slice, state, adapter: standing.lent.capability.adapter }];

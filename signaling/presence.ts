@@ -94,6 +94,7 @@ export class Presence {
       this.#moves.advance(this.#nowMs);
       this.#desk.serve(this.#nowMs);
     }
+    if (event.type === 'tick') this.#desk.tellPlaces(this.#nowMs);
     if (this.#peers.version !== version) this.#effects.push({ type: 'mesh-changed' });
     return this.#effects;
   }

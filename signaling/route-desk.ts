@@ -15,7 +15,7 @@ import { noRouteError } from './no-route.ts';
 import type { Peers } from './peers.ts';
 import { RequestLedger } from './request-ledger.ts';
 import { RouteQueue } from './route-queue.ts';
-import type { QueuedRequest, RouteRequest } from './route-queue.ts';
+import type { Notice, QueuedRequest, RouteRequest } from './route-queue.ts';
 import type { RouteDecision, Scheduler } from './scheduler/types.ts';
 import { ServingMembers } from './serving-members.ts';
 
@@ -72,7 +72,7 @@ export class RouteDesk {
       const decision = this.#decide(queued, nowMs);
       // Who finds others waiting goes behind them, even where there is room at this moment.
       const mustWait = decision.kind === 'full' || (decision.kind === 'route' && this.#goesBehind(queued));
-      if (mustWait) this.#enqueue(queue, queued);
+      if (mustWait) this.#enqueue(queue, queued, nowMs);
       else this.#settle(queued, decision);
     } catch (thrown) {
       this.#deny(requester, request.requestId, SkeinError.from(thrown));
@@ -97,17 +97,18 @@ export class RouteDesk {
   }
 
   /**
-   * Routes those who wait, in order, as far as there is room, and tells the others their places. To be called after
-   * everything that may have made room or taken it away, and as time passes.
+   * Routes those who wait, in order, as far as there is room. To be called after everything that may have made room or
+   * taken it away.
    */
   serve(nowMs: number): void {
+    for (const queue of this.#queues.values()) if (queue.length > 0) this.#serveQueue(queue, nowMs);
+  }
+
+  /** Tells those who wait their places; not after every change, because each change moves everybody behind it. */
+  tellPlaces(nowMs: number): void {
+    const pauses = { restMs: QUEUE_NOTICE_REST_MS, repeatMs: QUEUE_NOTICE_REPEAT_MS };
     for (const queue of this.#queues.values()) {
-      if (queue.length === 0) continue;
-      this.#serveQueue(queue, nowMs);
-      const pauses = { restMs: QUEUE_NOTICE_REST_MS, repeatMs: QUEUE_NOTICE_REPEAT_MS };
-      for (const { requester, requestId, position } of queue.takeNotices(nowMs, pauses)) {
-        this.#deps.send(requester, { type: 'route-queued', requestId, position });
-      }
+      for (const notice of queue.takeNotices(nowMs, pauses)) this.#tellPlace(notice);
     }
   }
 
@@ -150,7 +151,7 @@ export class RouteDesk {
     return false;
   }
 
-  #enqueue(queue: RouteQueue, queued: QueuedRequest): void {
+  #enqueue(queue: RouteQueue, queued: QueuedRequest, nowMs: number): void {
     const { requester, request, lost } = queued;
     const { queuedCount } = this;
     // Half an answer is not thrown away for a place in line.
@@ -161,6 +162,12 @@ export class RouteDesk {
       throw tooMany(request.model, `${MAX_QUEUED_PER_PEER} requests of this peer wait for room already`);
     }
     queue.add(queued);
+    const notice = queue.takeNotice(request.requestId, nowMs);
+    if (notice !== null) this.#tellPlace(notice);
+  }
+
+  #tellPlace({ requester, requestId, position }: Notice): void {
+    this.#deps.send(requester, { type: 'route-queued', requestId, position });
   }
 
   #settle(queued: QueuedRequest, decision: Exclude<RouteDecision, { kind: 'full' }>): void {

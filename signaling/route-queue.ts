@@ -94,6 +94,20 @@ export class RouteQueue {
     }
   }
 
+  /** The place of one request, which counts as told; null if it does not wait. */
+  takeNotice(requestId: RequestId, nowMs: number): Notice | null {
+    const entry = this.#entries.get(requestId);
+    if (entry === undefined) return null;
+    let position = 1;
+    for (const { request } of this.inOrder()) {
+      if (request.requestId === requestId) break;
+      position += 1;
+    }
+    entry.toldPosition = position;
+    entry.toldMs = nowMs;
+    return { requester: entry.requester, requestId, position };
+  }
+
   /**
    * Who is to be told its place now, and counts as told: whose place has changed, but nobody twice within `restMs`, and
    * everybody again after `repeatMs`.

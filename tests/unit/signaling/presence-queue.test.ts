@@ -137,6 +137,7 @@ describe('a full mesh', () => {
     stage.nowMs += 2000;
     stage.end(ANN, first);
     expect(stage.sentTo(BOB, 'route').map(({ route }) => route.requestId)).toEqual([second]);
+    stage.handle({ type: 'tick' });
     expect(told(stage, CID)).toEqual([1]);
     stage.end(BOB, second);
     expect(stage.sentTo(CID, 'route').map(({ route }) => route.requestId)).toEqual([third]);

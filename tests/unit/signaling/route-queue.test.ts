@@ -139,4 +139,11 @@ describe('notices', () => {
     expect(told(queue, 6000)).toBe('b1:1');
     expect(told(queue, 6010)).toBe('c1:2');
   });
+
+  it('may be asked for one by one, and then count as told', () => {
+    const queue = queueOf('a1', 'a2', 'b1');
+    expect(queue.takeNotice('a2' as RequestId, 0)).toEqual({ requester: 'a', requestId: 'a2', position: 3 });
+    expect(queue.takeNotice('c1' as RequestId, 0)).toBeNull();
+    expect(told(queue, 10)).toBe('a1:1 b1:2');
+  });
 });
