@@ -22,14 +22,12 @@ const MOST_HOP_PENALTY_SECONDS = 1e6;
 export function findRoute(input: RouteInput): RouteDecision {
   const { exclude, members, tokens, card } = input;
   const usable = exclude.size === 0 ? members : members.filter(({ peer }) => !exclude.has(peer));
-  const roomy = usable.every((member) => hasRoom(member, tokens))
-    ? usable
-    : usable.filter((member) => hasRoom(member, tokens));
+  const roomy = usable.filter((member) => hasRoom(member, tokens));
 
   const costs = new RouteCosts(input);
   const chain = cheapestChain(roomy, costs, input);
   if (chain === null) {
-    const isFull = roomy !== usable && leastHops(usable, card.layerCount) <= MAX_ROUTE_HOPS;
+    const isFull = roomy.length < usable.length && leastHops(usable, card.layerCount) <= MAX_ROUTE_HOPS;
     return { kind: isFull ? 'full' : 'none' };
   }
   const known = previousChain(input, roomy);
