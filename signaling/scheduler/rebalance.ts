@@ -4,6 +4,7 @@ import { bestChain } from './chain.ts';
 import { fits } from './cost.ts';
 import { inWords, place, rateInWords, sameAssignment } from './placement.ts';
 import { placementScore, predict } from './predict.ts';
+import { employ, orphansOf } from './replicas.ts';
 import { rangeKey, stagesOf } from './slices.ts';
 import type { NodeSlice } from './slices.ts';
 import type { Assignment, Placement, Prediction, RebalanceInput, SchedulerNode } from './types.ts';
@@ -59,7 +60,8 @@ export function rebalance(input: RebalanceInput): Placement | null {
   const single = mesh.singleMoves(held);
   const wave = held.size > MAX_BEGUN_ANEW ? null : mesh.newBeginning(held, score, needed, single.score);
   if (wave !== null) return mesh.placement(held, wave);
-  return single.score < needed ? null : mesh.placement(held, mesh.firstOf(held, single.moves));
+  const moves = single.score < needed ? mesh.employment(held) : mesh.firstOf(held, single.moves);
+  return mesh.placement(held, moves);
 }
 
 function isUneven(busyShares: ReadonlyMap<PeerId, number>): boolean {
@@ -129,6 +131,17 @@ class Mesh {
     const fresh = this.scoreOf(target);
     if (fresh < neededForAll || scoreOfFew >= Math.max(needed, fresh * GOOD_ENOUGH)) return null;
     return this.firstWaveTowards(target, held, neededForAll);
+  }
+
+  /** Peers without neighbours go where they are of use. Nobody is kept waiting by it, so all of them at once. */
+  employment(held: Holdings): readonly Move[] {
+    const { models, nodes, stages } = this.#input;
+    const covered = models.map((card) => ({ card, slices: slicesOf(card, held) }));
+    const orphans = covered.flatMap(orphansOf).filter((node) => this.#canMove(node, held));
+    return employ(covered, orphans, nodes, stages).map(({ card, node, layerStart, layerEnd }) => ({
+      node,
+      to: { model: card.id, layerStart, layerEnd },
+    }));
   }
 
   /** Peers one by one to where the flow is least, as long as each gains something. */

@@ -1,6 +1,7 @@
 import type { ModelCard } from '../../src/protocol/signaling.ts';
 import { fits, sliceRate } from './cost.ts';
 import { fewestThatHold } from './feasible.ts';
+import { Reach } from './reach.ts';
 import { rangeKey, sameRange, stageRate, stagesOf } from './slices.ts';
 import type { NodeSlice } from './slices.ts';
 import type { LayerRange, SchedulerNode, StagePolicy } from './types.ts';
@@ -38,11 +39,43 @@ export function replicate(
 ): Replica[] {
   if (idle.length === 0 || models.length === 0) return [];
   const loads = models.map((model) => new ModelLoad(model, nodes, stages));
+  return copiesFor(idle, loads, false);
+}
+
+/**
+ * Useful work for nodes that hold layers whose neighbours nobody holds any more, so that no route goes over them.
+ * @returns where they go; who is not in it has nothing better to do than to wait for neighbours.
+ */
+export function employ(
+  models: readonly CoveredModel[],
+  orphans: readonly SchedulerNode[],
+  nodes: readonly SchedulerNode[],
+  stages: StagePolicy,
+): Replica[] {
+  const without = models.map(({ card, slices }) => ({
+    card,
+    slices: slices.filter(({ node }) => !orphans.includes(node)),
+  }));
+  const loads = without.map((model) => new ModelLoad(model, nodes, stages));
+  return copiesFor(orphans, loads, true);
+}
+
+/** Nodes whose slices are part of no route. */
+export function orphansOf({ card, slices }: CoveredModel): SchedulerNode[] {
+  const reach = new Reach(card.layerCount, slices);
+  return slices.filter((slice) => !reach.isUseful(slice)).map(({ node }) => node);
+}
+
+function copiesFor(
+  nodes: readonly SchedulerNode[],
+  loads: readonly ModelLoad[],
+  mustBeUseful: boolean,
+): Replica[] {
   const replicas: Replica[] = [];
-  for (const node of idle) {
+  for (const node of nodes) {
     const slowestFirst = loads.length === 1 ? loads : loads.toSorted((a, b) => a.lowest() - b.lowest());
     for (const load of slowestFirst) {
-      const replica = load.copyFor(node);
+      const replica = load.copyFor(node, mustBeUseful);
       if (replica === null) continue;
       replicas.push(replica);
       break;
@@ -56,13 +89,22 @@ class ModelLoad {
   readonly #card: ModelCard;
   readonly #all: LayerRates;
   readonly #ofRegion = new Map<number, LayerRates>();
-  /** What is held, and stages in a row where there are few. */
+  /** Slices that are part of a route, and such slices in a row where there are few. */
   #ranges: readonly LayerRange[];
+  /** Everything that is held, of use or not. */
+  #held: readonly LayerRange[];
+  #reach: Reach;
+  /** Slices that lack a neighbour; they count once somebody takes the layers beside them. */
+  #waiting: readonly NodeSlice[];
 
   constructor({ card, slices }: CoveredModel, nodes: readonly SchedulerNode[], policy: StagePolicy) {
     this.#card = card;
-    this.#all = new LayerRates(card, slices);
-    const stages = stagesOf(slices).map(({ layerStart, layerEnd }) => ({ layerStart, layerEnd }));
+    this.#held = stagesOf(slices).map(({ layerStart, layerEnd }) => ({ layerStart, layerEnd }));
+    this.#reach = new Reach(card.layerCount, this.#held);
+    const useful = slices.filter((slice) => this.#reach.isUseful(slice));
+    this.#waiting = slices.filter((slice) => !this.#reach.isUseful(slice));
+    this.#all = new LayerRates(card, useful);
+    const stages = this.#held.filter((range) => this.#reach.isUseful(range));
     const canJoin = policy === 'auto' && stages.length <= MAX_JOINED_STAGES;
     this.#ranges = canJoin ? rangesOver(stages) : stages;
     const regions = new Set(nodes.map(({ region }) => region));
@@ -70,7 +112,7 @@ class ModelLoad {
     for (const region of regions) {
       const own = nodes.filter((node) => node.region === region);
       if (fewestThatHold(card, { layerStart: 0, layerEnd: card.layerCount }, own) === null) continue;
-      const held = slices.filter(({ node }) => node.region === region);
+      const held = useful.filter(({ node }) => node.region === region);
       this.#ofRegion.set(region, new LayerRates(card, held));
     }
   }
@@ -79,20 +121,40 @@ class ModelLoad {
     return this.#all.lowest();
   }
 
-  /** @returns null when not even one layer fits. */
-  copyFor(node: SchedulerNode): Replica | null {
+  /**
+   * @param mustBeUseful whether to give it nothing rather than layers that are of use only once somebody takes their neighbours.
+   * @returns null when not even one layer fits.
+   */
+  copyFor(node: SchedulerNode, mustBeUseful: boolean): Replica | null {
     const rates = this.#ofRegion.get(node.region) ?? this.#all;
-    const range = rates.bestRangeFor(node, this.#rangesThatFit(node));
+    const fitting = this.#rangesThatFit(node);
+    const useful = fitting.filter((range) => this.#reach.isUseful(range));
+    const range = rates.bestRangeFor(node, useful.length > 0 || mustBeUseful ? useful : fitting);
     if (range === null) return null;
     const rateBefore = rates.lowestIn(range);
-    this.#all.add(node, range);
-    if (rates !== this.#all) rates.add(node, range);
-    if (!this.#ranges.some((known) => sameRange(known, range))) this.#ranges = [...this.#ranges, range];
     const { layerStart, layerEnd } = range;
+    this.#take({ node, layerStart, layerEnd });
     return { card: this.#card, node, layerStart, layerEnd, rateBefore };
   }
 
-  /** Everything that is held, halved as often as it takes to fit. */
+  #take(slice: NodeSlice): void {
+    this.#waiting = [...this.#waiting, slice];
+    if (!this.#held.some((known) => sameRange(known, slice))) {
+      this.#held = [...this.#held, slice];
+      this.#reach = new Reach(this.#card.layerCount, this.#held);
+    }
+    const useful = this.#waiting.filter((waiting) => this.#reach.isUseful(waiting));
+    if (useful.length === 0) return;
+    this.#waiting = this.#waiting.filter((waiting) => !this.#reach.isUseful(waiting));
+    for (const { node, layerStart, layerEnd } of useful) {
+      const range = { layerStart, layerEnd };
+      this.#all.add(node, range);
+      this.#ofRegion.get(node.region)?.add(node, range);
+      if (!this.#ranges.some((known) => sameRange(known, range))) this.#ranges = [...this.#ranges, range];
+    }
+  }
+
+  /** Everything that is of use, halved as often as it takes to fit. */
   #rangesThatFit(node: SchedulerNode): readonly LayerRange[] {
     const parts = new Map<number, LayerRange>();
     const visit = (range: LayerRange): void => {

@@ -71,6 +71,25 @@ describe('rebalance', () => {
     );
   });
 
+  it('finds work for a peer whose neighbours have gone', () => {
+    const nodes = [nodeForLayers(0, 4), nodeForLayers(1, 4), nodeForLayers(2, 2)] as const;
+    const current = currentOf([nodes[0], slice(0, 4)], [nodes[1], slice(4, 8)], [nodes[2], slice(3, 5)]);
+    const small = [nodeForLayers(3, 2), nodeForLayers(4, 2)] as const;
+    const halves = currentOf([small[0], slice(0, 2)], [small[1], slice(2, 4)]);
+    const next = rebalance(inputOf([...nodes, ...small], new Map([...current, ...halves])));
+    expect(next?.assignments.get(nodes[2].peer)).toEqual(slice(0, 2));
+    expect(next?.why).toHaveLength(1);
+    expect(rebalance(inputOf(nodes, current))).toBeNull();
+  });
+
+  it('leaves alone who loads', () => {
+    const nodes = [0, 1, 2, 3].map((index) => nodeForLayers(index, 4)) as [Node, Node, Node, Node];
+    const held = nodes.map((each, index) => [each, index < 3 ? slice(0, 4) : slice(4, 8)] as const);
+    const input = inputOf(nodes, currentOf(...held));
+    expect(rebalance(input)).not.toBeNull();
+    expect(rebalance({ ...input, busyShares: new Map() })).toBeNull();
+  });
+
   it('leaves alone what is balanced, and what nobody can better without a hole', () => {
     const nodes = [nodeForLayers(0, 4), nodeForLayers(1, 4)] as const;
     const balanced = currentOf([nodes[0], slice(0, 4)], [nodes[1], slice(4, 8)]);

@@ -1,0 +1,29 @@
+import type { LayerRange } from './types.ts';
+
+/**
+ * Which layers slices reach from the first one, and from which they reach the last: a slice between the two is part of a
+ * route, any other is of no use to anybody.
+ */
+export class Reach {
+  /** By boundary: whether slices lead from layer 0 to it, and from it to the end. */
+  readonly #fromStart: boolean[];
+  readonly #toEnd: boolean[];
+
+  constructor(layerCount: number, ranges: readonly LayerRange[]) {
+    this.#fromStart = new Array<boolean>(layerCount + 1).fill(false);
+    this.#toEnd = new Array<boolean>(layerCount + 1).fill(false);
+    this.#fromStart[0] = true;
+    this.#toEnd[layerCount] = true;
+    for (const { layerStart, layerEnd } of ranges.toSorted((a, b) => a.layerStart - b.layerStart)) {
+      if (this.#fromStart[layerStart] === true) this.#fromStart[layerEnd] = true;
+    }
+    for (const { layerStart, layerEnd } of ranges.toSorted((a, b) => b.layerEnd - a.layerEnd)) {
+      if (this.#toEnd[layerEnd] === true) this.#toEnd[layerStart] = true;
+    }
+  }
+
+  /** Whether a slice is part of a route, or would be. */
+  isUseful({ layerStart, layerEnd }: LayerRange): boolean {
+    return this.#fromStart[layerStart] === true && this.#toEnd[layerEnd] === true;
+  }
+}
