@@ -45,7 +45,7 @@ class ScriptedScheduler implements Scheduler {
   #placement(plan: readonly (readonly [PeerId, Assignment])[], { nodes }: PlacementInput): Placement {
     const here = new Set(nodes.map(({ peer }) => peer));
     const assignments = new Map(plan.filter(([peer]) => here.has(peer)));
-    return { assignments, missing: new Map(), why: [], predicted: new Map() };
+    return { assignments, missing: new Map(), why: ['because'], predicted: new Map() };
   }
 }
 
@@ -445,6 +445,31 @@ describe('moves that are made because they pay', () => {
     stage.pass(REBALANCE_INTERVAL_MS + 1000);
     expect(assigned(B)).toEqual([FRONT, BACK]);
     expect(stage.nowMs - movedMs).toBeLessThan(MOVE_REST_MS + 2 * REBALANCE_INTERVAL_MS);
+  });
+
+  it('are not spoken of when nothing is left of them', () => {
+    serving(...EVEN);
+    scheduler.nextMoves = EVEN;
+    stage.pass(REBALANCE_INTERVAL_MS);
+    expect(scheduler.rebalanceInputs).toHaveLength(1);
+    expect(stage.effects.filter(({ type }) => type === 'log')).toEqual([]);
+    scheduler.nextMoves = UNEVEN;
+    stage.pass(REBALANCE_INTERVAL_MS);
+    expect(stage.effects.filter(({ type }) => type === 'log')).toEqual([{ type: 'log', line: 'because' }]);
+  });
+
+  it('of a peer that left are forgotten', () => {
+    serving(...EVEN);
+    scheduler.nextMoves = UNEVEN;
+    stage.pass(REBALANCE_INTERVAL_MS);
+    expect(assigned(B)).toEqual([FRONT]);
+    stage.say(B, { type: 'leave' });
+    scheduler.plan = EVEN;
+    stage.join(B);
+    stage.loadAll();
+    stage.effects.length = 0;
+    stage.pass(REBALANCE_INTERVAL_MS);
+    expect(assigned(B)).toEqual([FRONT]);
   });
 
   it('leave those alone that are loading, and give work to those that wait', () => {
