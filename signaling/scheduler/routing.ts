@@ -1,5 +1,6 @@
 import { MAX_ROUTE_HOPS } from '../../src/protocol/limits.ts';
 import type { Hop } from '../../src/protocol/route.ts';
+import { searchedMembers } from './route-candidates.ts';
 import { hasRoom, RouteCosts } from './route-costs.ts';
 import { RouteSearch } from './route-search.ts';
 import type { RouteDecision, RouteInput, ServingMember } from './types.ts';
@@ -43,7 +44,11 @@ function cheapestChain(
   costs: RouteCosts,
   { card, network }: RouteInput,
 ): readonly ServingMember[] | null {
-  const search = new RouteSearch(members, { costs, network, layerCount: card.layerCount });
+  const search = new RouteSearch(searchedMembers(members, costs), {
+    costs,
+    network,
+    layerCount: card.layerCount,
+  });
   let chain = search.cheapest();
   let penaltySeconds = LEAST_HOP_PENALTY_SECONDS;
   while (chain !== null && chain.length > MAX_ROUTE_HOPS) {

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Hop } from '../../../../src/protocol/route.ts';
+import { MAX_SEARCHED_MEMBERS } from '../../../../signaling/scheduler/route-candidates.ts';
 import { findRoute, PREFIX_DISCOUNT } from '../../../../signaling/scheduler/routing.ts';
 import type { RouteDecision, RouteInput, ServingMember } from '../../../../signaling/scheduler/types.ts';
 import { card, peerId } from './instances.ts';
@@ -213,6 +214,33 @@ describe('findRoute', () => {
     expect(chosen(1, { exclude: new Set([peerId(1)]) })).toBe(peerId(0));
     expect(chosen(1, { previous: [{ peer: peerId(1), layerStart: 0, layerEnd: 2 }] })).toBe(peerId(0));
     expect(chosen(1, { previous: [{ peer: peerId(7), layerStart: 0, layerEnd: LAYERS }] })).toBe(peerId(0));
+  });
+
+  it('finds the cheapest among more members than are searched', () => {
+    const cuts = [0, 2, LAYERS];
+    const many = Array.from({ length: 3 * MAX_SEARCHED_MEMBERS }, (_, index) =>
+      member(index, cuts[index % 2] ?? 0, cuts[(index % 2) + 1] ?? 0, {
+        region: Math.floor(index / 2) % 3,
+        matvecBytesPerSecond: 10_000 + ((index * 7919) % 100_003),
+        inFlight: (index * 31) % 17,
+      }),
+    );
+    const rows = [0, 1, 2].map((a) => [0, 1, 2].map((b) => (a === b ? 0.001 : 0.05)));
+    const input = routeInput({ members: many, network: networkOf(rows, []) });
+    const ofRegion = (region: number, layerStart: number) =>
+      many.filter((each) => each.region === region && each.layerStart === layerStart);
+    // Of each region and slice only the cheapest can be of use where no way is measured.
+    const best = [0, 1, 2].flatMap((region) =>
+      [0, 2].flatMap((layerStart) => {
+        const group = ofRegion(region, layerStart);
+        const costs = group.map((each) => choiceSeconds({ ...input, network: networkOf(rows, []) }, [each]));
+        return group.slice(costs.indexOf(Math.min(...costs))).slice(0, 1);
+      }),
+    );
+    const least = Math.min(...chains(best).map((chain) => choiceSeconds(input, chain)));
+    const hops = hopsOf(findRoute(input)) ?? [];
+    expect(hops).toHaveLength(2);
+    expect(choiceSeconds(input, chainOf(input, hops))).toBeCloseTo(least, 9);
   });
 
   it('finds a route within the hop limit where the cheapest chain is over it', () => {
