@@ -9,6 +9,7 @@ import type {
   PolicyFactory,
   PolicyTraits,
 } from '../policy.ts';
+import { RoundTrips } from './round-trips.ts';
 
 /** Tokens of cache a server sets aside per block, for models with grouped heads. */
 const CACHE_TOKENS_PER_BLOCK = 16_384;
@@ -64,11 +65,12 @@ class PetalsSwarm implements Policy {
   readonly #context: PolicyContext;
   readonly #card: ModelCard;
   readonly #servers = new Map<PeerId, Server>();
-  readonly #roundTrips = new Map<string, number>();
+  readonly #roundTrips: RoundTrips;
 
   constructor(context: PolicyContext) {
     this.#context = context;
     this.#card = context.card;
+    this.#roundTrips = new RoundTrips(context.pingSeconds);
   }
 
   handle(event: PolicyEvent, nowSeconds: number): readonly PolicyCommand[] {
@@ -200,10 +202,7 @@ class PetalsSwarm implements Policy {
   }
 
   #oneWay(a: PeerId, b: PeerId): number {
-    const key = a < b ? `${a} ${b}` : `${b} ${a}`;
-    const known = this.#roundTrips.get(key) ?? this.#context.pingSeconds(a, b);
-    this.#roundTrips.set(key, known);
-    return known / 2;
+    return this.#roundTrips.seconds(a, b) / 2;
   }
 }
 

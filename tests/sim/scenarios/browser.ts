@@ -35,7 +35,7 @@ export const BROWSER_HOME: Scenario = {
   about:
     'Six devices of a household on one Wi-Fi (a gaming laptop, an Apple laptop, two office laptops, two phones), Qwen2.5-3B in 4 bits, ShareGPT-like lengths',
   card: QWEN_3B_INT4,
-  rates: [0.2, 0.4, 0.8, 1.6],
+  rates: [0.4, 0.8, 1.6, 3.2],
   lengths: SHARE_GPT,
   rateFactor: () => 1,
   warmUpSeconds: 300,
@@ -87,7 +87,7 @@ export const BROWSER_PUBLIC: Scenario = {
   about:
     '200 tabs in five regions that stay for ten minutes (half-life), half of them gone without a word, 15 % of the ways relayed, one in twenty claims ten times its speed; Qwen3-8B in 4 bits, WildChat-like lengths',
   card: QWEN_8B_INT4,
-  rates: [2, 4, 8],
+  rates: [1, 2, 4],
   lengths: WILD_CHAT,
   rateFactor: () => 1,
   warmUpSeconds: 240,

@@ -6,6 +6,7 @@ import type { Policy, PolicyCommand, PolicyContext, PolicyEvent, PolicyFactory }
 import { allocatePipelines, CACHE_SHARE, isFull, layerCapacity, waterFill } from './allocation.ts';
 import type { ParallaxNode, PipelineScore } from './allocation.ts';
 import { PARALLAX_TRAITS } from './shipped.ts';
+import { RoundTrips } from '../round-trips.ts';
 
 /** Of the paper's objective k^α / (T_comp + (s* / k) · r_RTT). */
 const ALPHA = 2;
@@ -40,13 +41,14 @@ class PaperParallax implements Policy {
   readonly #card: ModelCard;
   readonly #members = new Map<PeerId, Member>();
   readonly #regionHeads: PeerId[] = [];
-  readonly #roundTrips = new Map<string, number>();
+  readonly #roundTrips: RoundTrips;
   readonly #waiting = new Map<RequestId, ReadonlySet<PeerId>>();
   readonly #running = new Map<RequestId, readonly Member[]>();
 
   constructor(context: PolicyContext) {
     this.#context = context;
     this.#card = context.card;
+    this.#roundTrips = new RoundTrips(context.pingSeconds);
   }
 
   handle(event: PolicyEvent): readonly PolicyCommand[] {
@@ -258,12 +260,7 @@ class PaperParallax implements Policy {
   }
 
   #roundTrip(a: PeerId, b: PeerId): number {
-    const key = a < b ? `${a} ${b}` : `${b} ${a}`;
-    const known = this.#roundTrips.get(key);
-    if (known !== undefined) return known;
-    const measured = this.#context.pingSeconds(a, b);
-    this.#roundTrips.set(key, measured);
-    return measured;
+    return this.#roundTrips.seconds(a, b);
   }
 
   #finish(requestId: RequestId): void {
