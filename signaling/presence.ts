@@ -28,7 +28,9 @@ export type Effect =
   /** Everybody who said hello is to get `mesh()` soon. */
   | { readonly type: 'mesh-changed' }
   | { readonly type: 'close'; readonly peer: PeerId; readonly reason: string }
-  | { readonly type: 'log'; readonly line: string };
+  | { readonly type: 'log'; readonly line: string }
+  /** A fault of this program's, for the operator; what was decided before it is among the effects all the same. */
+  | { readonly type: 'fault'; readonly error: SkeinError };
 
 export interface PresenceOptions {
   readonly models: readonly ModelCard[];
@@ -89,12 +91,12 @@ export class Presence {
     this.#effects = [];
     this.#nowMs = this.#options.now();
     const { version } = this.#peers;
-    this.#take(event);
-    if (mayMakeRoom(event)) {
-      this.#moves.advance(this.#nowMs);
-      this.#desk.serve(this.#nowMs);
+    try {
+      this.#take(event);
+      this.#followUp(event);
+    } catch (thrown) {
+      this.#effects.push({ type: 'fault', error: SkeinError.from(thrown) });
     }
-    if (event.type === 'tick') this.#desk.tellPlaces(this.#nowMs);
     if (this.#peers.version !== version) this.#effects.push({ type: 'mesh-changed' });
     return this.#effects;
   }
@@ -134,6 +136,14 @@ export class Presence {
     return this.#desk.queuedCount;
   }
 
+  #followUp(event: PresenceEvent): void {
+    if (mayMakeRoom(event)) {
+      this.#moves.advance(this.#nowMs);
+      this.#desk.serve(this.#nowMs);
+    }
+    if (event.type === 'tick') this.#desk.tellPlaces(this.#nowMs);
+  }
+
   #take(event: PresenceEvent): void {
     switch (event.type) {
       case 'connected':
@@ -147,10 +157,7 @@ export class Presence {
         this.#measurements.serverRoundTrip(event.peer, event.seconds, this.#nowMs);
         break;
       case 'disconnected':
-        this.#desk.endAllOf(event.peer);
-        this.#leave(event.peer);
-        this.#peers.remove(event.peer);
-        this.#serverRttSeconds.delete(event.peer);
+        this.#disconnect(event.peer);
         break;
       case 'tick':
         this.#rebalance();
@@ -267,6 +274,16 @@ export class Presence {
     this.#rebalancing.forget(peer);
     this.#moves.takeBack();
     this.#place();
+  }
+
+  #disconnect(peer: PeerId): void {
+    this.#desk.endAllOf(peer);
+    this.#serverRttSeconds.delete(peer);
+    try {
+      this.#leave(peer);
+    } finally {
+      this.#peers.remove(peer);
+    }
   }
 
   #relay(peer: PeerId, { to, data }: Message<'signal'>): void {

@@ -117,16 +117,20 @@ export class SignalServer {
 
   #handle(event: PresenceEvent): void {
     try {
-      for (const effect of this.#options.presence.handle(event)) this.#perform(effect);
+      for (const effect of this.#options.presence.handle(event)) this.#perform(effect, event);
     } catch (thrown) {
-      // A fault of ours, whatever the client sent: the others go on, and the log says where to look.
-      const { stack, message } = SkeinError.from(thrown);
-      const whose = 'peer' in event ? ` of ${event.peer}` : '';
-      this.#options.log.error(`${event.type}${whose} failed: ${stack ?? message}`);
+      this.#logFault(SkeinError.from(thrown), event);
     }
   }
 
-  #perform(effect: Effect): void {
+  /** A fault of ours, whatever the client sent: the others go on, and the log says where to look. */
+  #logFault({ stack, message, cause }: SkeinError, event: PresenceEvent): void {
+    const whose = 'peer' in event ? ` of ${event.peer}` : '';
+    const where = cause instanceof Error ? cause.stack : stack;
+    this.#options.log.error(`${event.type}${whose} failed: ${where ?? message}`);
+  }
+
+  #perform(effect: Effect, event: PresenceEvent): void {
     switch (effect.type) {
       case 'send':
         this.#sockets.get(effect.to)?.send(effect.message);
@@ -139,6 +143,9 @@ export class SignalServer {
         break;
       case 'log':
         this.#options.log.info(effect.line);
+        break;
+      case 'fault':
+        this.#logFault(effect.error, event);
         break;
     }
   }

@@ -50,9 +50,10 @@ export class SkeinPolicy implements Policy {
   handle(event: PolicyEvent, nowSeconds: number): readonly PolicyCommand[] {
     this.#nowSeconds = nowSeconds;
     return this.#toPresence(event).flatMap((presenceEvent) =>
-      this.presence
-        .handle(presenceEvent)
-        .flatMap((effect) => (effect.type === 'send' ? toCommands(effect.to, effect.message) : [])),
+      this.presence.handle(presenceEvent).flatMap((effect) => {
+        if (effect.type === 'fault') throw effect.error;
+        return effect.type === 'send' ? toCommands(effect.to, effect.message) : [];
+      }),
     );
   }
 

@@ -511,3 +511,30 @@ describe('a peer that leaves', () => {
     expect(scheduler.placeInputs.at(-1)?.nodes.map(({ peer }) => peer)).toEqual([A, C, D]);
   });
 });
+
+describe('a scheduler that fails', () => {
+  it('leaves everything as it is, is reported, and is asked again by the next change', () => {
+    serving([A, FRONT], [B, BACK]);
+    const place = scheduler.place.bind(scheduler);
+    scheduler.place = () => {
+      throw new Error('no idea');
+    };
+    stage.expectsFaults = true;
+    stage.disconnect(B);
+    stage.join(C);
+    expect(stage.effects.filter(({ type }) => type === 'fault')).toMatchObject([
+      { error: { code: 'internal', message: 'no idea' } },
+      { error: { code: 'internal' } },
+    ]);
+    expect(stage.effects.filter(({ type }) => type === 'mesh-changed')).toHaveLength(2);
+    expect(stage.presence.greeted()).not.toContain(B);
+    expect(stage.presence.mesh().members.map(({ peer }) => peer)).toEqual([A]);
+    scheduler.place = place;
+    scheduler.plan = [
+      [A, FRONT],
+      [C, BACK],
+    ];
+    stage.join(D);
+    expect(assigned(C)).toEqual([BACK]);
+  });
+});

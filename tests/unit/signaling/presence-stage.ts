@@ -22,6 +22,7 @@ export class Stage {
   readonly effects: Effect[] = [];
   readonly presence: Presence;
   nowMs = 0;
+  expectsFaults = false;
 
   constructor({ stages = 'auto', models = [card()], scheduler = steadyScheduler }: StageOptions = {}) {
     this.presence = new Presence({ models, stages, scheduler, iceServers: [], now: () => this.nowMs });
@@ -30,6 +31,7 @@ export class Stage {
   handle(event: PresenceEvent): readonly Effect[] {
     const effects = this.presence.handle(event);
     this.effects.push(...effects);
+    for (const effect of effects) if (effect.type === 'fault' && !this.expectsFaults) throw effect.error;
     return effects;
   }
 
