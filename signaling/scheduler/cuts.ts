@@ -13,12 +13,16 @@ export interface Cuts {
   readonly rate: number;
 }
 
+const INSIDE: SliceEnds = { embedding: false, head: false };
+const FIRST: SliceEnds = { embedding: true, head: false };
+const LAST: SliceEnds = { embedding: false, head: true };
+const WHOLE: SliceEnds = { embedding: true, head: true };
+
 /** What the group at this place of a range holds beside its layers. */
 export function endsAt(card: ModelCard, range: LayerRange, index: number, count: number): SliceEnds {
-  return {
-    embedding: index === 0 && range.layerStart === 0,
-    head: index === count - 1 && range.layerEnd === card.layerCount,
-  };
+  const hasHead = index === count - 1 && range.layerEnd === card.layerCount;
+  if (index === 0 && range.layerStart === 0) return hasHead ? WHOLE : FIRST;
+  return hasHead ? LAST : INSIDE;
 }
 
 /**
@@ -34,13 +38,19 @@ export function cutRange(card: ModelCard, range: LayerRange, groups: readonly Gr
 
   const shares: Share[] = [];
   let capacity = 0;
-  for (const [index, group] of groups.entries()) {
-    const share = new Share(card, group, endsAt(card, range, index, count));
+  for (const group of groups) {
+    const share = new Share(card, group, endsAt(card, range, shares.length, count));
     if (share.capacity < 1) return null;
     capacity += share.capacity;
     shares.push(share);
   }
   if (capacity < layerCount) return null;
+
+  const [only] = shares;
+  if (count === 1 && only !== undefined) {
+    only.setLayers(layerCount);
+    return { layers: [layerCount], rate: only.rate };
+  }
 
   const evenly = Math.max(1, Math.round(layerCount / count));
   let speeds = 0;

@@ -16,6 +16,9 @@ export interface Pipeline {
   readonly secondsPerToken: number;
 }
 
+/** With fewer groups, who comes last tells who comes first. */
+const MIN_ORDERED = 3;
+
 /** @returns null when the groups do not hold the model in this order. */
 export function formPipeline(card: ModelCard, groups: readonly Group[], network: Network): Pipeline | null {
   const cuts = cutRange(card, { layerStart: 0, layerEnd: card.layerCount }, groups);
@@ -33,13 +36,21 @@ export function pipelineOf(
   return { groups, layers, tokensPerSecond: rate, secondsPerToken };
 }
 
-/** The best order of the groups by who comes first and who last; between them they stay in the given order. */
+/**
+ * The best order of the groups by who comes last, which costs memory and time; who comes first, which costs memory only,
+ * is tried as well where the model fits in none of these. Between them the groups stay in the given order.
+ */
 export function formInBestOrder(
   card: ModelCard,
   groups: readonly Group[],
   network: Network,
 ): Pipeline | null {
   let best: Pipeline | null = null;
+  for (const last of groups.toReversed()) {
+    const order = groups.length === 1 ? groups : [...groups.filter((group) => group !== last), last];
+    best = better(best, formPipeline(card, order, network));
+  }
+  if (best !== null || groups.length < MIN_ORDERED) return best;
   for (const order of endOrders(groups)) best = better(best, formPipeline(card, order, network));
   return best;
 }
@@ -73,9 +84,11 @@ function secondsOf(
   layers: readonly number[],
   network: Network,
 ): number {
-  let arrivals: Arrival[] = [];
-  for (const [index, group] of groups.entries()) {
-    const ends = endsAt(card, { layerStart: 0, layerEnd: card.layerCount }, index, groups.length);
+  const whole = { layerStart: 0, layerEnd: card.layerCount };
+  let arrivals: readonly Arrival[] = [];
+  let index = 0;
+  for (const group of groups) {
+    const ends = endsAt(card, whole, index, groups.length);
     const next: Arrival[] = [];
     for (const { region, capability } of group) {
       const own = decodeSeconds(card, capability, layers[index] ?? 0, ends);
@@ -87,6 +100,7 @@ function secondsOf(
       if (best !== null) keepFastest(next, best);
     }
     arrivals = next;
+    index += 1;
   }
   let seconds = Infinity;
   for (const last of arrivals) {
