@@ -48,6 +48,16 @@ it('counts every byte of the weights once, and a tied head again', async () => {
   expect(normBytes).toBe(2 * 256);
 });
 
+it('counts every multiplication of a row with a matrix, and no other', async () => {
+  const [tiny] = await openServedModels([TINY]);
+  const [hidden, heads, keyValueHeads, intermediate, vocabulary] = [256, 8 * 32, 4 * 32, 512, 2048];
+  expect(tiny?.card).toMatchObject({
+    hiddenSize: hidden,
+    multiplyAddsPerLayer: hidden * (2 * heads + 2 * keyValueHeads + 3 * intermediate),
+    headMultiplyAdds: hidden * vocabulary,
+  });
+});
+
 it('serves a folder from here under a name that can stand in a URL', async () => {
   const location = join(folder, 'My model (v2)');
   const [model] = await openServedModels([location]);
