@@ -32,6 +32,9 @@ const F32_TOLERANCE = 1e-4;
 /** Weights and cache rounded to 11 bits. */
 const F16_TOLERANCE = 2e-2;
 
+/** Where kernels for other numbers of rows sum in another order, an element may be rounded to the code beside. */
+const INT8_CACHE_TOLERANCE = 1e-3;
+
 /** Sizes the kernels take, odd where they may be: heads shared 3 : 1 and 5 : 1, vocabularies and widths off every tile. */
 const FAMILIES: readonly (readonly [string, Architecture, TensorFormat])[] = [
   ['llama', { ...TINY_LLAMA, headDim: 8, hiddenSize: 48, intermediateSize: 104 }, 'f32'],
@@ -276,6 +279,30 @@ describe('GpuSlice', () => {
     });
     const { logits } = await runChain([whole], 8, [1, 0, 2]);
     expect(relativeError(logits, expected.logits)).toBeLessThan(F32_TOLERANCE);
+  });
+
+  it('keeps an int8 cache that gives the same logits whole as cut, in chunks of any size', async () => {
+    const checkpoint = await openModel(architecture, 'f32');
+    const expected = referenceForward(await loadReferenceWeights(checkpoint), IDS);
+    const cut = [
+      { layerStart: 0, layerEnd: 1 },
+      { layerStart: 1, layerEnd: architecture.layerCount },
+    ];
+    const whole = [await load(checkpoint, wholeModel, { cacheFormat: 'int8' })];
+    const stages = await Promise.all(cut.map((slice) => load(checkpoint, slice, { cacheFormat: 'int8' })));
+    const { logits } = await runChain(whole, IDS.length);
+    for (const [chain, chunkRows] of [
+      [whole, 1],
+      [whole, 5],
+      [stages, 7],
+    ] as const) {
+      const { logits: other } = await runChain(chain, chunkRows);
+      expect(relativeError(other, logits)).toBeLessThan(INT8_CACHE_TOLERANCE);
+    }
+    // What rounding to 8 bits costs; nothing would mean that nothing was rounded.
+    const rounding = relativeError(logits, expected.logits);
+    expect(rounding).toBeGreaterThan(INT8_CACHE_TOLERANCE);
+    expect(rounding).toBeLessThan(0.02);
   });
 
   it('reports progress up to the bytes of its tensors', async () => {
