@@ -64,6 +64,13 @@ export async function runChurn(options: ChurnOptions): Promise<ChurnResult> {
   const browser = await chromium.launch({ executablePath: options.chromiumPath, args: [...CHROMIUM_FLAGS] });
   const session = await openNodeSession(server.url, new AbortController().signal);
   const peers: ChurnPeer[] = [];
+  // Processes do not end with the one that started them.
+  const interrupted = () => {
+    void Promise.all(peers.filter(({ kind }) => kind === 'node').map((peer) => peer.crash())).then(() =>
+      process.exit(1),
+    );
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, interrupted);
   try {
     await copyTunings(cacheFolder);
     peers.push(...(await makePeers(options, server.url, browser, cacheFolder)));
@@ -133,8 +140,12 @@ class Churn {
     const { onProgress, requesters, durationMs } = this.#options;
     const [card] = this.#session.models;
     if (card === undefined) throw new SkeinError('model-missing', 'The server offers no model.');
+    const openedAt = performance.now();
     this.#session.signaling.on('mesh', (mesh) => {
+      const before = this.#watch.words;
       this.#watch.hear(mesh);
+      const { words } = this.#watch;
+      if (words !== before) onProgress(`${((performance.now() - openedAt) / 1000).toFixed(1)} s: ${words}`);
       const serving = mesh.members.find(({ state }) => state === 'serving');
       if (serving !== undefined) this.#adapter = serving.adapter;
     });

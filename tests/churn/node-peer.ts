@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { resolve } from 'node:path';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
 import type { PeerId } from '../../src/protocol/ids.ts';
 import type { ChurnPeer } from './churn-peer.ts';
 
@@ -37,6 +38,8 @@ export class NodePeer implements ChurnPeer {
       env: {
         ...process.env,
         XDG_CACHE_HOME: cacheFolder,
+        // Compiled kernels are the driver's own business, and take it half a minute where it has to make them anew.
+        MESA_SHADER_CACHE_DIR: process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'),
         ...(driver !== null && { VK_ICD_FILENAMES: driver, VK_DRIVER_FILES: driver }),
       },
       stdio: ['ignore', 'pipe', 'pipe'],

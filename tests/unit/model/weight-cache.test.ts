@@ -1,46 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { ByteStore } from '../../../src/model/byte-store.ts';
 import type { VersionedSource } from '../../../src/model/cached-source.ts';
 import { WeightCache } from '../../../src/model/weight-cache.ts';
 import { MAX_CACHED_SLICES } from '../../../src/protocol/limits.ts';
-
-class MemoryStore implements ByteStore {
-  readonly entries = new Map<string, Uint8Array<ArrayBuffer>>();
-  /** Fails every put over this. */
-  roomBytes = Infinity;
-  isBroken = false;
-  /** Puts until one fails. */
-  putsToFailure = Infinity;
-
-  get(name: string) {
-    return this.isBroken ? broken() : Promise.resolve(this.entries.get(name) ?? null);
-  }
-
-  put(name: string, bytes: Uint8Array<ArrayBuffer>) {
-    const used = [...this.entries.values()].reduce((sum, { length }) => sum + length, 0);
-    this.putsToFailure -= 1;
-    if (this.isBroken || this.putsToFailure === 0 || used + bytes.length > this.roomBytes) return broken();
-    this.entries.set(name, bytes.slice());
-    return Promise.resolve();
-  }
-
-  delete(name: string) {
-    this.entries.delete(name);
-    return Promise.resolve();
-  }
-
-  names() {
-    return this.isBroken ? broken() : Promise.resolve([...this.entries.keys()]);
-  }
-
-  get ranges(): string[] {
-    return [...this.entries.keys()].filter((name) => !name.startsWith('slice-'));
-  }
-}
-
-function broken(): Promise<never> {
-  return Promise.reject(new Error('the disk is full'));
-}
+import { MemoryByteStore } from '../../fixtures/memory-byte-store.ts';
 
 const URL = 'http://host/models/m/';
 const RANGE_BYTES = 1000;
@@ -70,17 +32,22 @@ class Remote implements VersionedSource {
   }
 }
 
-let store: MemoryStore;
+let store: MemoryByteStore;
 let remote: Remote;
 let cache: WeightCache;
 let now: number;
 
 beforeEach(() => {
-  store = new MemoryStore();
+  store = new MemoryByteStore();
   remote = new Remote();
   now = 0;
   cache = new WeightCache(store, { maxBytes: 20 * RANGE_BYTES, nowMs: () => (now += 1) });
 });
+
+/** Names of ranges that are stored. */
+function ranges(): string[] {
+  return [...store.entries.keys()].filter((name) => !name.startsWith('slice-'));
+}
 
 /** As a stage loads its slice. */
 async function load(layerStart: number, layerEnd: number, isLoaded = true): Promise<Uint8Array[]> {
@@ -122,7 +89,7 @@ describe('loading a slice again', () => {
 
   it('downloads again what the store lost or cut short', async () => {
     const first = await load(0, 3);
-    const [lost = '', short = ''] = store.ranges;
+    const [lost = '', short = ''] = ranges();
     store.entries.delete(lost);
     store.entries.set(short, new Uint8Array(5));
     expect(await load(0, 3)).toEqual(first);
@@ -140,7 +107,7 @@ describe('the list of cached slices', () => {
 
   it('names no slice of which anything is missing', async () => {
     await load(0, 3);
-    store.entries.delete(store.ranges[1] ?? '');
+    store.entries.delete(ranges()[1] ?? '');
     expect(await cache.list()).toEqual([]);
   });
 
@@ -167,7 +134,7 @@ describe('the list of cached slices', () => {
 describe('the room that weights take', () => {
   it('is bounded, and what was used last stays', async () => {
     for (const start of [0, 8, 16, 24]) await load(start, start + 8);
-    expect(store.ranges).toHaveLength(16);
+    expect(ranges()).toHaveLength(16);
     expect(await cache.list()).toEqual([slice(24, 32), slice(16, 24)]);
   });
 
@@ -176,7 +143,7 @@ describe('the room that weights take', () => {
     await load(4, 12);
     await load(12, 20);
     expect(await cache.list()).toEqual([slice(12, 20), slice(4, 12)]);
-    expect(store.ranges).toHaveLength(16);
+    expect(ranges()).toHaveLength(16);
     const before = remote.reads;
     await load(4, 12);
     expect(remote.reads).toBe(before);
@@ -197,7 +164,7 @@ describe('the room that weights take', () => {
     await load(0, 8, false);
     await load(8, 16);
     await load(16, 24);
-    expect(store.ranges).toHaveLength(16);
+    expect(ranges()).toHaveLength(16);
   });
 });
 
