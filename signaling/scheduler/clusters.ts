@@ -203,7 +203,6 @@ export class Clusters {
       const firstSeconds = this.#reach(first, region);
       const isInReach = (member: Member) =>
         Math.min(this.#reach(member, region), firstSeconds + member.reachSeconds) <= RADIUS_SECONDS;
-      if (!isInReach(first)) continue;
       for (const member of [...smaller.members].filter(isInReach)) this.#move(member, region);
     }
   }

@@ -149,6 +149,18 @@ describe('Measurements of speed', () => {
     expect(speedAfter(0.01, 2)).toBeCloseTo(4, 2);
   });
 
+  it('waits for a peer that computes all the time', () => {
+    const paceAt = (busySeconds: number) => {
+      const measurements = meshOf(1);
+      const stage = { ...steps(claim(), 1), steps: 0, busySeconds, seconds: 5 };
+      measurements.reported(peerId(0), { stage, links: [] }, 0);
+      return measurements.pace(peerId(0));
+    };
+    expect(paceAt(2)).toBeLessThan(1.01);
+    expect(paceAt(4.5)).toBeGreaterThan(1.5);
+    expect(paceAt(5)).toBeCloseTo(4, 5);
+  });
+
   it('goes with most requesters when few say otherwise', () => {
     const measurements = meshOf(2);
     for (let nowMs = 0; nowMs <= 10 * MINUTE_MS; nowMs += 5 * SECOND_MS) {

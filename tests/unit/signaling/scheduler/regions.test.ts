@@ -154,6 +154,15 @@ describe('findRegions', () => {
     expect(rttSeconds[a]?.[unknown]).toBe(UNKNOWN_RTT_SECONDS);
   });
 
+  it('does not move a peer between bands of the server for a little', () => {
+    const bandAt = (seconds: number, previous: ReadonlyMap<PeerId, number>) =>
+      findRegions(input(1, { serverRttSeconds: servers(seconds), previous })).of;
+    const before = bandAt(0.024, new Map());
+    expect(bandAt(0.027, before)).toEqual(before);
+    expect(bandAt(0.04, before)).not.toEqual(before);
+    expect(bandAt(0.027, new Map())).not.toEqual(before);
+  });
+
   it('takes a newcomer near the server into the region that is there', () => {
     const asked = input(3, { serverRttSeconds: servers(0.004, 0.005, 0.006), ways: [way(0, 1, 0.003)] });
     const found = regionsOf(asked, findRegions(asked).of);

@@ -119,15 +119,51 @@ describe('findRoute', () => {
 
   it('finds the only exit without a bad way among many better ones with bad ways', () => {
     const exits = Array.from({ length: 8 }, (_, index) =>
-      member(index, 0, 2, { matvecBytesPerSecond: 1e6 - index }),
+      member(index + 1, 1, 2, { matvecBytesPerSecond: 1e6 - index }),
     );
-    const members = [...exits, member(8, 2, LAYERS)];
+    const members = [member(0, 0, 1), ...exits, member(9, 2, LAYERS)];
     const bad = { rttSeconds: 2, bytesPerSecond: null };
     const network = networkOf(
       [[0.01]],
-      exits.slice(0, 6).map((_, index) => [index, 8, bad] as const),
+      exits.slice(0, 6).map((_, index) => [index + 1, 9, bad] as const),
     );
-    expect(peersOf(routeInput({ members, network }))?.[0]).toBe(peerId(6));
+    expect(peersOf(routeInput({ members, network }))?.[1]).toBe(peerId(7));
+  });
+
+  it('takes the first hop that the last has a short way back to', () => {
+    const firsts = [member(0, 0, 2), member(1, 0, 2, { pace: 1.001 })];
+    const first = (rttSeconds: number) => {
+      // On the way there both are as near as their region.
+      const there = { rttSeconds: 0.05, bytesPerSecond: null };
+      const middle = [member(3, 2, 3), member(4, 3, LAYERS, { matvecBytesPerSecond: 1e9 })];
+      const network = networkOf(
+        [[0.05]],
+        [
+          [1, 3, there],
+          [1, 4, { rttSeconds, bytesPerSecond: null }],
+        ],
+      );
+      return peersOf(routeInput({ members: [...firsts, ...middle], network }))?.[0];
+    };
+    expect(first(0.001)).toBe(peerId(1));
+    expect(first(0.06)).toBe(peerId(0));
+  });
+
+  it('prefers the earlier of equals over a region that is looked at first', () => {
+    const members = [
+      member(0, 0, 1),
+      member(1, 1, 2, { region: 1 }),
+      member(2, 1, 2, { region: 0 }),
+      member(3, 2, LAYERS),
+    ];
+    const network = networkOf(
+      [
+        [0.01, 0.01],
+        [0.01, 0.01],
+      ],
+      [],
+    );
+    expect(peersOf(routeInput({ members, network }))?.[1]).toBe(peerId(1));
   });
 
   it('stays in one region, and near the requester, when all else is equal', () => {
