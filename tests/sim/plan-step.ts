@@ -1,3 +1,4 @@
+import { STARVING_STEPS } from '../../src/engine/plan.ts';
 import type { Batching } from './policy.ts';
 import { BLOCK_TOKENS, blocksOf, decodes, pendingRows } from './stage-sequence.ts';
 import type { StageSequence } from './stage-sequence.ts';
@@ -19,7 +20,7 @@ type ContinuousBatching = Extract<Batching, { kind: 'continuous' }>;
 
 /**
  * The next step of a stage. For `continuous` it does what src/engine/plan.ts does, in a form that takes thousands of
- * requests: whoever is `first`, then the others, then whoever waits for admission, by age; where blocks are short, the older
+ * requests: whoever waited too long, whoever is `first`, then the others, then whoever waits for admission, by age; where blocks are short, the older
  * takes from the younger. It leaves out what this simulator has no cause for: shared blocks and idle holders.
  * @param sequences in order of turn: whoever was served longest ago comes first.
  * @param freeTokenLayers room in the cache, in tokens of one layer; null where all room was taken in advance.
@@ -59,18 +60,22 @@ function planBatch(
   const hopeless: StageSequence[] = [];
   let rowsLeft = maxRows;
   let decodeRows = 0;
-  let isAdmissionOver = false;
+  const waiting = pending.filter(({ isResident }) => !isResident).sort(byAge);
+  /** Admission is in order of age. */
+  const isNextToAdmit = ({ run: { age } }: StageSequence) => {
+    const next = waiting.find((other) => !planned.has(other));
+    return next === undefined || age <= next.run.age;
+  };
 
-  for (const sequence of inOrder(pending, batching.first)) {
+  for (const sequence of inOrder(pending, waiting, batching.first)) {
     if (rowsLeft === 0 || planned.size >= maxSequences) break;
     if (room?.preempted.has(sequence) === true) continue;
     const isDecode = sequence.isResident && decodes(sequence);
     if (isDecode && decodeRows >= decodeLimit) continue;
-    if (!sequence.isResident && isAdmissionOver) continue;
+    if (!sequence.isResident && !isNextToAdmit(sequence)) continue;
     const rows = Math.min(pendingRows(sequence), isDecode ? 1 : chunkRows, rowsLeft);
     const victims = room === null ? [] : room.reserve(sequence, rows);
     if (victims === null) {
-      if (!sequence.isResident) isAdmissionOver = true;
       if (sequences.every((other) => other === sequence || !other.isResident)) hopeless.push(sequence);
       continue;
     }
@@ -92,19 +97,24 @@ function planBatch(
   };
 }
 
-function inOrder(pending: readonly StageSequence[], first: ContinuousBatching['first']): StageSequence[] {
+function inOrder(
+  pending: readonly StageSequence[],
+  waiting: readonly StageSequence[],
+  first: ContinuousBatching['first'],
+): StageSequence[] {
+  const starving: StageSequence[] = [];
   const decoding: StageSequence[] = [];
   const prefilling: StageSequence[] = [];
-  const waiting: StageSequence[] = [];
   for (const sequence of pending) {
-    if (!sequence.isResident) waiting.push(sequence);
+    if (first === 'decode' && sequence.waitedSteps >= STARVING_STEPS) starving.push(sequence);
+    else if (!sequence.isResident) continue;
     else if (decodes(sequence)) decoding.push(sequence);
     else prefilling.push(sequence);
   }
-  waiting.sort(byAge);
-  return first === 'decode'
-    ? [...decoding, ...prefilling, ...waiting]
-    : [...prefilling, ...waiting, ...decoding];
+  if (first === 'prefill') return [...prefilling, ...waiting, ...decoding];
+  starving.sort((a, b) => b.waitedSteps - a.waitedSteps || byAge(a, b));
+  const patient = waiting.filter(({ waitedSteps }) => waitedSteps < STARVING_STEPS);
+  return [...starving, ...decoding, ...prefilling, ...patient];
 }
 
 /** As in src/engine/plan.ts: over a route of S > 1 hops, each sequence is in one of S + 1 batches. */

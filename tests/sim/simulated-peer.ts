@@ -152,6 +152,7 @@ export class SimulatedPeer {
       emittedRows: 0,
       blocks: 0,
       isResident: this.world.traits.cacheUse === 'in-advance',
+      waitedSteps: 0,
       waitsSince: this.world.queue.nowSeconds,
     };
     this.#sequences.set(run, sequence);
@@ -271,9 +272,11 @@ export class SimulatedPeer {
     const { traits, queue, meter } = this.world;
     const grows = traits.cacheUse === 'as-it-grows';
     const free = grows ? slice.capacityTokenLayers - this.#usedTokenLayers : null;
-    const plan = planStep([...this.#sequences.values()], traits.batching, free);
+    const sequences = [...this.#sequences.values()];
+    const plan = planStep(sequences, traits.batching, free);
     for (const sequence of plan.preempted) this.#preempt(sequence);
     if (plan.rows.length > 0) {
+      for (const sequence of sequences) if (pendingRows(sequence) > 0) sequence.waitedSteps += 1;
       for (const { sequence, rows } of plan.rows) this.#take(sequence, rows);
       const seconds = this.#stepSeconds(plan.rows);
       const startedAt = queue.nowSeconds;
@@ -329,6 +332,7 @@ export class SimulatedPeer {
   /** @throws SkeinError `internal` when a plan took more room than there is: a mistake of this simulator. */
   #take(sequence: StageSequence, rows: number): void {
     sequence.isResident = true;
+    sequence.waitedSteps = 0;
     if (this.world.traits.cacheUse === 'in-advance') return;
     const blocks = Math.max(sequence.blocks, blocksOf(sequence.cachedRows + rows));
     this.#usedTokenLayers += (blocks - sequence.blocks) * BLOCK_TOKENS * sequence.layers;

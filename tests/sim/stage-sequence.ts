@@ -17,6 +17,8 @@ export interface StageSequence {
   blocks: number;
   /** Whether it was admitted and holds blocks as it needs them. */
   isResident: boolean;
+  /** Steps since it has rows. */
+  waitedSteps: number;
   /** Since when the oldest row waits. */
   waitsSince: number;
 }

@@ -2,7 +2,7 @@ import type { PeerId } from '../../../src/protocol/ids.ts';
 import type { Hop } from '../../../src/protocol/route.ts';
 import type { ModelCard } from '../../../src/protocol/signaling.ts';
 import type { LayerRange } from '../../../signaling/scheduler/types.ts';
-import type { Device, DeviceClass } from '../../sim/device.ts';
+import type { DeviceClass } from '../../sim/device.ts';
 import type { Site } from '../../sim/network.ts';
 import type { Policy, PolicyCommand, PolicyEvent, PolicyTraits } from '../../sim/policy.ts';
 import type { Scenario, Visit } from '../../sim/scenario.ts';
@@ -30,6 +30,8 @@ export const PLAIN_TRAITS: PolicyTraits = {
 export class FixedPolicy implements Policy {
   readonly name = 'fixed';
   readonly events: PolicyEvent[] = [];
+  /** Of the deaths it was told of. */
+  readonly lostAt: number[] = [];
   spare: Hop | null = null;
   readonly #hops: Hop[] = [];
   readonly #ready = new Set<PeerId>();
@@ -50,7 +52,8 @@ export class FixedPolicy implements Policy {
     if (this.spare !== null) this.#hops.splice(1, 1, this.spare);
   }
 
-  handle(event: PolicyEvent): readonly PolicyCommand[] {
+  handle(event: PolicyEvent, nowSeconds: number): readonly PolicyCommand[] {
+    if (event.type === 'lost') this.lostAt.push(nowSeconds);
     if (event.type !== 'tick') this.events.push(event);
     if (event.type === 'join') {
       const slice = this.slices[this.#hops.length];
@@ -146,21 +149,4 @@ export function slicesOf(card: ModelCard, count: number): LayerRange[] {
     layerStart: Math.round((index * card.layerCount) / count),
     layerEnd: Math.round(((index + 1) * card.layerCount) / count),
   }));
-}
-
-export function deviceOf(kind: DeviceClass): Device {
-  const { name, memoryBytes, bytesPerSecond, flopsPerSecond, stepOverheadSeconds } = kind;
-  return {
-    name,
-    memoryBytes,
-    bytesPerSecond,
-    flopsPerSecond,
-    stepOverheadSeconds,
-    claim: {
-      memoryBytes,
-      matvecBytesPerSecond: bytesPerSecond,
-      matmulFlopsPerSecond: flopsPerSecond,
-      adapter: name,
-    },
-  };
 }

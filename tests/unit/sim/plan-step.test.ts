@@ -25,6 +25,7 @@ interface Drawn {
   readonly pending: number;
   readonly hops: number;
   readonly isResident: boolean;
+  readonly waited: number;
 }
 
 function sequenceOf(drawn: Drawn, age: number): StageSequence {
@@ -49,6 +50,7 @@ function sequenceOf(drawn: Drawn, age: number): StageSequence {
     emittedRows: cachedRows,
     blocks: blocksOf(cachedRows),
     isResident: drawn.isResident,
+    waitedSteps: drawn.waited,
     waitsSince: age,
   };
 }
@@ -69,7 +71,7 @@ function plannableOf(sequence: StageSequence, index: number): PlannableSequence 
     pendingRows: pendingRows(sequence),
     phase: decodes(sequence) ? 'decode' : 'prefill',
     hopCount: run.hops.length,
-    waitedSteps: 0,
+    waitedSteps: sequence.waitedSteps,
   };
 }
 
@@ -80,6 +82,7 @@ const drawnSequences = fc.array(
     pending: fc.integer({ min: 0, max: 60 }),
     hops: fc.integer({ min: 1, max: 4 }),
     isResident: fc.boolean(),
+    waited: fc.integer({ min: 0, max: 10 }),
   }),
   { minLength: 1, maxLength: 14 },
 );
@@ -123,14 +126,17 @@ describe('a simulated step', () => {
   });
 
   test('takes one request at a time where they share nothing: whoever waits longest', () => {
-    const drawn = { prompt: 40, cached: 40, pending: 1, hops: 2, isResident: true };
+    const drawn = { prompt: 40, cached: 40, pending: 1, hops: 2, isResident: true, waited: 0 };
     const sequences = [3, 1, 2].map((age) => sequenceOf(drawn, age));
     const plan = planStep(sequences, { kind: 'separate', prefillChunkRows: null }, 1e6);
     expect(plan.rows.map(({ sequence, rows }) => [sequence.run.age, rows])).toEqual([[1, 1]]);
   });
 
   test('says who can never find room', () => {
-    const sequence = sequenceOf({ prompt: 100, cached: 0, pending: 100, hops: 1, isResident: false }, 0);
+    const sequence = sequenceOf(
+      { prompt: 100, cached: 0, pending: 100, hops: 1, isResident: false, waited: 0 },
+      0,
+    );
     expect(planStep([sequence], BATCHING, 3 * BLOCK_TOKENS * LAYERS).hopeless).toEqual([sequence]);
     expect(planStep([sequence], BATCHING, 7 * BLOCK_TOKENS * LAYERS).hopeless).toEqual([]);
   });

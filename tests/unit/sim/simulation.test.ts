@@ -3,7 +3,7 @@ import { outcomeOf } from '../../sim/outcome.ts';
 import { QWEN_3B_INT4 as CARD } from '../../sim/scenarios/models.ts';
 import { Simulation } from '../../sim/simulation.ts';
 import type { Scenario } from '../../sim/scenario.ts';
-import type { PolicyTraits } from '../../sim/policy.ts';
+import type { PolicyEvent, PolicyTraits } from '../../sim/policy.ts';
 import {
   DEVICE,
   FixedPolicy,
@@ -59,6 +59,14 @@ describe('one device', () => {
     expect((request?.endedAt ?? 0) - (request?.arrivedAt ?? 0)).toBeCloseTo(plainAnswerSeconds(100, 20), 9);
   });
 
+  test('takes as many times longer as it is slowed down', () => {
+    const slowdowns = [{ from: 10, until: 1000, slowness: 3 }];
+    const { simulation } = simulate(quietScenario({ visits: () => [visit({ slowdowns })] }), 0.05);
+    const [request] = simulation.requests;
+    const seconds = (request?.endedAt ?? 0) - (request?.arrivedAt ?? 0);
+    expect(seconds).toBeCloseTo(3 * plainAnswerSeconds(100, 20), 9);
+  });
+
   test('saturated, gives the tokens that its batch allows', () => {
     const lengths = {
       ...quietScenario().lengths,
@@ -80,6 +88,19 @@ describe('one device', () => {
     const stepSeconds = 0.004 + Math.max(bytes / 100e9, flops / 2e12);
     expect(tokensPerSecond / (32 / stepSeconds)).toBeGreaterThan(0.97);
     expect(tokensPerSecond / (32 / stepSeconds)).toBeLessThan(1.03);
+  });
+
+  test('serves twice as many as a step takes in turn', () => {
+    const lengths = {
+      ...quietScenario().lengths,
+      prompt: { mean: 1, deviation: 0 },
+      answer: { mean: 1000, deviation: 0 },
+    };
+    const scenario = quietScenario({ lengths, windowSeconds: 2, drainSeconds: 8 });
+    const { simulation } = simulate(scenario, 35);
+    const tokens = simulation.requests.map((request) => request.tokens);
+    expect(tokens.length).toBeGreaterThan(50);
+    expect(Math.min(...tokens)).toBeGreaterThan(0.5 * Math.max(...tokens));
   });
 
   test('keeps to Little’s law: requests inside are rate times time inside', () => {
@@ -140,13 +161,15 @@ describe('a pipeline', () => {
       });
       const traits = { ...PLAIN_TRAITS, cacheUse };
       const { simulation } = simulate(scenario, 1, slicesOf(CARD, 3), traits);
-      const { answered, requests, preemptions, peakCacheShare } = outcomeOf(simulation, scenario);
+      const { answered, requests, preemptions, againShare, peakCacheShare } = outcomeOf(simulation, scenario);
       expect(answered).toBe(requests);
       expect(requests).toBeGreaterThan(50);
       expect(peakCacheShare).toBeGreaterThan(0.7);
       expect(peakCacheShare).toBeLessThanOrEqual(1);
       if (cacheUse === 'as-it-grows') expect(preemptions).toBeGreaterThan(0);
       else expect(preemptions).toBe(0);
+      // Who lost its blocks is computed again.
+      expect(againShare > 0).toBe(preemptions > 0);
     },
   );
 });
@@ -165,6 +188,8 @@ describe('losses', () => {
     expect(outcome.lost).toBeGreaterThan(0);
     expect(outcome.refused).toBeGreaterThan(10);
     expect(outcome.unfinished).toBe(0);
+    // Losing what is slow makes nobody fast.
+    expect(outcome.latency.p99).toBe(Infinity);
     expect(outcome.answered + outcome.lost + outcome.refused).toBe(outcome.requests);
     const asked = simulation.requests.reduce((sum, { answerTokens }) => sum + answerTokens, 0);
     const given = simulation.requests.reduce((sum, { tokens }) => sum + tokens, 0);
@@ -175,11 +200,20 @@ describe('losses', () => {
     expect(simulation.meter.tokens).toBe(given);
   });
 
+  test.each(['lost', 'restart', 'prefill-again', 'replay'] as const)(
+    'leave nothing in the caches when all is over: %s',
+    (afterLoss) => {
+      const { simulation } = simulate(dying, 1, slicesOf(CARD, 3), { ...PLAIN_TRAITS, afterLoss });
+      for (const peer of simulation.peers.values()) expect(peer.activeSequences).toBe(0);
+    },
+  );
+
   test('a policy is told of a death once, and of every end once', () => {
     const { simulation, policy } = simulate(dying, 1, slicesOf(CARD, 3));
     const lost = policy.events.filter(({ type }) => type === 'lost');
     const ended = policy.events.flatMap((event) => (event.type === 'ended' ? [event.requestId] : []));
     expect(lost).toHaveLength(1);
+    expect(policy.lostAt).toEqual([60 + PLAIN_TRAITS.noticeSeconds.policy]);
     expect(new Set(ended).size).toBe(ended.length);
     expect(new Set(ended)).toEqual(new Set(simulation.requests.map(({ id }) => id)));
   });
@@ -192,9 +226,9 @@ describe('losses', () => {
   });
 
   class Returning extends FixedPolicy {
-    override handle(event: Parameters<FixedPolicy['handle']>[0]) {
+    override handle(event: PolicyEvent, nowSeconds: number) {
       if (event.type === 'join' && this.events.some(({ type }) => type === 'join')) this.reset();
-      return super.handle(event);
+      return super.handle(event, nowSeconds);
     }
   }
 
@@ -208,7 +242,7 @@ describe('losses', () => {
     });
     simulation.run();
     const struck = simulation.requests.filter(({ losses }) => losses > 0);
-    return { policy, struck, rows: simulation.meter.rows, outcome: outcomeOf(simulation, returning) };
+    return { policy, struck, simulation };
   }
 
   test('cost a request what the system makes of them', () => {
@@ -226,6 +260,9 @@ describe('losses', () => {
       event.type === 'request' && event.attempt > 0 ? [event.promptTokens] : [],
     );
     expect(new Set(askedAnew)).toEqual(new Set([100]));
+    // What is answered a second time does not count a second time.
+    const answered = restarted.simulation.requests.reduce((sum, { answerTokens }) => sum + answerTokens, 0);
+    expect(restarted.simulation.meter.tokens).toBe(answered);
     const first = again.struck[0];
     const sameRestarted = restarted.struck.find(({ id }) => id === first?.id);
     expect(first?.endedAt).toBeLessThan(sameRestarted?.endedAt ?? 0);
@@ -258,13 +295,13 @@ describe('losses', () => {
 class SparePolicy extends FixedPolicy {
   #joined = 0;
 
-  override handle(event: Parameters<FixedPolicy['handle']>[0]) {
+  override handle(event: PolicyEvent, nowSeconds: number) {
     if (event.type === 'join' && this.#joined++ === 3) {
       this.spare = { peer: event.peer, ...(this.slices[1] ?? { layerStart: 0, layerEnd: 0 }) };
       return [{ type: 'assign' as const, peer: event.peer, slice: this.spare }];
     }
     if (event.type === 'lost') this.useSpare();
-    return super.handle(event);
+    return super.handle(event, nowSeconds);
   }
 }
 

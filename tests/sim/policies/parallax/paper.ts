@@ -37,7 +37,6 @@ export const parallaxPaper: PolicyFactory = (context) => new PaperParallax(conte
 class PaperParallax implements Policy {
   readonly name = 'parallax-paper';
   readonly traits = { ...PARALLAX_TRAITS, afterLoss: 'restart' } as const;
-  readonly #context: PolicyContext;
   readonly #card: ModelCard;
   readonly #members = new Map<PeerId, Member>();
   readonly #regionHeads: PeerId[] = [];
@@ -46,7 +45,6 @@ class PaperParallax implements Policy {
   readonly #running = new Map<RequestId, readonly Member[]>();
 
   constructor(context: PolicyContext) {
-    this.#context = context;
     this.#card = context.card;
     this.#roundTrips = new RoundTrips(context.pingSeconds);
   }
