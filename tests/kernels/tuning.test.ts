@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { chooseTuning, tuningCandidates } from '../../src/engine/choose-tuning.ts';
+import { chooseInt8Tuning, chooseTuning, tuningCandidates } from '../../src/engine/choose-tuning.ts';
 import type { TuningStore } from '../../src/engine/choose-tuning.ts';
+import { KernelCompiler } from '../../src/engine/kernel.ts';
 import { tuningOf } from '../../src/engine/tuning.ts';
 import type { Tuning } from '../../src/engine/tuning.ts';
 import { openTestGpu } from './gpu.ts';
@@ -60,6 +61,25 @@ describe('the tuning of an adapter', () => {
     const store = new MemoryStore(() => kept);
     expect(tuningCandidates(tuningOf(gpu.device))).toContainEqual(await chooseTuning(gpu.engine, store));
     expect(store.saved).toHaveLength(1);
+  });
+
+  it('says how int8 products are made, measured once and kept beside the layout, which stays', async () => {
+    const { tuning } = KernelCompiler.of(gpu.device);
+    const store = new MemoryStore();
+    const chosen = await chooseInt8Tuning(gpu.engine, store);
+    expect({ ...chosen, usesPackedDot: tuning.usesPackedDot }).toEqual(tuning);
+    expect(store.saved).toEqual([[expect.stringContaining(gpu.engine.adapterName), chosen]]);
+    for (const usesPackedDot of [true, false]) {
+      const keys: string[] = [];
+      const kept = new MemoryStore((key) => {
+        keys.push(key);
+        return { ...tuning, usesPackedDot };
+      });
+      expect(await chooseInt8Tuning(gpu.engine, kept)).toEqual({ ...tuning, usesPackedDot });
+      expect(kept.saved).toEqual([]);
+      await chooseTuning(gpu.engine, kept);
+      expect(new Set(keys).size).toBe(2);
+    }
   });
 
   it('never asks for what the device does not have', () => {
