@@ -7,6 +7,11 @@ import type { Network, SchedulerNode, StagePolicy } from './types.ts';
 /** Above this many nodes there are too many ways to share them out: 52 sets of groups for five, 877 for seven. */
 export const MAX_EXACT_NODES = 5;
 
+/** By the number of nodes. */
+const PARTITIONS = Array.from({ length: MAX_EXACT_NODES + 1 }, (_, count) =>
+  partitionsOf([...Array(count).keys()]),
+);
+
 /** What the nodes of a set make at best. */
 interface Best {
   readonly tokensPerSecond: number;
@@ -30,8 +35,9 @@ export function exactPipelines(
   for (let set = 1; set < setCount; set += 1) {
     const members = nodes.filter((_, index) => (set & (1 << index)) !== 0);
     let fastest: Pipeline | null = null;
-    for (const groups of partitions(members)) {
-      if (groups.length > card.layerCount || (stages !== 'auto' && groups.length !== stages)) continue;
+    for (const partition of PARTITIONS[members.length] ?? []) {
+      if (partition.length > card.layerCount || (stages !== 'auto' && partition.length !== stages)) continue;
+      const groups = partition.map((indices) => membersAt(members, indices));
       const pipeline = formInBestOrder(card, groups, network);
       if (pipeline === null) continue;
       candidates.push({ set, pipeline });
@@ -70,11 +76,20 @@ function bestDivision(set: number, bestOf: readonly Best[], whole: Pipeline | nu
   return best;
 }
 
-/** Every way to divide nodes into groups; who comes first stays first. */
-function partitions(nodes: readonly SchedulerNode[]): readonly Group[][] {
-  const [first, ...rest] = nodes;
+function membersAt(members: readonly SchedulerNode[], indices: readonly number[]): Group {
+  const group: SchedulerNode[] = [];
+  for (const index of indices) {
+    const member = members[index];
+    if (member !== undefined) group.push(member);
+  }
+  return group;
+}
+
+/** Every way to divide these into groups, each a list of indices; who comes first stays first. */
+function partitionsOf(indices: readonly number[]): readonly (readonly number[])[][] {
+  const [first, ...rest] = indices;
   if (first === undefined) return [[]];
-  return partitions(rest).flatMap((groups) => [
+  return partitionsOf(rest).flatMap((groups) => [
     [[first], ...groups],
     ...groups.map((joined) => [[first, ...joined], ...groups.filter((group) => group !== joined)]),
   ]);
