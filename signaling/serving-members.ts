@@ -1,11 +1,11 @@
 import type { ModelId } from '../src/protocol/ids.ts';
 import { CACHE_RESERVE_TOKENS } from '../src/protocol/limits.ts';
+import { cacheTokensThatFit } from '../src/protocol/slice-bytes.ts';
 import type { ModelCard } from '../src/protocol/signaling.ts';
 import { CACHE_OVERCOMMIT } from './limits.ts';
 import type { Measurements } from './measurements.ts';
 import type { Peers } from './peers.ts';
 import type { RequestLedger } from './request-ledger.ts';
-import { cacheTokensThatFit } from './scheduler/cost.ts';
 import type { Network, ServingMember } from './scheduler/types.ts';
 
 /** What changes less often than requests come. */

@@ -1,7 +1,7 @@
 import { MAX_ROUTE_HOPS } from '../../src/protocol/limits.ts';
 import type { ModelCard } from '../../src/protocol/signaling.ts';
+import type { SliceEnds } from '../../src/protocol/slice-bytes.ts';
 import { layersThatFit, saturatedRate } from './cost.ts';
-import type { SliceEnds } from './cost.ts';
 import { coverRange } from './cover.ts';
 import { endsAt } from './cuts.ts';
 import { fewestThatHold } from './feasible.ts';

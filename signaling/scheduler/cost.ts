@@ -1,5 +1,7 @@
 import { CACHE_RESERVE_TOKENS } from '../../src/protocol/limits.ts';
 import type { Capability, ModelCard } from '../../src/protocol/signaling.ts';
+import { endBytes, sliceEnds } from '../../src/protocol/slice-bytes.ts';
+import type { SliceEnds } from '../../src/protocol/slice-bytes.ts';
 import type { LayerRange } from './types.ts';
 
 /** Of every step, however small: dispatches, and reading back what goes to the next hop. */
@@ -11,20 +13,6 @@ export const NOMINAL_SEQUENCE_TOKENS = 1000;
 const PROMPT_ROWS_PER_TOKEN = 1;
 /** More rows than this in one step no longer make it cheaper per row, and make everyone wait. */
 const MAX_BATCH_SEQUENCES = 64;
-
-/** Logits, and the sampler's copy of them, of the rows that a head answers in one step. */
-const LOGIT_ROWS = 128;
-const BYTES_PER_LOGIT = 4;
-
-/** What a slice holds beside its layers, because of where it lies in the model. */
-export interface SliceEnds {
-  readonly embedding: boolean;
-  readonly head: boolean;
-}
-
-export function sliceEnds(card: ModelCard, slice: LayerRange): SliceEnds {
-  return { embedding: slice.layerStart === 0, head: slice.layerEnd === card.layerCount };
-}
 
 /** Bytes a slice needs on a peer: weights, cache reserve, and what comes with its place: the embedding, or the head and its logits. */
 export function sliceBytes(card: ModelCard, slice: LayerRange): number {
@@ -40,13 +28,6 @@ export function sliceWeightBytes(card: ModelCard, slice: LayerRange): number {
 /** Whole layers that fit beside the given ends. */
 export function layersThatFit(card: ModelCard, memoryBytes: number, ends: SliceEnds): number {
   return Math.max(0, Math.floor((memoryBytes - endBytes(card, ends)) / layerBytes(card)));
-}
-
-/** Tokens of cache for which a slice leaves room on a peer; less than the reserve where the slice does not fit. */
-export function cacheTokensThatFit(card: ModelCard, memoryBytes: number, slice: LayerRange): number {
-  const layers = slice.layerEnd - slice.layerStart;
-  const freeBytes = memoryBytes - layers * card.bytesPerLayer - endBytes(card, sliceEnds(card, slice));
-  return Math.max(0, Math.floor(freeBytes / (layers * card.cacheBytesPerTokenPerLayer)));
 }
 
 /**
@@ -146,9 +127,4 @@ function multiplyAddsOf(card: ModelCard, layers: number, head: boolean): number 
 
 function layerBytes(card: ModelCard): number {
   return card.bytesPerLayer + CACHE_RESERVE_TOKENS * card.cacheBytesPerTokenPerLayer;
-}
-
-function endBytes(card: ModelCard, ends: SliceEnds): number {
-  const logitBytes = (card.headMultiplyAdds / card.hiddenSize) * LOGIT_ROWS * BYTES_PER_LOGIT;
-  return (ends.embedding ? card.embeddingBytes : 0) + (ends.head ? card.headBytes + logitBytes : 0);
 }

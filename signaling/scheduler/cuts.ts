@@ -1,6 +1,6 @@
 import type { ModelCard } from '../../src/protocol/signaling.ts';
+import type { SliceEnds } from '../../src/protocol/slice-bytes.ts';
 import { layersThatFit, saturatedRate } from './cost.ts';
-import type { SliceEnds } from './cost.ts';
 import type { LayerRange, SchedulerNode } from './types.ts';
 
 /** Nodes that hold the same layers. */

@@ -1,5 +1,6 @@
 import type { ModelCard } from '../../src/protocol/signaling.ts';
-import { decodeSeconds, sliceEnds } from './cost.ts';
+import { sliceEnds } from '../../src/protocol/slice-bytes.ts';
+import { decodeSeconds } from './cost.ts';
 import { maxFlow } from './max-flow.ts';
 import { stageRate, stagesOf } from './slices.ts';
 import type { NodeSlice, Stage } from './slices.ts';

@@ -212,6 +212,7 @@ export class Contributor {
         model,
         layerStart: slice.layerStart,
         layerEnd: slice.layerEnd,
+        memoryBytes: capability.memoryBytes,
         transport: session.transport,
         signal: stage.abort.signal,
         onProgress: (loadedBytes, totalBytes) => {

@@ -15,6 +15,8 @@ export interface LoadOptions {
   readonly model: ModelCard;
   readonly layerStart: number;
   readonly layerEnd: number;
+  /** What the device has for weights and cache, as measured. */
+  readonly memoryBytes: number;
   /** Carries the frames of the stage once it serves. */
   readonly transport: FrameTransport;
   readonly signal: AbortSignal;

@@ -15,6 +15,7 @@ import { quantizedCheckpoint } from '../model/quantize.ts';
 import type { CachedSlice, WeightCache } from '../model/weight-cache.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
+import { CACHE_RESERVE_TOKENS } from '../protocol/limits.ts';
 import type { Capability } from '../protocol/signaling.ts';
 import type { EngineBackend, RunningStage, StageLoadContext } from './engine-session.ts';
 import { timedSlice } from './timed-slice.ts';
@@ -128,6 +129,8 @@ export class GpuBackend implements EngineBackend {
         cacheFormat: cache,
         activations,
         cacheTokens,
+        // What every stage has. Some buffers grow with the longest sequence, and take the room of others.
+        maxSequenceTokens: CACHE_RESERVE_TOKENS,
         signal,
         onProgress: ({ loadedBytes, totalBytes }) => onProgress(loadedBytes, totalBytes),
       });

@@ -1,7 +1,7 @@
 import { SkeinError } from '../protocol/errors.ts';
-import { CACHE_RESERVE_TOKENS } from '../protocol/limits.ts';
 import type { CachedSlice } from '../model/weight-cache.ts';
 import type { Capability, ModelCard, SliceName } from '../protocol/signaling.ts';
+import { stageCacheTokens } from '../protocol/slice-bytes.ts';
 import type { EngineHost, LoadOptions, MeasureOptions } from './engine-host.ts';
 import { bridgeTransport } from './port-bridge.ts';
 import type { PortBridge } from './port-bridge.ts';
@@ -84,7 +84,8 @@ export class WorkerEngineHost implements EngineHost {
     });
   }
 
-  load({ model, layerStart, layerEnd, transport, signal, onProgress, onStats }: LoadOptions): Promise<void> {
+  load(options: LoadOptions): Promise<void> {
+    const { model, layerStart, layerEnd, memoryBytes, transport, signal, onProgress, onStats } = options;
     const { port1: pagePort, port2: frames } = new MessageChannel();
     this.#bridge?.detach();
     this.#bridge = bridgeTransport(transport, pagePort);
@@ -97,7 +98,7 @@ export class WorkerEngineHost implements EngineHost {
       layerStart,
       layerEnd,
       self: transport.self,
-      cacheTokens: CACHE_RESERVE_TOKENS,
+      cacheTokens: stageCacheTokens(model, memoryBytes, { layerStart, layerEnd }),
     };
     return this.#operate<undefined>({
       signal,

@@ -51,6 +51,8 @@ export interface GpuSliceOptions {
    * to MIN_CACHE_TOKENS: fewer requests at once instead of none.
    */
   readonly cacheTokens: number;
+  /** Tokens one sequence may have, where that is less than the model's context and the cache. */
+  readonly maxSequenceTokens?: number;
   readonly maxBatchRows?: number;
   readonly maxBatchSequences?: number;
   /** The device's own by default; tests bring one that lays kernels out as for another adapter. */
@@ -297,7 +299,11 @@ async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<L
   const { architecture } = checkpoint;
   checkSupported(architecture);
   const blockCount = Math.ceil(options.cacheTokens / BLOCK_TOKENS);
-  const positions = Math.min(architecture.contextLength, blockCount * BLOCK_TOKENS);
+  const positions = Math.min(
+    architecture.contextLength,
+    blockCount * BLOCK_TOKENS,
+    options.maxSequenceTokens ?? Infinity,
+  );
   const shape = attentionShape(architecture, options.cacheFormat ?? precision, positions);
   const capacity = sliceCapacity(architecture, shape, options);
   const limits: BatchLimits = {

@@ -56,10 +56,15 @@ export const MAX_TIME_LIMIT_MS = 24 * 60 * 60 * 1000;
 export const SEQUENCE_IDLE_TIMEOUT_MS = 120_000;
 
 /**
- * Tokens of key-value cache a stage allocates, over all its requests: a few conversations at once. Placement counts it
- * beside the weights. Less, and a full stage answers `busy`; more, and small peers hold fewer layers.
+ * Tokens of key-value cache that every stage has at least, and that one request may take. Placement counts them
+ * beside the weights: more, and small peers hold fewer layers.
  */
 export const CACHE_RESERVE_TOKENS = 2048;
+/**
+ * Tokens of key-value cache a stage allocates at most, however much memory it is lent: more than its batches of 32
+ * requests take, with room for prefixes that come again.
+ */
+export const MAX_STAGE_CACHE_TOKENS = 65_536;
 
 /** Bytes of a safetensors header; the largest published checkpoints stay below 10 MiB. */
 export const MAX_SAFETENSORS_HEADER_BYTES = 64 * 1024 * 1024;

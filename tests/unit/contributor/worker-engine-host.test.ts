@@ -37,13 +37,14 @@ beforeEach(() => {
 
 const measure = (signal = new AbortController().signal) => host.measure({ memoryLimitBytes: 64, signal });
 
-function load(signal = new AbortController().signal, model = TINY) {
+function load(signal = new AbortController().signal, model = TINY, memoryBytes = 1e7) {
   const progress: [number, number][] = [];
   const stats: unknown[] = [];
   const loading = host.load({
     model,
     layerStart: 2,
     layerEnd: 5,
+    memoryBytes,
     transport: new FakeSession('a').transport,
     signal,
     onProgress: (loadedBytes, totalBytes) => progress.push([loadedBytes, totalBytes]),
@@ -64,6 +65,14 @@ describe('WorkerEngineHost', () => {
     worker.emit({ type: 'cached', slices: [elsewhere, slice] });
     expect(host.cachedSlices([TINY])).toEqual([{ model: TINY.id, layerStart: 1, layerEnd: 4 }]);
     expect(host.cachedSlices([])).toEqual([]);
+  });
+
+  it('asks for as much cache as the memory beside the weights has room for', () => {
+    const { bytesPerLayer, cacheBytesPerTokenPerLayer } = TINY;
+    void load(undefined, TINY, 3 * (bytesPerLayer + 5000 * cacheBytesPerTokenPerLayer)).loading.catch(
+      () => undefined,
+    );
+    expect(worker.commands.at(-1)).toMatchObject({ type: 'load', request: { cacheTokens: 4992 } });
   });
 
   it('measures', async () => {

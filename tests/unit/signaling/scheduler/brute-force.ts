@@ -1,4 +1,5 @@
-import { decodeSeconds, sliceEnds, sliceRate } from '../../../../signaling/scheduler/cost.ts';
+import { decodeSeconds, sliceRate } from '../../../../signaling/scheduler/cost.ts';
+import { sliceEnds } from '../../../../src/protocol/slice-bytes.ts';
 import { hopSeconds, placementScore } from '../../../../signaling/scheduler/predict.ts';
 import type { LayerRange, Network, SchedulerNode } from '../../../../signaling/scheduler/types.ts';
 import type { ModelCard } from '../../../../src/protocol/signaling.ts';
