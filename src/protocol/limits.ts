@@ -93,7 +93,7 @@ export const PONG_TIMEOUT_MS = 10_000;
 export const MAX_PONG_BURST = 8;
 export const PONG_REFILL_MS = 250;
 /** A linked peer that the server no longer lists, and that does not say a word in this time, is gone: WebRTC itself takes half a minute to notice. */
-export const SUSPICION_MS = 3_000;
+export const SUSPICION_MS = 1_500;
 /** A peer that the server wants measured is dialled and heard within this time, or left out of the report. */
 export const PROBE_TIMEOUT_MS = 5_000;
 
