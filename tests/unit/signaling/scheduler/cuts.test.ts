@@ -30,6 +30,22 @@ it('leaves the slowest group as fast as any cut does, or finds none where there 
   );
 });
 
+it('is as good with many layers and groups of very different memory', () => {
+  const members = fc.record({
+    memoryBytes: fc.integer({ min: 20 * 2000, max: 400_000 }),
+    matvecBytesPerSecond: fc.integer({ min: 1000, max: 1_000_000 }),
+  });
+  fc.assert(
+    fc.property(fc.array(members, { minLength: 2, maxLength: 3 }), (capabilities) => {
+      const model = card({ layerCount: 36 });
+      const groups = capabilities.map((capability, index) => [node(index, capability)]);
+      const range = { layerStart: 0, layerEnd: 36 };
+      expect((cutRange(model, range, groups)?.rate ?? 0) / bestLevel(model, groups, range)).toBeCloseTo(1, 9);
+    }),
+    { numRuns: 300 },
+  );
+});
+
 it('gives the rest of an even division to whoever comes first', () => {
   const cuts = cutRange(card(), { layerStart: 0, layerEnd: 8 }, [[node(0)], [node(1)], [node(2)]]);
   expect(cuts?.layers).toEqual([3, 3, 2]);
