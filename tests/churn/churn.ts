@@ -141,7 +141,7 @@ class Churn {
     const [card] = this.#session.models;
     if (card === undefined) throw new SkeinError('model-missing', 'The server offers no model.');
     const openedAt = performance.now();
-    this.#session.signaling.on('mesh', (mesh) => {
+    const stopWatching = this.#session.signaling.on('mesh', (mesh) => {
       const before = this.#watch.words;
       this.#watch.hear(mesh);
       const { words } = this.#watch;
@@ -162,6 +162,8 @@ class Churn {
     }
     await answering;
     await Promise.all(this.#returns);
+    // What follows is the end of everything, and nobody's leave.
+    stopWatching();
     return {
       adapter: this.#adapter,
       seconds: (performance.now() - startedAt) / 1000,
