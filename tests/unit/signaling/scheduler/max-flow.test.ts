@@ -27,15 +27,17 @@ it('is the least of all cuts', () => {
 });
 
 it('takes back what stands in the way of more', () => {
-  // The shortest path is 0-1-4-5; with it alone, 0-3 and 2-5 are of no use.
+  // The shortest path is 0-1-4-7; with it, neither 0-2-3-4 nor 1-5-6-7 leads anywhere.
   const edges = [
     [0, 1],
     [1, 4],
-    [4, 5],
-    [1, 2],
-    [2, 5],
-    [0, 3],
+    [4, 7],
+    [0, 2],
+    [2, 3],
     [3, 4],
+    [1, 5],
+    [5, 6],
+    [6, 7],
   ].map(([from = 0, to = 0]) => ({ from, to, capacity: 1 }));
-  expect(maxFlow(VERTICES, 0, 5, edges)).toBe(2);
+  expect(maxFlow(8, 0, 7, edges)).toBe(2);
 });
