@@ -14,9 +14,10 @@ const FAR_RTT_SECONDS = 0.1;
 const SEED = 1;
 /** Meshes of one size that are placed in turn, so that no figure is that of one lucky mesh. */
 const MESHES = 8;
-const WARM_RUNS = 200;
+/** As many as fit into the time below: small meshes are placed thousands of times before the compiler is done with them. */
+const WARM_RUNS = 5000;
 const MIN_RUNS = 15;
-const MAX_RUNS = 400;
+const MAX_RUNS = 1000;
 const MEASURED_MS = 1500;
 
 const INSTANCES = 1000;
