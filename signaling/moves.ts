@@ -9,8 +9,8 @@ import type { Assignment } from './scheduler/types.ts';
 export interface MovesDeps {
   readonly models: readonly ModelCard[];
   readonly peers: Peers;
-  /** Requests whose route passes the peer. */
-  readonly inFlight: (peer: PeerId) => number;
+  /** Requests whose route passes the peer, and nobody who is gone. */
+  readonly answerable: (peer: PeerId) => number;
   /** Tells a peer to load a slice, or with null to free the one it has. */
   readonly assign: (peer: PeerId, slice: Assignment | null) => void;
 }
@@ -54,7 +54,7 @@ export class Moves {
 
   /** Makes every move whose time has come. To be called after every change, and as time passes. */
   advance(nowMs: number): void {
-    const { peers, inFlight } = this.#deps;
+    const { peers, answerable } = this.#deps;
     for (const [peer] of peers.lenders()) {
       // Read anew: the moves before this one changed what is covered.
       const standing = peers.lender(peer);
@@ -69,7 +69,7 @@ export class Moves {
     for (const [peer, standing] of peers.lenders()) {
       if (standing.kind !== 'draining') continue;
       const limitMs = this.#isUrgent(standing.move) ? URGENT_DRAIN_LIMIT_MS : DRAIN_LIMIT_MS;
-      if (inFlight(peer) === 0 || nowMs - standing.sinceMs >= limitMs)
+      if (answerable(peer) === 0 || nowMs - standing.sinceMs >= limitMs)
         this.#tell(peer, standing, standing.move.to);
     }
   }

@@ -71,7 +71,7 @@ export class Presence {
     this.#moves = new Moves({
       models,
       peers: this.#peers,
-      inFlight: (peer) => this.#desk.inFlight(peer),
+      answerable: (peer) => this.#desk.answerable(peer),
       assign: (peer, slice) =>
         this.#send(peer, slice === null ? { type: 'unassign' } : { type: 'assign', ...slice }),
     });
@@ -278,6 +278,7 @@ export class Presence {
 
   #disconnect(peer: PeerId): void {
     this.#desk.endAllOf(peer);
+    this.#desk.breakRoutesOver(peer);
     this.#serverRttSeconds.delete(peer);
     try {
       this.#leave(peer);

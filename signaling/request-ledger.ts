@@ -13,6 +13,8 @@ export interface RoutedRequest {
 
 interface Load {
   requests: number;
+  /** Those of them whose route passes somebody who is gone. */
+  broken: number;
   tokens: number;
 }
 
@@ -21,6 +23,8 @@ export class RequestLedger {
   readonly #requests = new Map<RequestId, RoutedRequest>();
   readonly #loads = new Map<PeerId, Load>();
   readonly #counts = new Map<PeerId, number>();
+  /** Requests whose route passes somebody who is gone, until they end or have another. */
+  readonly #broken = new Set<RequestId>();
 
   get size(): number {
     return this.#requests.size;
@@ -33,6 +37,12 @@ export class RequestLedger {
   /** Requests whose route passes this peer. */
   inFlight(peer: PeerId): number {
     return this.#loads.get(peer)?.requests ?? 0;
+  }
+
+  /** Those of them that can still be answered over their route. */
+  answerable(peer: PeerId): number {
+    const load = this.#loads.get(peer);
+    return load === undefined ? 0 : load.requests - load.broken;
   }
 
   /** Tokens of cache that they may come to take there. */
@@ -56,8 +66,20 @@ export class RequestLedger {
     const request = this.#requests.get(requestId);
     if (request === undefined) return null;
     this.#requests.delete(requestId);
+    if (this.#broken.delete(requestId)) this.#countBroken(request, -1);
     this.#count(request, -1);
     return request;
+  }
+
+  /** A peer is gone, and no route over it will give an answer. Its requests still hold room on the others. */
+  breakRoutesOver(peer: PeerId): void {
+    if (this.answerable(peer) === 0) return;
+    for (const [requestId, request] of this.#requests) {
+      const passes = request.hops.some((hop) => hop.peer === peer);
+      if (!passes || this.#broken.has(requestId)) continue;
+      this.#broken.add(requestId);
+      this.#countBroken(request, 1);
+    }
   }
 
   endAllOf(requester: PeerId): void {
@@ -72,11 +94,18 @@ export class RequestLedger {
     if (count === 0) this.#counts.delete(requester);
     else this.#counts.set(requester, count);
     for (const { peer } of hops) {
-      const load = this.#loads.get(peer) ?? { requests: 0, tokens: 0 };
+      const load = this.#loads.get(peer) ?? { requests: 0, broken: 0, tokens: 0 };
       load.requests += change;
       load.tokens += change * tokens;
       if (load.requests === 0) this.#loads.delete(peer);
       else this.#loads.set(peer, load);
+    }
+  }
+
+  #countBroken({ hops }: RoutedRequest, change: 1 | -1): void {
+    for (const { peer } of hops) {
+      const load = this.#loads.get(peer);
+      if (load !== undefined) load.broken += change;
     }
   }
 }

@@ -61,6 +61,16 @@ export class RouteDesk {
     return this.#ledger.inFlight(peer);
   }
 
+  /** Those of them that can still be answered: nobody on their route is gone. */
+  answerable(peer: PeerId): number {
+    return this.#ledger.answerable(peer);
+  }
+
+  /** A peer is gone: nobody needs to wait for what ran over it. */
+  breakRoutesOver(peer: PeerId): void {
+    this.#ledger.breakRoutesOver(peer);
+  }
+
   /**
    * Answers with `route`, `route-denied` or `route-queued`. Asking again for the same request gives up its route or its
    * place and takes a new one.

@@ -17,23 +17,34 @@ const steps = fc.array(
     }),
     fc.record({ type: fc.constant('end' as const), request: fc.constantFrom(...requests) }),
     fc.record({ type: fc.constant('end-all' as const), requester: fc.constantFrom(...peers) }),
+    fc.record({ type: fc.constant('break' as const), peer: fc.constantFrom(...peers) }),
   ),
 );
+
+interface Running {
+  readonly requester: PeerId;
+  readonly route: PeerId[];
+  readonly tokens: number;
+  isBroken: boolean;
+}
 
 it('counts exactly the running requests and their tokens over every peer, whatever happens in which order', () => {
   fc.assert(
     fc.property(steps, (list) => {
       const ledger = new RequestLedger();
-      const running = new Map<RequestId, { requester: PeerId; route: PeerId[]; tokens: number }>();
+      const running = new Map<RequestId, Running>();
       for (const step of list) {
         if (step.type === 'start') {
           const { requester, tokens } = step;
           const hops = step.route.map((peer, index) => ({ peer, layerStart: index, layerEnd: index + 1 }));
           ledger.start(step.request, { requester, hops, tokens, secondsPerToken: 1 });
-          running.set(step.request, step);
+          running.set(step.request, { ...step, isBroken: false });
         } else if (step.type === 'end') {
           expect(ledger.end(step.request)?.tokens).toBe(running.get(step.request)?.tokens);
           running.delete(step.request);
+        } else if (step.type === 'break') {
+          ledger.breakRoutesOver(step.peer);
+          for (const request of running.values()) request.isBroken ||= request.route.includes(step.peer);
         } else {
           ledger.endAllOf(step.requester);
           for (const [request, { requester }] of running) {
@@ -45,6 +56,7 @@ it('counts exactly the running requests and their tokens over every peer, whatev
         for (const peer of peers) {
           const over = all.filter(({ route }) => route.includes(peer));
           expect(ledger.inFlight(peer)).toBe(over.length);
+          expect(ledger.answerable(peer)).toBe(over.filter(({ isBroken }) => !isBroken).length);
           expect(ledger.reservedTokens(peer)).toBe(over.reduce((sum, { tokens }) => sum + tokens, 0));
           expect(ledger.countOf(peer)).toBe(all.filter(({ requester }) => requester === peer).length);
         }
