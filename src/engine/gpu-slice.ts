@@ -16,7 +16,7 @@ import { GpuMemory } from './gpu-memory.ts';
 import { CountingPass, KernelCompiler } from './kernel.ts';
 import { KernelList } from './kernel-list.ts';
 import { KvCache } from './kv-cache.ts';
-import { takesInt8 } from './kernels/int8-input.ts';
+import { takesInt8 } from './weight-format.ts';
 import type { CacheFormat } from './kernels/attention-shape.ts';
 import { ropeTable } from './kernels/rope-append.ts';
 import { ADJUSTMENT_WORDS, decodeSampled } from './kernels/sample-rows.ts';

@@ -7,7 +7,7 @@ import { SkeinError } from '../protocol/errors.ts';
 import type { GpuMemory } from './gpu-memory.ts';
 import type { KernelCompiler } from './kernel.ts';
 import type { KernelList } from './kernel-list.ts';
-import { takesInt8 } from './kernels/int8-input.ts';
+import { takesInt8 } from './weight-format.ts';
 import type { KvCache } from './kv-cache.ts';
 import { createAttentionDecode } from './kernels/attention-decode.ts';
 import { createAttentionPrefill } from './kernels/attention-prefill.ts';

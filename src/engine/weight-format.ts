@@ -28,3 +28,12 @@ export function isSameFormat(one: MatrixFormat, other: MatrixFormat): boolean {
     one.scales === other.scales
   );
 }
+
+/** Consecutive values of an input row that share a scale when they are rounded to int8. */
+const INT8_GROUP_VALUES = 32;
+
+/** Whether a matrix can be multiplied with int8 activations: integer codes whose scales do not change within a group of them. */
+export function takesInt8(format: MatrixFormat): boolean {
+  if (typeof format === 'string' || format.codes === 'e4m3') return false;
+  return format.groupSize % INT8_GROUP_VALUES === 0;
+}

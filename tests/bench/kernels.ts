@@ -1,6 +1,6 @@
 import { GpuMemory } from '../../src/engine/gpu-memory.ts';
 import { KernelCompiler } from '../../src/engine/kernel.ts';
-import { takesInt8 } from '../../src/engine/kernels/int8-input.ts';
+import { takesInt8 } from '../../src/engine/weight-format.ts';
 import type { LinearBuffers } from '../../src/engine/kernels/linear-shape.ts';
 import { createMatmul } from '../../src/engine/kernels/matmul.ts';
 import { createMatvecLane } from '../../src/engine/kernels/matvec-lane.ts';

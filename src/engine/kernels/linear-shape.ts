@@ -5,7 +5,7 @@ import { SkeinError } from '../../protocol/errors.ts';
 import type { CompiledKernel, KernelCompiler } from '../kernel.ts';
 import type { StepShape } from '../step.ts';
 import { checkBytes, checkSize } from './checks.ts';
-import { takesInt8 } from './int8-input.ts';
+import { takesInt8 } from '../weight-format.ts';
 import { checkWeights, OCTET, weightSource } from './weights.ts';
 import type { WeightBuffers, WeightShape } from './weights.ts';
 
