@@ -1,4 +1,4 @@
-import { CACHE_RESERVE_TOKENS } from '../../src/protocol/limits.ts';
+import { CACHE_RESERVE_TOKENS, MAX_STAGE_CACHE_TOKENS } from '../../src/protocol/limits.ts';
 import type { Capability, ModelCard } from '../../src/protocol/signaling.ts';
 import { endBytes, sliceEnds } from '../../src/protocol/slice-bytes.ts';
 import type { SliceEnds } from '../../src/protocol/slice-bytes.ts';
@@ -71,11 +71,12 @@ export function saturatedRate(
   ends: SliceEnds,
 ): number {
   const freeBytes = capability.memoryBytes - layers * card.bytesPerLayer - endBytes(card, ends);
-  const layerCacheBytes = card.cacheBytesPerTokenPerLayer;
-  const batch = Math.min(
-    MAX_BATCH_SEQUENCES,
-    freeBytes / (NOMINAL_SEQUENCE_TOKENS * layerCacheBytes * card.layerCount),
+  // In tokens of one layer; a stage allocates no more however much is free.
+  const cacheTokenLayers = Math.min(
+    freeBytes / card.cacheBytesPerTokenPerLayer,
+    layers * MAX_STAGE_CACHE_TOKENS,
   );
+  const batch = Math.min(MAX_BATCH_SEQUENCES, cacheTokenLayers / (NOMINAL_SEQUENCE_TOKENS * card.layerCount));
   const rows = Math.max(1, batch);
   return batch / secondsOf(card, capability, layers, ends.head, rows, rows * PROMPT_ROWS_PER_TOKEN);
 }

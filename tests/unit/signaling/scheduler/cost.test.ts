@@ -45,9 +45,21 @@ describe('saturatedRate', () => {
     expect(rateWithRequests(10)).toBeCloseTo(10 / stepSeconds(model, capability, slice(2, 4), 10, 10), 12);
   });
 
-  it('waits when there is room for less than one, and batches no more than 64', () => {
+  it('waits when there is room for less than one', () => {
     expect(rateWithRequests(0.5)).toBeCloseTo(0.5 / stepSeconds(model, capability, slice(2, 4), 1, 1), 12);
-    expect(rateWithRequests(1000)).toBe(rateWithRequests(64));
+  });
+
+  it('has no more cache than a stage allocates: 65,536 tokens of its own layers', () => {
+    // Two of eight layers: 65.536 requests of 1000 tokens, a quarter of which are here at a time.
+    const capped = 16.384 / stepSeconds(model, capability, slice(2, 4), 16.384, 16.384);
+    expect(rateWithRequests(16)).toBeLessThan(capped);
+    expect(rateWithRequests(1000)).toBeCloseTo(capped, 12);
+  });
+
+  it('batches no more than 64', () => {
+    const whole = { embedding: true, head: true };
+    const roomy = saturatedRate(model, { ...capability, memoryBytes: 1e12 }, 8, whole);
+    expect(roomy).toBeCloseTo(64 / stepSeconds(model, capability, slice(0, 8), 64, 64), 12);
   });
 
   it('is nothing where the slice does not fit', () => {
