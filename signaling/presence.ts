@@ -4,11 +4,13 @@ import type { ModelId, PeerId } from '../src/protocol/ids.ts';
 import { SIGNALING_VERSION } from '../src/protocol/signaling.ts';
 import type { ClientMessage, IceServer, ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
 import { isCovered } from './coverage.ts';
-import { MAX_ERROR_CHARACTERS, MAX_SIGNAL_CHARACTERS, PROBE_INTERVAL_MS } from './limits.ts';
+import { MAX_ERROR_CHARACTERS } from './limits.ts';
 import { Measurements } from './measurements.ts';
 import { Moves } from './moves.ts';
 import { Peers, sameSlice, withCached } from './peers.ts';
+import { Probing } from './probing.ts';
 import { Rebalancing } from './rebalancing.ts';
+import { relayed } from './relay.ts';
 import { RouteDesk } from './route-desk.ts';
 import type { Placement, PlacementInput, Scheduler, SchedulerNode, StagePolicy } from './scheduler/types.ts';
 
@@ -53,11 +55,10 @@ export class Presence {
   readonly #measurements: Measurements;
   readonly #moves: Moves;
   readonly #rebalancing: Rebalancing;
+  readonly #probing: Probing;
   readonly #desk: RouteDesk;
   /** Of the last ping to each peer that came back; known before it joins. */
   readonly #serverRttSeconds = new Map<PeerId, number>();
-  /** When each peer that lends its device was last asked to measure ways. */
-  readonly #probedMs = new Map<PeerId, number>();
   #missing: ReadonlyMap<ModelId, string> = new Map();
   #nowMs: number;
   #effects: Effect[] = [];
@@ -74,6 +75,11 @@ export class Presence {
       answerable: (peer) => this.#desk.answerable(peer),
       assign: (peer, slice) =>
         this.#send(peer, slice === null ? { type: 'unassign' } : { type: 'assign', ...slice }),
+    });
+    this.#probing = new Probing({
+      peers: this.#peers,
+      measurements: this.#measurements,
+      send: (to, message) => this.#send(to, message),
     });
     this.#desk = new RouteDesk({
       models,
@@ -161,7 +167,7 @@ export class Presence {
         break;
       case 'tick':
         this.#rebalance();
-        this.#probe();
+        this.#probing.ask(this.#nowMs);
         break;
     }
   }
@@ -237,7 +243,7 @@ export class Presence {
     this.#peers.set(peer, standing === null ? { kind: 'waiting', lent } : { ...standing, lent });
     this.#log(`${peer} lends ${capability.adapter}`);
     this.#place();
-    this.#probe();
+    this.#probing.ask(this.#nowMs);
   }
 
   /** What a peer says of a slice that it no longer holds is of no use; its links are where they were. */
@@ -270,7 +276,7 @@ export class Presence {
     if (this.#peers.lender(peer) === null) return;
     this.#peers.set(peer, { kind: 'visitor' });
     this.#measurements.left(peer);
-    this.#probedMs.delete(peer);
+    this.#probing.forget(peer);
     this.#rebalancing.forget(peer);
     this.#moves.takeBack();
     this.#place();
@@ -287,17 +293,9 @@ export class Presence {
     }
   }
 
-  #relay(peer: PeerId, { to, data }: Message<'signal'>): void {
-    const characters = JSON.stringify(data ?? null).length;
-    if (characters > MAX_SIGNAL_CHARACTERS) {
-      const limit = `the limit of ${MAX_SIGNAL_CHARACTERS}`;
-      this.#refuse(peer, 'bad-message', `A signal of ${characters} characters is over ${limit}.`);
-    } else if (!this.#peers.isGreeted(to)) {
-      const error = new SkeinError('peer-lost', `Peer ${to} is not connected.`, { data: { peer: to } });
-      this.#send(peer, { type: 'error', error: error.toShape() });
-    } else {
-      this.#send(to, { type: 'signal', from: peer, data });
-    }
+  #relay(peer: PeerId, signal: Message<'signal'>): void {
+    const { to, message } = relayed(peer, signal, (other) => this.#peers.isGreeted(other));
+    this.#send(to, message);
   }
 
   #place(): void {
@@ -334,16 +332,6 @@ export class Presence {
       return { peer, capability: measured.capability(peer), region: measured.region(peer), cached };
     });
     return { models, nodes, current: this.#peers.assignments(), stages, network };
-  }
-
-  /** Asks peers for the ways to others, when they come and now and then. */
-  #probe(): void {
-    for (const [peer] of this.#peers.lenders()) {
-      if (this.#nowMs - (this.#probedMs.get(peer) ?? -Infinity) < PROBE_INTERVAL_MS) continue;
-      this.#probedMs.set(peer, this.#nowMs);
-      const peers = this.#measurements.probesFor(peer);
-      if (peers.length > 0) this.#send(peer, { type: 'probe', peers });
-    }
   }
 
   #send(to: PeerId, message: ServerMessage): void {

@@ -346,4 +346,15 @@ describe('measuring', () => {
     stage.pass(2000);
     expect(stage.sentTo(last, 'probe')).toHaveLength(2);
   });
+
+  it('asks whoever comes back at once', () => {
+    const stage = new Stage();
+    stage.connect(A, B);
+    for (const peer of [A, B]) stage.handle({ type: 'round-trip', peer, seconds: 0.01 });
+    stage.join(A, B);
+    expect(stage.sentTo(B, 'probe')).toHaveLength(1);
+    stage.say(B, { type: 'leave' });
+    stage.join(B);
+    expect(stage.sentTo(B, 'probe')).toHaveLength(2);
+  });
 });
