@@ -52,8 +52,10 @@ export type AfterLoss = 'lost' | 'restart' | 'prefill-again' | 'replay';
 export interface PolicyTraits {
   readonly batching: Batching;
   readonly cacheUse: CacheUse;
-  /** Share of a peer's memory beside the weights that its cache may fill. */
-  readonly cacheShare: number;
+  /** `stage`: the cache is as large as Skein's own stages allocate it; else the share of the memory beside the weights that it may fill. */
+  readonly cacheRoom: 'stage' | { readonly share: number };
+  /** Requests that are open on a peer at once, waiting ones included; who comes beyond is told that it is busy. */
+  readonly maxOpenRequests: number;
   readonly afterLoss: AfterLoss;
   /** From the death of a hop to its requests noticing, and to the policy being told (`lost`). */
   readonly noticeSeconds: { readonly request: number; readonly policy: number };

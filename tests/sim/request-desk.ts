@@ -110,6 +110,18 @@ export class RequestDesk {
     }
   }
 
+  /** A stage that has too many open already says so; that is no fault of it. */
+  #turnAway(peer: SimulatedPeer, run: Run): void {
+    const { network, queue } = this.world;
+    queue.after(network.rttSeconds(peer.endpoint, run.request.endpoint) / 2, () => {
+      const { request } = run;
+      if (run.isOver || request.run !== run) return;
+      this.#stop(run);
+      const error = new SkeinError('busy', `Peer ${peer.id} has ${peer.activeSequences} requests open.`);
+      this.#askLater(request, error, run.hops);
+    });
+  }
+
   /** A step ended: rows go to the next hops, tokens to requesters and first hops. */
   stepEnded(peer: SimulatedPeer, outputs: readonly PlannedRows[]): void {
     const { card } = this.world;
@@ -153,7 +165,12 @@ export class RequestDesk {
     if (peer?.isAlive !== true) {
       this.world.queue.after(this.world.traits.noticeSeconds.request, () => this.#fail(run, hop.peer));
     } else if (!peer.holds(hop)) this.stageFailed(peer, [run]);
-    else peer.addRows(peer.sequence(run) ?? peer.open(run, hop, hopIndex), rows);
+    else {
+      const sequence = peer.sequence(run);
+      if (sequence !== undefined) peer.addRows(sequence, rows);
+      else if (peer.hasOpening) peer.addRows(peer.open(run, hop, hopIndex), rows);
+      else this.#turnAway(peer, run);
+    }
   }
 
   #token(peer: SimulatedPeer, run: Run, frames: Map<number, Frame>): void {

@@ -2,6 +2,7 @@ import { SkeinError } from '../../src/protocol/errors.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
 import type { Hop } from '../../src/protocol/route.ts';
 import type { ModelCard, StageReport } from '../../src/protocol/signaling.ts';
+import { stageCacheTokens } from '../../src/protocol/slice-bytes.ts';
 import type { Assignment, LayerRange } from '../../signaling/scheduler/types.ts';
 import type { Device } from './device.ts';
 import type { EventQueue } from './event-queue.ts';
@@ -90,6 +91,11 @@ export class SimulatedPeer {
 
   get activeSequences(): number {
     return this.#sequences.size;
+  }
+
+  /** Whether it opens another request. */
+  get hasOpening(): boolean {
+    return this.#sequences.size < this.world.traits.maxOpenRequests;
   }
 
   get capacityTokenLayers(): number {
@@ -220,8 +226,12 @@ export class SimulatedPeer {
       const sizes = `${weightBytes} bytes into ${this.device.memoryBytes}`;
       throw new SkeinError('bad-argument', `Layers ${layers} of ${card.id} do not fit a peer: ${sizes}.`);
     }
-    const capacity = Math.floor((freeBytes * traits.cacheShare) / card.cacheBytesPerTokenPerLayer);
-    return { ...range, isLoaded: false, capacityTokenLayers: capacity };
+    const { cacheRoom } = traits;
+    const capacityTokenLayers =
+      cacheRoom === 'stage'
+        ? stageCacheTokens(card, this.device.memoryBytes, range) * (range.layerEnd - range.layerStart)
+        : Math.floor((freeBytes * cacheRoom.share) / card.cacheBytesPerTokenPerLayer);
+    return { ...range, isLoaded: false, capacityTokenLayers };
   }
 
   #loadSeconds(range: LayerRange): number {

@@ -27,7 +27,8 @@ const EPSILON = 1e-3;
 const TRAITS: PolicyTraits = {
   batching: { kind: 'separate', prefillChunkRows: null },
   cacheUse: 'in-advance',
-  cacheShare: 1,
+  cacheRoom: { share: 1 },
+  maxOpenRequests: Infinity,
   afterLoss: 'replay',
   // A broken stream is noticed at once; servers announce themselves every minute and are forgotten after two.
   noticeSeconds: { request: 1, policy: 60 },

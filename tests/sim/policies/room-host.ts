@@ -22,7 +22,8 @@ export class RoomHost implements Policy {
   readonly traits: PolicyTraits = {
     batching: { kind: 'separate', prefillChunkRows: null },
     cacheUse: 'as-it-grows',
-    cacheShare: 1,
+    cacheRoom: { share: 1 },
+    maxOpenRequests: Infinity,
     afterLoss: 'restart',
     noticeSeconds: { request: 3, policy: 3 },
     ring: 'straight',

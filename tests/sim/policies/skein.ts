@@ -9,6 +9,8 @@ import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
 import type { Policy, PolicyCommand, PolicyContext, PolicyEvent, PolicyTraits } from '../policy.ts';
 
 const MS_PER_SECOND = 1000;
+/** As many as the executor of src/engine keeps open unless it is told otherwise. */
+const MAX_OPEN_REQUESTS = 256;
 
 /** The server itself: its `Presence`, with its scheduler, measurements and queue, driven by the virtual clock. */
 export class SkeinPolicy implements Policy {
@@ -24,7 +26,8 @@ export class SkeinPolicy implements Policy {
       decodeRows: 'share',
     },
     cacheUse: 'as-it-grows',
-    cacheShare: 1,
+    cacheRoom: 'stage',
+    maxOpenRequests: MAX_OPEN_REQUESTS,
     afterLoss: 'prefill-again',
     noticeSeconds: { request: 3, policy: 1 },
     ring: 'straight',

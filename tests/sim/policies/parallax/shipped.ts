@@ -23,7 +23,8 @@ export const PARALLAX_TRAITS: PolicyTraits = {
     decodeRows: 'all',
   },
   cacheUse: 'as-it-grows',
-  cacheShare: CACHE_SHARE / (1 - WEIGHTS_SHARE),
+  cacheRoom: { share: CACHE_SHARE / (1 - WEIGHTS_SHARE) },
+  maxOpenRequests: Infinity,
   afterLoss: 'lost',
   // The scheduler misses heartbeats for 30 s; a broken stream is noticed at once.
   noticeSeconds: { request: 1, policy: 30 },
