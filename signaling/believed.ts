@@ -1,4 +1,5 @@
 import type { Capability } from '../src/protocol/signaling.ts';
+import { MIN_MATMUL_FLOPS_PER_SECOND, MIN_MATVEC_BYTES_PER_SECOND } from '../src/protocol/limits.ts';
 import { medianOf } from './scheduler/median.ts';
 
 /** More than the fastest device there is: 20 TB/s, 10 PFLOP/s, a TiB. */
@@ -6,6 +7,11 @@ const MOST: Rates & { readonly memoryBytes: number } = {
   memoryBytes: 2 ** 40,
   matvecBytesPerSecond: 20e12,
   matmulFlopsPerSecond: 10e15,
+};
+/** And less than the slowest that is let in. A claim of nothing must not take part in a median, nor make a step last for ever. */
+const LEAST: Rates = {
+  matvecBytesPerSecond: MIN_MATVEC_BYTES_PER_SECOND,
+  matmulFlopsPerSecond: MIN_MATMUL_FLOPS_PER_SECOND,
 };
 /** What nobody has checked counts up to so many times the median of what was checked. */
 const UNCHECKED_MULTIPLE = 4;
@@ -19,14 +25,15 @@ export interface Rates {
   readonly matmulFlopsPerSecond: number;
 }
 
-/** The most that is believed of anybody: whatever no device has is cut. */
+/** What is believed of anybody at most, and at least: no device is faster, none that is let in slower. */
 export function withinReason(claim: Capability): Capability {
-  return { ...claim, ...atMost(claim, MOST), memoryBytes: Math.min(claim.memoryBytes, MOST.memoryBytes) };
+  const rates = atLeast(atMost(claim, MOST), LEAST);
+  return { ...claim, ...rates, memoryBytes: Math.min(claim.memoryBytes, MOST.memoryBytes) };
 }
 
-/** @returns the most that is believed of a peer whose claim nobody has checked. */
+/** @returns the most that is believed of a peer whose claim nobody has checked; never less than the slowest may claim. */
 export function uncheckedLimit(proven: readonly Rates[], claims: readonly Rates[]): Rates {
-  if (proven.length > 0) return times(medianRates(proven), UNCHECKED_MULTIPLE);
+  if (proven.length > 0) return atLeast(times(medianRates(proven), UNCHECKED_MULTIPLE), LEAST);
   if (claims.length >= MIN_CLAIMS) return times(medianRates(claims), UNCHECKED_MULTIPLE_OF_CLAIMS);
   return MOST;
 }
@@ -40,6 +47,13 @@ export function atMost(a: Rates, b: Rates): Rates {
   return {
     matvecBytesPerSecond: Math.min(a.matvecBytesPerSecond, b.matvecBytesPerSecond),
     matmulFlopsPerSecond: Math.min(a.matmulFlopsPerSecond, b.matmulFlopsPerSecond),
+  };
+}
+
+function atLeast(a: Rates, b: Rates): Rates {
+  return {
+    matvecBytesPerSecond: Math.max(a.matvecBytesPerSecond, b.matvecBytesPerSecond),
+    matmulFlopsPerSecond: Math.max(a.matmulFlopsPerSecond, b.matmulFlopsPerSecond),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { PeerId } from '../src/protocol/ids.ts';
+import { MIN_LINK_BYTES_PER_SECOND } from '../src/protocol/limits.ts';
 import type { LinkReport } from '../src/protocol/signaling.ts';
 import type { Link } from './scheduler/types.ts';
 import { Smoothed } from './smoothed.ts';
@@ -47,7 +48,8 @@ export class LinkBook {
       };
       word.rttSeconds.add(rttSeconds, nowMs);
       if (bytesPerSecond !== null) {
-        word.bytesPerSecond.add(Math.min(bytesPerSecond, MAX_BYTES_PER_SECOND), nowMs);
+        const believed = Math.min(Math.max(bytesPerSecond, MIN_LINK_BYTES_PER_SECOND), MAX_BYTES_PER_SECOND);
+        word.bytesPerSecond.add(believed, nowMs);
       }
       words.delete(peer);
       words.set(peer, word);

@@ -23,6 +23,7 @@ export function searchedMembers(
   for (const [index, member] of members.entries()) {
     const key = (member.layerStart * KEY_BASE + member.layerEnd) * KEY_BASE + member.region;
     const seconds = costs.memberChoice(member);
+    if (!Number.isFinite(seconds)) continue;
     const kept = groups.get(key);
     if (kept === undefined) groups.set(key, [{ index, seconds }]);
     else keep(kept, { index, seconds });

@@ -55,11 +55,11 @@ export class RouteSearch {
   ) {
     this.#costs = costs;
     this.#layerCount = layerCount;
-    this.#stops = members.map((member, index) => ({
+    this.#stops = affordable(members, costs).map(({ member, seconds }, index) => ({
       member,
       index,
       region: member.region,
-      seconds: costs.memberChoice(member),
+      seconds,
       links: [],
       reachedSeconds: Infinity,
       before: null,
@@ -93,7 +93,7 @@ export class RouteSearch {
           last.reachedSeconds +
           this.#costs.ring(last.member, last.first.member) +
           this.#costs.requesterWay(last.member);
-        if (seconds < bestSeconds) {
+        if (best === null || seconds < bestSeconds) {
           bestSeconds = seconds;
           best = chainTo(last);
         }
@@ -205,6 +205,13 @@ export class RouteSearch {
     }
     return entry;
   }
+}
+
+/** A cost that is no number compares with nothing, and one without end makes all chains equal: neither may decide. */
+function affordable(members: readonly ServingMember[], costs: RouteCosts) {
+  return members
+    .map((member) => ({ member, seconds: costs.memberChoice(member) }))
+    .filter(({ seconds }) => Number.isFinite(seconds));
 }
 
 function bestWithoutWay(stop: Stop, region: number, exits: Exits): Stop | undefined {

@@ -77,6 +77,12 @@ export const MAX_GGUF_ENTRIES = 65_536;
 /** Bytes of config.json, an index or a tokenizer file. */
 export const MAX_MODEL_JSON_BYTES = 128 * 1024 * 1024;
 
+/** The least a device may lend: 1 MiB, 1 MB/s and 100 MFLOP/s. Whoever is slower than a thousandth of a laptop helps nobody. */
+export const MIN_MEMORY_BYTES = 1024 * 1024;
+export const MIN_MATVEC_BYTES_PER_SECOND = 1e6;
+export const MIN_MATMUL_FLOPS_PER_SECOND = 1e8;
+/** The least rate of a link: a measured one that is slower is not in use. */
+export const MIN_LINK_BYTES_PER_SECOND = 1;
 /** Slices a peer says it still has the weights of. */
 export const MAX_CACHED_SLICES = 16;
 /** Weights that a peer keeps on its disk, so that loading them again takes no download; browsers may allow less. */

@@ -10,6 +10,10 @@ import {
   MAX_SEQUENCE_TOKENS,
   MAX_SERVER_SIGNALING_BYTES,
   MAX_SIGNALING_BYTES,
+  MIN_LINK_BYTES_PER_SECOND,
+  MIN_MATMUL_FLOPS_PER_SECOND,
+  MIN_MATVEC_BYTES_PER_SECOND,
+  MIN_MEMORY_BYTES,
 } from './limits.ts';
 import { QUANTIZATIONS } from './quantization.ts';
 import { layerRangeEntries, modelIdSchema, peerIdSchema, requestIdSchema, routeSchema } from './route.ts';
@@ -20,6 +24,7 @@ export const SIGNALING_VERSION = 3;
 const text = (maxLength: number) => v.pipe(v.string(), v.maxLength(maxLength));
 const count = v.pipe(v.number(), v.finite(), v.minValue(0));
 const positive = v.pipe(v.number(), v.finite(), v.gtValue(0), v.maxValue(1e18));
+const atLeast = (least: number) => v.pipe(v.number(), v.finite(), v.minValue(least), v.maxValue(1e18));
 
 /** The form of an error from outside. */
 export const errorShapeSchema = v.object({
@@ -31,11 +36,11 @@ export const errorShapeSchema = v.object({
 /** What a tab measured about itself when it joined. Inputs of placement. */
 export const capabilitySchema = v.object({
   /** Bytes the tab is willing and able to allocate for weights and cache. */
-  memoryBytes: positive,
+  memoryBytes: atLeast(MIN_MEMORY_BYTES),
   /** Measured matrix × vector read rate; decode speed is proportional to it. */
-  matvecBytesPerSecond: positive,
+  matvecBytesPerSecond: atLeast(MIN_MATVEC_BYTES_PER_SECOND),
   /** Measured matrix × matrix rate; prefill speed is proportional to it. */
-  matmulFlopsPerSecond: positive,
+  matmulFlopsPerSecond: atLeast(MIN_MATMUL_FLOPS_PER_SECOND),
   /** Adapter name, for people. */
   adapter: text(200),
 });
@@ -102,7 +107,7 @@ const linkReportSchema = v.object({
   peer: peerIdSchema,
   rttSeconds: v.pipe(v.number(), v.finite(), v.minValue(0), v.maxValue(60)),
   /** Null before enough was sent to tell. */
-  bytesPerSecond: v.nullable(positive),
+  bytesPerSecond: v.nullable(atLeast(MIN_LINK_BYTES_PER_SECOND)),
 });
 export type LinkReport = v.InferOutput<typeof linkReportSchema>;
 

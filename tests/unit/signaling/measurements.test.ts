@@ -101,6 +101,28 @@ describe('Measurements of speed', () => {
     expect(() => measurements.capability(peerId(0))).toThrow(/does not lend/);
   });
 
+  it('lets nobody make the others worthless by a claim of nothing', () => {
+    const measurements = meshOf(1);
+    const nothing = { ...claim(), matvecBytesPerSecond: 5e-324, matmulFlopsPerSecond: 5e-324 };
+    for (const index of [1, 2]) measurements.joined(peerId(index), nothing, 0);
+    const believed = measurements.capability(peerId(0));
+    expect(believed.matvecBytesPerSecond).toBeGreaterThanOrEqual(1e6);
+    expect(believed.matmulFlopsPerSecond).toBeGreaterThanOrEqual(1e8);
+    expect(stepSeconds(model, believed, WHOLE, 1)).toBeLessThan(1000);
+    // Nor once they are proven to be as slow as may be.
+    for (let nowMs = 0; nowMs < 30 * MINUTE_MS; nowMs += 5 * SECOND_MS) {
+      for (const index of [1, 2]) {
+        measurements.outcome(peerId(1000), hops(index), 1, { tokens: 50, seconds: 50 }, nowMs);
+        measurements.reported(
+          peerId(index),
+          { stage: { ...steps(claim(), 1), busySeconds: 1e6, seconds: 1e6 }, links: [] },
+          nowMs,
+        );
+      }
+    }
+    expect(measurements.capability(peerId(0)).matvecBytesPerSecond).toBeGreaterThanOrEqual(1e6);
+  });
+
   it('routes around a peer that says it is slow at once, and believes it slower for good after minutes', () => {
     const measurements = meshOf(3);
     for (let nowMs = 5 * SECOND_MS; nowMs <= 10 * MINUTE_MS; nowMs += 5 * SECOND_MS) {

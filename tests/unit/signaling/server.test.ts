@@ -41,7 +41,8 @@ async function start(overrides: Partial<ServerOptions> = {}): Promise<RunningSer
   return server;
 }
 
-const JOIN: ClientMessage = { type: 'join', capability: node(0).capability, cached: [] };
+const CAPABILITY = { ...node(0).capability, matvecBytesPerSecond: 1e6, matmulFlopsPerSecond: 1e8 };
+const JOIN: ClientMessage = { type: 'join', capability: CAPABILITY, cached: [] };
 
 /** Joins, loads what it is given, and serves it. */
 async function contribute(url: string) {
@@ -334,7 +335,7 @@ describe('clients that do not behave', () => {
   it('cannot forge lines of the log', async () => {
     const { url } = await start();
     const client = await SignalClient.greeted(url);
-    client.send({ ...JOIN, capability: { ...node(0).capability, adapter: 'GPU\n\u001b[31mforged' } });
+    client.send({ ...JOIN, capability: { ...CAPABILITY, adapter: 'GPU\n\u001b[31mforged' } });
     await client.next('assign');
     const line = logLines.find((text) => text.includes('forged'));
     expect(line).toContain('GPU [31mforged');

@@ -226,6 +226,29 @@ describe('findRoute', () => {
     expect(loads).toEqual([10, 10, 10]);
   });
 
+  it('takes a first chain whatever it costs, and nobody whose cost is no number', () => {
+    const slow = member(0, 0, LAYERS, { pace: 1e300 });
+    expect(peersOf(routeInput({ members: [slow] }))).toEqual([peerId(0)]);
+    for (const broken of [
+      { pace: NaN },
+      { pace: Infinity },
+      { pace: 0, matvecBytesPerSecond: 0 },
+      { pace: 1, matvecBytesPerSecond: 0 },
+    ]) {
+      const members = [
+        member(1, 0, 2, broken),
+        member(2, 2, LAYERS),
+        member(3, 0, 2),
+        member(4, 2, LAYERS, broken),
+      ];
+      expect(peersOf(routeInput({ members }))).toEqual([peerId(3), peerId(2)]);
+      const crowd = Array.from({ length: MAX_SEARCHED_MEMBERS + 1 }, (_, index) =>
+        member(100 + index, 0, LAYERS, broken),
+      );
+      expect(peersOf(routeInput({ members: [...crowd, member(5, 0, LAYERS)] }))).toEqual([peerId(5)]);
+    }
+  });
+
   it('admits any request to a member that has none, however long', () => {
     const lone = (inFlight: number) =>
       findRoute(routeInput({ members: [member(0, 0, LAYERS, { inFlight, cacheTokens: 100 })], tokens: 1000 }))
