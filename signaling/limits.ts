@@ -42,6 +42,16 @@ export const URGENT_DRAIN_LIMIT_MS = 30_000;
 export const DRAIN_LIMIT_MS = 10 * 60_000;
 /** A move that waits this long for others to take over is given up. Longer than large slices take to load. */
 export const MOVE_PATIENCE_MS = 15 * 60_000;
+/**
+ * A slice gets this long to load, and the time that its bytes take at a slow rate. Beside the download, config is read and
+ * kernels are compiled and measured: two minutes on a software GPU that is not alone on its machine.
+ */
+export const LOADING_GRACE_MS = 5 * 60_000;
+/**
+ * Bytes of weights, as they are held, that the slowest welcome peer loads in a second. Where peers quantise what they load,
+ * up to four times as many travel: 32 Mbit/s. Slower ones hold layers from others for longer than they are worth.
+ */
+export const LOADING_BYTES_PER_SECOND = 1_000_000;
 /** How often it is asked whether moving peers pays. */
 export const REBALANCE_INTERVAL_MS = 30_000;
 /** A peer that was moved because it pays is not moved again for that reason within this time: loading has to pay first. */

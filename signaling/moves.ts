@@ -2,6 +2,7 @@ import type { ModelId, PeerId } from '../src/protocol/ids.ts';
 import type { ModelCard } from '../src/protocol/signaling.ts';
 import { isCovered } from './coverage.ts';
 import { DRAIN_LIMIT_MS, MOVE_PATIENCE_MS, URGENT_DRAIN_LIMIT_MS } from './limits.ts';
+import { loadingLimitMs } from './loading-limit.ts';
 import { sameSlice, targetOf, withAbandoned, withCached } from './peers.ts';
 import type { LenderStanding, Lent, Move, Peers } from './peers.ts';
 import type { Assignment } from './scheduler/types.ts';
@@ -13,6 +14,14 @@ export interface MovesDeps {
   readonly answerable: (peer: PeerId) => number;
   /** Tells a peer to load a slice, or with null to free the one it has. */
   readonly assign: (peer: PeerId, slice: Assignment | null) => void;
+}
+
+/** A peer that was told to load a slice, and should have said long ago that it has. */
+export interface Overdue {
+  readonly peer: PeerId;
+  readonly slice: Assignment;
+  /** What it was given for it. */
+  readonly limitMs: number;
 }
 
 /**
@@ -70,14 +79,27 @@ export class Moves {
       if (standing.kind !== 'draining') continue;
       const limitMs = this.#isUrgent(standing.move) ? URGENT_DRAIN_LIMIT_MS : DRAIN_LIMIT_MS;
       if (answerable(peer) === 0 || nowMs - standing.sinceMs >= limitMs)
-        this.#tell(peer, standing, standing.move.to);
+        this.#tell(peer, standing, standing.move.to, nowMs);
     }
+  }
+
+  /** Who hangs: a slice that one of them holds is nobody else's, though nobody serves it. */
+  overdue(nowMs: number): Overdue[] {
+    const { models, peers } = this.#deps;
+    return peers.lenders().flatMap(([peer, standing]) => {
+      if (standing.kind !== 'loading') return [];
+      const { slice, sinceMs } = standing;
+      const card = models.find(({ id }) => id === slice.model);
+      if (card === undefined) return [];
+      const limitMs = loadingLimitMs(card, slice);
+      return nowMs - sinceMs >= limitMs ? [{ peer, slice, limitMs }] : [];
+    });
   }
 
   #redirect(peer: PeerId, standing: LenderStanding, to: Assignment | null, nowMs: number): void {
     const { peers } = this.#deps;
     if (standing.kind === 'waiting' || standing.kind === 'loading') {
-      this.#tell(peer, standing, to);
+      this.#tell(peer, standing, to, nowMs);
       return;
     }
     const { lent, slice } = standing;
@@ -85,10 +107,10 @@ export class Moves {
     else peers.set(peer, { ...standing, move: { to, sinceMs: nowMs } });
   }
 
-  #tell(peer: PeerId, standing: LenderStanding, to: Assignment | null): void {
+  #tell(peer: PeerId, standing: LenderStanding, to: Assignment | null, nowMs: number): void {
     const lent = lentAfter(standing);
     if (to === null) this.#deps.peers.set(peer, { kind: 'waiting', lent });
-    else this.#deps.peers.set(peer, { kind: 'loading', lent, slice: to });
+    else this.#deps.peers.set(peer, { kind: 'loading', lent, slice: to, sinceMs: nowMs });
     this.#deps.assign(peer, to);
   }
 

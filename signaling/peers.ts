@@ -25,7 +25,8 @@ export interface Move {
 export type LenderStanding =
   /** Has no work. */
   | { readonly kind: 'waiting'; readonly lent: Lent }
-  | { readonly kind: 'loading'; readonly lent: Lent; readonly slice: Assignment }
+  /** `sinceMs`: of the `assign`. */
+  | { readonly kind: 'loading'; readonly lent: Lent; readonly slice: Assignment; readonly sinceMs: number }
   /** Answers, and takes new requests; also while a move that is decided has to wait for others to take its place. */
   | { readonly kind: 'serving'; readonly lent: Lent; readonly slice: Assignment; readonly move: Move | null }
   /** Finishes the requests it has and takes no new ones; then it makes its move. `sinceMs`: of the last new request. */

@@ -166,6 +166,7 @@ export class Presence {
         this.#disconnect(event.peer);
         break;
       case 'tick':
+        this.#giveUpHung();
         this.#rebalance();
         this.#probing.ask(this.#nowMs);
         break;
@@ -274,12 +275,37 @@ export class Presence {
    */
   #leave(peer: PeerId): void {
     if (this.#peers.lender(peer) === null) return;
-    this.#peers.set(peer, { kind: 'visitor' });
-    this.#measurements.left(peer);
-    this.#probing.forget(peer);
-    this.#rebalancing.forget(peer);
+    this.#withdraw([peer]);
+  }
+
+  /** Their slices go to others, all in one placement: none to another of them. */
+  #withdraw(lenders: readonly PeerId[]): void {
+    for (const peer of lenders) {
+      this.#peers.set(peer, { kind: 'visitor' });
+      this.#measurements.left(peer);
+      this.#probing.forget(peer);
+      this.#rebalancing.forget(peer);
+    }
     this.#moves.takeBack();
     this.#place();
+  }
+
+  /**
+   * Those that load for too long count as failed to load. Should one of them wake up after all, it frees what it has, and
+   * tells its person why.
+   */
+  #giveUpHung(): void {
+    const hung = this.#moves.overdue(this.#nowMs);
+    if (hung.length === 0) return;
+    for (const { peer, slice, limitMs } of hung) {
+      const layers = `layers [${slice.layerStart}, ${slice.layerEnd}) of ${slice.model}`;
+      const minutes = Math.round(limitMs / 60_000);
+      this.#log(`${peer} did not load ${layers} within ${minutes} minutes`);
+      this.#send(peer, { type: 'unassign' });
+      const words = `This device did not load ${layers} within ${minutes} minutes, so others were given them. Start again to lend it.`;
+      this.#refuse(peer, 'timeout', words);
+    }
+    this.#withdraw(hung.map(({ peer }) => peer));
   }
 
   #disconnect(peer: PeerId): void {

@@ -202,6 +202,15 @@ describe('loading and serving', () => {
     expect(contributor.state).toMatchObject({ phase: 'waiting', waitingFor: 'work' });
   });
 
+  it('frees everything and tells the person when the server gives its loading up', async () => {
+    await startAndMeasure();
+    session.deliver({ type: 'assign', model: TINY.id, layerStart: 0, layerEnd: 4 });
+    session.deliver({ type: 'unassign' });
+    session.deliver({ type: 'error', error: { code: 'timeout', message: 'not within 5 minutes' } });
+    expect(contributor.state).toMatchObject({ phase: 'failed', error: { code: 'timeout' } });
+    expect(host().isDisposed).toBe(true);
+  });
+
   it('tells the server and the person when a load fails', async () => {
     await startAndMeasure();
     session.deliver({ type: 'assign', model: TINY.id, layerStart: 0, layerEnd: 4 });

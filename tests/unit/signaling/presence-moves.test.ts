@@ -4,6 +4,7 @@ import type { PeerId } from '../../../src/protocol/ids.ts';
 import type { ServerMessage } from '../../../src/protocol/signaling.ts';
 import {
   DRAIN_LIMIT_MS,
+  LOADING_GRACE_MS,
   MOVE_PATIENCE_MS,
   MOVE_REST_MS,
   REBALANCE_INTERVAL_MS,
@@ -19,7 +20,7 @@ import type {
   Scheduler,
 } from '../../../signaling/scheduler/types.ts';
 import { hopsOf, Stage } from './presence-stage.ts';
-import { MODEL, peerId, slice } from './scheduler/instances.ts';
+import { card, MODEL, peerId, slice } from './scheduler/instances.ts';
 
 const [A, B, C, D, CHAT] = [peerId(1), peerId(2), peerId(3), peerId(4), peerId(9)] as const;
 const [FRONT, BACK] = [slice(0, 4), slice(4, 8)];
@@ -311,6 +312,9 @@ describe('a peer that is to move', () => {
   });
 
   it('gives up waiting for others in the end', () => {
+    // Slices of a size that takes longer than that to load.
+    stage = new Stage({ scheduler, models: [card({ bytesPerLayer: 1e9 })] });
+    stage.connect(A, B, C);
     serving([A, FRONT], [B, BACK]);
     replan(
       [
@@ -519,6 +523,81 @@ describe('a peer that leaves', () => {
     end();
     expect(stage.presence.inFlight(B)).toBe(0);
     expect(scheduler.placeInputs.at(-1)?.nodes.map(({ peer }) => peer)).toEqual([A, C, D]);
+  });
+});
+
+describe('a peer that hangs while it loads', () => {
+  // Slices of a few thousand bytes: the grace, and the next tick.
+  const LIMIT_MS = LOADING_GRACE_MS + 1000;
+
+  it('loses its slice to others in the end, and is told', () => {
+    serving([A, FRONT]);
+    scheduler.plan = [
+      [A, FRONT],
+      [B, BACK],
+    ];
+    stage.join(B, C);
+    stage.pass(LIMIT_MS - 2000);
+    expect(stage.sentTo(B, 'unassign')).toEqual([]);
+    expect(stage.presence.mesh().members.map(({ peer }) => peer)).toEqual([A, B]);
+    scheduler.plan = [
+      [A, FRONT],
+      [C, BACK],
+    ];
+    stage.effects.length = 0;
+    scheduler.placeInputs.length = 0;
+    stage.pass(2000);
+    const sent = stage.takeSent(B);
+    expect(sent.filter(({ type }) => type !== 'probe')).toMatchObject([
+      { type: 'unassign' },
+      { type: 'error', error: { code: 'timeout', message: expect.stringContaining('5 minutes') as string } },
+    ]);
+    expect(scheduler.placeInputs.map(({ nodes }) => nodes.map(({ peer }) => peer))).toEqual([[A, C]]);
+    expect(stage.presence.mesh().members.map(({ peer }) => peer)).toEqual([A, C]);
+    stage.load(C);
+    expect(stage.presence.covered()).toEqual([MODEL]);
+  });
+
+  it('counts as failed to load: it is not believed any more, and may join again', () => {
+    scheduler.plan = [[A, FRONT]];
+    stage.join(A);
+    stage.pass(LIMIT_MS);
+    expect(stage.say(A, { type: 'serving', ...FRONT })).toMatchObject([{ type: 'error' }]);
+    expect(stage.presence.mesh().members).toEqual([]);
+    stage.join(A);
+    expect(assigned(A)).toEqual([FRONT, FRONT]);
+    stage.pass(LIMIT_MS - 2000);
+    expect(stage.presence.mesh().members).toMatchObject([{ peer: A, state: 'loading' }]);
+  });
+
+  it('does not pass its slice to another that hangs as well', () => {
+    scheduler.plan = [
+      [A, FRONT],
+      [B, BACK],
+    ];
+    stage.join(A, B);
+    scheduler.placeInputs.length = 0;
+    stage.pass(LIMIT_MS);
+    expect(scheduler.placeInputs.map(({ nodes }) => nodes)).toEqual([[]]);
+    expect(stage.presence.mesh().members).toEqual([]);
+  });
+
+  it('has its whole time again for another slice, and not for joining again', () => {
+    scheduler.plan = [[A, FRONT]];
+    stage.join(A);
+    stage.pass(LIMIT_MS - 2000);
+    replan([[A, BACK]], D);
+    stage.pass(LIMIT_MS - 2000);
+    expect(stage.presence.mesh().members).toMatchObject([{ peer: A, state: 'loading' }]);
+    stage.join(A);
+    stage.pass(2000);
+    expect(stage.presence.mesh().members).toEqual([]);
+  });
+
+  it('is none that serves, however long', () => {
+    serving([A, FRONT], [B, BACK]);
+    stage.pass(3 * LIMIT_MS);
+    expect(stage.presence.covered()).toEqual([MODEL]);
   });
 });
 
