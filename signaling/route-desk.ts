@@ -10,6 +10,7 @@ import {
   QUEUE_NOTICE_REPEAT_MS,
   QUEUE_NOTICE_REST_MS,
 } from './limits.ts';
+import { maxSequenceTokens } from '../src/protocol/slice-bytes.ts';
 import type { Measurements, RequestOutcome } from './measurements.ts';
 import { noRouteError } from './no-route.ts';
 import type { Peers } from './peers.ts';
@@ -137,8 +138,8 @@ export class RouteDesk {
   }
 
   /**
-   * Gives up what the request had before. @throws SkeinError `bad-argument` for somebody else's request or a model that
-   * is not here, `busy` for too many requests of one peer.
+   * Gives up what the request had before. @throws SkeinError `bad-argument` for somebody else's request, a model that is
+   * not here or more tokens than stages take, `busy` for too many requests of one peer.
    */
   #enter(requester: PeerId, request: RouteRequest): QueuedRequest {
     const { requestId } = request;
@@ -150,6 +151,7 @@ export class RouteDesk {
     }
     const lost = this.#ledger.end(requestId)?.hops ?? waiting?.lost ?? null;
     for (const other of this.#queues.values()) other.remove(requestId);
+    checkTokens(request, this.#cardOf(request.model));
     if (this.#ledger.countOf(requester) + queue.countOf(requester) >= MAX_REQUESTS_PER_PEER) {
       throw new SkeinError('busy', `This peer has ${MAX_REQUESTS_PER_PEER} requests running; end one first.`);
     }
@@ -235,6 +237,17 @@ export class RouteDesk {
     if (card !== undefined) return card;
     throw new SkeinError('internal', `There is no model ${model} here.`);
   }
+}
+
+/** Stages would refuse it, and until then it would hold room that others could use. */
+function checkTokens({ model, tokens }: RouteRequest, card: ModelCard): void {
+  const mostTokens = maxSequenceTokens(card);
+  if (tokens <= mostTokens) return;
+  throw new SkeinError(
+    'bad-argument',
+    `A request of ${tokens} tokens is over the limit of ${mostTokens} that stages of ${model} hold for one. Shorten the prompt, or ask for fewer tokens.`,
+    { data: { tokens, mostTokens } },
+  );
 }
 
 function tooMany(model: ModelId, what: string): SkeinError {

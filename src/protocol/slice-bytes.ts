@@ -40,3 +40,8 @@ export function stageCacheTokens(card: ModelCard, memoryBytes: number, slice: La
   const fitting = Math.min(cacheTokensThatFit(card, memoryBytes, slice), MAX_STAGE_CACHE_TOKENS);
   return Math.max(CACHE_RESERVE_TOKENS, Math.floor(fitting / BLOCK_TOKENS) * BLOCK_TOKENS);
 }
+
+/** Tokens of prompt and answer that one request may have: what the model attends to, and what every stage has room for. */
+export function maxSequenceTokens({ contextLength }: ModelCard): number {
+  return Math.min(contextLength, CACHE_RESERVE_TOKENS);
+}

@@ -2,8 +2,8 @@ import { generate } from '../../client/generate.ts';
 import { untilAborted } from '../../model/abort.ts';
 import { HttpSource } from '../../model/http-source.ts';
 import { SkeinError } from '../../protocol/errors.ts';
-import { CACHE_RESERVE_TOKENS } from '../../protocol/limits.ts';
 import type { ModelCard } from '../../protocol/signaling.ts';
+import { maxSequenceTokens } from '../../protocol/slice-bytes.ts';
 import { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { pause } from '../../contributor/pause.ts';
 import type { PageSession } from '../connection/page-session.ts';
@@ -25,7 +25,7 @@ export function generatorFor({ self, models, signaling, transport }: PageSession
         );
       }
       yield* generate(
-        { ...request, contextTokens: Math.min(card.contextLength, CACHE_RESERVE_TOKENS) },
+        { ...request, contextTokens: maxSequenceTokens(card) },
         {
           transport,
           tokenizer: await untilAborted(tokenizerFor(card), signal),

@@ -16,13 +16,15 @@ import { card, MODEL, peerId } from './scheduler/instances.ts';
 
 const [A, B, ANN, BOB, CID] = [peerId(1), peerId(2), peerId(9), peerId(10), peerId(11)] as const;
 /** A request that fills a peer, so that there is room for one at a time. */
-const ALL = CACHE_RESERVE_TOKENS * CACHE_OVERCOMMIT;
+const ALL = CACHE_RESERVE_TOKENS;
+const CACHE_TOKENS = ALL / CACHE_OVERCOMMIT;
 
 function serving(...peers: readonly PeerId[]): Stage {
   const stage = new Stage();
   stage.connect(...peers, ANN, BOB, CID);
   stage.join(...peers);
   stage.loadAll();
+  for (const peer of peers) stage.reportCache(peer, CACHE_TOKENS);
   stage.effects.length = 0;
   return stage;
 }
@@ -53,6 +55,7 @@ describe('what routing is told', () => {
     stage.connect(A, B, ANN, BOB);
     stage.join(A, B);
     stage.loadAll();
+    for (const peer of [A, B]) stage.reportCache(peer, CACHE_TOKENS);
     const last = () => {
       const input = inputs.at(-1);
       if (input === undefined) throw new Error('routing was not asked');
@@ -70,7 +73,7 @@ describe('what routing is told', () => {
     expect(last().previous).toEqual([]);
     ask(stage, ANN, 64);
     expect(last().previous).toEqual(given?.route.hops);
-    ask(stage, ANN, ALL * 9);
+    ask(stage, ANN, ALL);
     stage.route(ANN, { requestId, epoch: 1, tokens: 64 });
     expect(last().previous).toEqual(given?.route.hops);
     stage.disconnect(ANN);
@@ -114,15 +117,16 @@ describe('what routing is told', () => {
 describe('a full mesh', () => {
   it('counts the cache that requests may come to take, twice over, but never refuses a peer without work', () => {
     const stage = serving(A);
-    const first = ask(stage, ANN, ALL * 2);
+    stage.reportCache(A, CACHE_TOKENS / 4);
+    const first = ask(stage, ANN, ALL);
     expect(told(stage, ANN)).toEqual(['route']);
     ask(stage, ANN, 1);
     expect(told(stage, ANN)).toEqual([1]);
     stage.end(ANN, first);
-    for (let count = 0; count < 7; count += 1) ask(stage, BOB, ALL / 8);
-    // 1 + 7 · 512 of 4096 tokens.
+    for (let count = 0; count < 7; count += 1) ask(stage, BOB, ALL / 32);
+    // 1 + 7 · 64 of 512 tokens.
     expect(told(stage, BOB)).toEqual(Array(7).fill('route'));
-    ask(stage, BOB, ALL / 8);
+    ask(stage, BOB, ALL / 32);
     expect(told(stage, BOB)).toEqual([1]);
   });
 
@@ -312,6 +316,7 @@ describe('a full mesh', () => {
     stage.connect(A, B, ANN, BOB);
     stage.join(A, B);
     stage.loadAll();
+    for (const peer of [A, B]) stage.reportCache(peer, CACHE_TOKENS);
     expect(stage.presence.covered()).toEqual(['small', MODEL]);
     stage.route(ANN, { tokens: ALL });
     expect(stage.route(ANN, { tokens: ALL })).toMatchObject({ type: 'route-queued' });

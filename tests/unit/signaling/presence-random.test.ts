@@ -41,7 +41,7 @@ const steps = fc.array(
         request: fc.constantFrom(...REQUESTS),
         epoch: fc.nat(3),
         exclude: fc.subarray(LENDERS, { maxLength: 2 }),
-        tokens: fc.integer({ min: 1, max: 3 * CACHE_RESERVE_TOKENS }),
+        tokens: fc.integer({ min: 1, max: CACHE_RESERVE_TOKENS * 1.25 }),
       }),
     },
     {

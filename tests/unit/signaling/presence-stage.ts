@@ -80,6 +80,19 @@ export class Stage {
     this.say(peer, { type: 'serving', model, layerStart, layerEnd });
   }
 
+  /** A peer says how many tokens of cache its stage has. To be heard before the first route over it. */
+  reportCache(peer: PeerId, cacheTokens: number): void {
+    const member = this.presence.mesh().members.find((other) => other.peer === peer);
+    if (member === undefined) throw new Error(`${peer} holds nothing`);
+    const { model, layerStart, layerEnd } = member;
+    const work = { steps: 0, rows: 0, busySeconds: 0, seconds: 1, activeSequences: 0, freeCacheTokens: 0 };
+    this.say(peer, {
+      type: 'report',
+      stage: { model, layerStart, layerEnd, ...work, cacheTokens },
+      links: [],
+    });
+  }
+
   /** @returns the first message to the requester. */
   route(peer: PeerId, changes: Partial<RouteRequest> = {}): ServerMessage | undefined {
     const request = { requestId: newRequestId(), model: MODEL, epoch: 0, exclude: [], tokens: 64 };

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { newRequestId } from '../../../src/protocol/ids.ts';
 import type { ModelId, PeerId } from '../../../src/protocol/ids.ts';
+import { CACHE_RESERVE_TOKENS } from '../../../src/protocol/limits.ts';
 import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
 import type { Capability } from '../../../src/protocol/signaling.ts';
 import {
@@ -177,6 +178,23 @@ describe('routes', () => {
     expect(stage.presence.requestCount).toBe(MAX_REQUESTS_PER_PEER);
     expect(stage.route(CHAT, { tokens: 1 })).toMatchObject({ type: 'route-denied', error: { code: 'busy' } });
     expect(hopsOf(stage.route(A, { tokens: 1 }))).toEqual([A]);
+  });
+
+  it('refuses what no stage would take, and takes what every stage does', () => {
+    for (const contextLength of [512, 4096]) {
+      const mostTokens = Math.min(contextLength, CACHE_RESERVE_TOKENS);
+      const stage = new Stage({ models: [card({ contextLength })] });
+      stage.connect(A, CHAT);
+      stage.join(A);
+      stage.loadAll();
+      const requestId = newRequestId();
+      expect(hopsOf(stage.route(CHAT, { requestId, tokens: mostTokens }))).toEqual([A]);
+      expect(stage.route(CHAT, { requestId, tokens: mostTokens + 1 })).toMatchObject({
+        type: 'route-denied',
+        error: { code: 'bad-argument', data: { tokens: mostTokens + 1, mostTokens } },
+      });
+      expect([stage.presence.requestCount, stage.presence.queuedCount]).toEqual([0, 0]);
+    }
   });
 
   it('says what is missing, what still loads, and what the request excludes', () => {

@@ -134,12 +134,16 @@ describe('a mesh over real sockets', () => {
     const [ann, bob] = [await SignalClient.greeted(url), await SignalClient.greeted(url)];
     await bob.next('mesh', ({ covered }) => covered.includes(MODEL));
     const [first, second] = [newRequestId(), newRequestId()];
-    const all = CACHE_RESERVE_TOKENS * CACHE_OVERCOMMIT;
+    const all = CACHE_RESERVE_TOKENS;
+    for (let count = 1; count < CACHE_OVERCOMMIT; count += 1) {
+      ann.send(routeRequest(newRequestId(), all));
+      await ann.next('route');
+    }
     ann.send(routeRequest(first, all));
     await ann.next('route');
     bob.send(routeRequest(second, all));
     expect(await bob.next('route-queued')).toEqual({ type: 'route-queued', requestId: second, position: 1 });
-    expect(await (await fetch(`${url}/healthz`)).json()).toMatchObject({ requests: 1, queued: 1 });
+    expect(await (await fetch(`${url}/healthz`)).json()).toMatchObject({ requests: 2, queued: 1 });
     const now = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 6_000);
     tick();
     expect((await bob.next('route-queued')).position).toBe(1);
