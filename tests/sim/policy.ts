@@ -33,8 +33,8 @@ export type Batching =
  * When a request takes room in the caches of its hops.
  * `as-it-grows`: block by block on each peer; when a peer runs out, its youngest request loses its blocks there and is
  * computed again there later, from the inputs that the peer kept.
- * `in-advance`: prompt and longest answer, on all hops at once, before anything is computed; who finds no room waits, in
- * order of arrival.
+ * `in-advance`: prompt and longest answer, on all hops at once, before anything is computed; who finds no room on a hop is
+ * told so, and asks again.
  */
 export type CacheUse = 'as-it-grows' | 'in-advance';
 

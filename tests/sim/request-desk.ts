@@ -82,10 +82,14 @@ export class RequestDesk {
     request.run = run;
     for (const { peer } of hops) this.#runsOf(peer).add(run);
     if (this.world.traits.cacheUse === 'in-advance') {
-      this.#reservations.add(run, request.maxTokens - request.tokens, this.#peersOf(run), () => {
-        if (!run.isOver) this.#begin(run, before);
-      });
-    } else this.#begin(run, before);
+      const full = this.#reservations.take(run, request.maxTokens - request.tokens, this.#peersOf(run));
+      if (full !== null) {
+        const roundTrip = this.world.network.rttSeconds(full.endpoint, request.endpoint);
+        this.world.queue.after(roundTrip, () => this.#turnAway(full, run, before));
+        return;
+      }
+    }
+    this.#begin(run, before);
   }
 
   refused(request: SimulatedRequest, reason: 'busy' | 'no-route', words?: SkeinError): void {
@@ -110,16 +114,19 @@ export class RequestDesk {
     }
   }
 
-  /** A stage that has too many open already says so; that is no fault of it. */
-  #turnAway(peer: SimulatedPeer, run: Run): void {
-    const { network, queue } = this.world;
-    queue.after(network.rttSeconds(peer.endpoint, run.request.endpoint) / 2, () => {
-      const { request } = run;
-      if (run.isOver || request.run !== run) return;
-      this.#stop(run);
-      const error = new SkeinError('busy', `Peer ${peer.id} has ${peer.activeSequences} requests open.`);
-      this.#askLater(request, error, run.hops);
+  /**
+   * The requester hears that a hop has no room for its request.
+   * @param latest the run that began last: what hops have of it stays until there is another route.
+   */
+  #turnAway(peer: SimulatedPeer, run: Run, latest: Run | null): void {
+    const { request } = run;
+    if (run.isOver || request.run !== run) return;
+    this.#stop(run);
+    request.run = latest;
+    const error = new SkeinError('busy', `Peer ${peer.id} has no room for another request.`, {
+      data: { peer: peer.id },
     });
+    this.#askLater(request, error, run.hops);
   }
 
   /** A step ended: rows go to the next hops, tokens to requesters and first hops. */
@@ -169,7 +176,10 @@ export class RequestDesk {
       const sequence = peer.sequence(run);
       if (sequence !== undefined) peer.addRows(sequence, rows);
       else if (peer.hasOpening) peer.addRows(peer.open(run, hop, hopIndex), rows);
-      else this.#turnAway(peer, run);
+      else {
+        const wayBack = this.world.network.rttSeconds(peer.endpoint, run.request.endpoint) / 2;
+        this.world.queue.after(wayBack, () => this.#turnAway(peer, run, run));
+      }
     }
   }
 

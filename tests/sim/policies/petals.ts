@@ -9,6 +9,7 @@ import type {
   PolicyFactory,
   PolicyTraits,
 } from '../policy.ts';
+import type { RetryRule } from '../retry-rule.ts';
 import { RoundTrips } from './round-trips.ts';
 
 /** Tokens of cache a server sets aside per block, for models with grouped heads. */
@@ -21,6 +22,11 @@ const MEAN_CHECK_SECONDS = 120;
 const OVERHEAD_SECONDS = 0.018;
 /** What a server without room for a request costs in the search for a route. */
 const NO_ROOM_SECONDS = 10;
+/** A client routes around a server that failed it for this long, and for twice as long after every further failure. */
+const BAN_SECONDS = 15;
+/** What a client waits before its third attempt; the second is made at once, and every later wait is twice as long. */
+const MIN_BACKOFF_SECONDS = 1;
+const MAX_BACKOFF_SECONDS = 60;
 /** A server prefers its place over one that is better by less than this. */
 const EPSILON = 1e-3;
 
@@ -33,7 +39,23 @@ const TRAITS: PolicyTraits = {
   // A broken stream is noticed at once; servers announce themselves every minute and are forgotten after two.
   noticeSeconds: { request: 1, policy: 60 },
   ring: 'by-requester',
-  retry: { attempts: Infinity, firstSeconds: 1, longestSeconds: 60 },
+  retry: { attempts: Infinity, firstSeconds: MIN_BACKOFF_SECONDS, longestSeconds: MAX_BACKOFF_SECONDS },
+};
+
+/** For ever; `exclude` names only the server of the latest failure, for bans pass. */
+export const petalsRetry: RetryRule = (state, error) => {
+  const failures = state.failures + 1;
+  const culprit = error.data['peer'];
+  const backoffSeconds = Math.min(MIN_BACKOFF_SECONDS * 2 ** (failures - 2), MAX_BACKOFF_SECONDS);
+  return {
+    state: {
+      epoch: state.epoch + 1,
+      exclude: typeof culprit === 'string' ? [culprit as PeerId] : [],
+      failures,
+      waits: 0,
+    },
+    delayMs: failures === 1 ? 0 : backoffSeconds * 1000,
+  };
 };
 
 /** Consecutive blocks, and what a server adds to the throughput of each. */
@@ -63,10 +85,13 @@ export const petals: PolicyFactory = (context) => new PetalsSwarm(context);
 class PetalsSwarm implements Policy {
   readonly name = 'petals';
   readonly traits = TRAITS;
+  readonly retryRule = petalsRetry;
   readonly #context: PolicyContext;
   readonly #card: ModelCard;
   readonly #servers = new Map<PeerId, Server>();
   readonly #roundTrips: RoundTrips;
+  /** By client; each knows only what happened to itself. */
+  readonly #bans = new Map<PeerId, Map<PeerId, Ban>>();
 
   constructor(context: PolicyContext) {
     this.#context = context;
@@ -94,13 +119,15 @@ class PetalsSwarm implements Policy {
         return [];
       }
       case 'request': {
-        const hops = this.#route(event);
         const { requestId } = event;
+        for (const server of event.exclude) this.#ban(event.requester, server, nowSeconds);
+        const hops = this.#route(event, nowSeconds);
         return hops === null
           ? [{ type: 'refuse', requestId, reason: 'no-route' }]
           : [{ type: 'route', requestId, hops }];
       }
       case 'ended':
+        this.#bans.delete(event.requester);
         return [];
       case 'tick':
         return [...this.#servers.values()].flatMap((server) => this.#check(server, nowSeconds));
@@ -135,6 +162,28 @@ class PetalsSwarm implements Policy {
     return [assign(server.span)];
   }
 
+  #ban(client: PeerId, server: PeerId, nowSeconds: number): void {
+    const bans = this.#bans.get(client) ?? new Map<PeerId, Ban>();
+    const failures = (bans.get(server)?.failures ?? 0) + 1;
+    bans.set(server, { failures, untilSeconds: nowSeconds + BAN_SECONDS * 2 ** (failures - 1) });
+    this.#bans.set(client, bans);
+  }
+
+  /** Whom a client may enter: nobody it has banned, but where all that hold a block are banned, each of them. */
+  #usable(client: PeerId, nowSeconds: number): Server[] {
+    const serving = [...this.#servers.values()].filter(({ isServing }) => isServing);
+    const bans = this.#bans.get(client);
+    if (bans === undefined) return serving;
+    const isFree = ({ span }: Server) => (bans.get(span.peer)?.untilSeconds ?? 0) <= nowSeconds;
+    const free = new Array<boolean>(this.#card.layerCount).fill(false);
+    for (const { span } of serving.filter(isFree)) free.fill(true, span.start, span.start + span.length);
+    return serving.filter(
+      (server) =>
+        isFree(server) ||
+        free.slice(server.span.start, server.span.start + server.span.length).includes(false),
+    );
+  }
+
   #nextCheck(): number {
     return this.#context.random() * 2 * MEAN_CHECK_SECONDS;
   }
@@ -148,16 +197,12 @@ class PetalsSwarm implements Policy {
   }
 
   /** Least latency; a server that is entered at some block is left after its last. */
-  #route({
-    requester,
-    exclude,
-    promptTokens,
-    maxTokens,
-  }: Extract<PolicyEvent, { type: 'request' }>): readonly Hop[] | null {
+  #route(
+    { requester, promptTokens, maxTokens }: Extract<PolicyEvent, { type: 'request' }>,
+    nowSeconds: number,
+  ): readonly Hop[] | null {
     const { layerCount } = this.#card;
-    const usable = [...this.#servers.values()].filter(
-      ({ isServing, span }) => isServing && !exclude.includes(span.peer),
-    );
+    const usable = this.#usable(requester, nowSeconds);
     const leaving = new Map<number, Arrival[]>();
     for (let block = 0; block < layerCount; block += 1) {
       const before = leaving.get(block) ?? [];
@@ -205,6 +250,11 @@ class PetalsSwarm implements Policy {
   #oneWay(a: PeerId, b: PeerId): number {
     return this.#roundTrips.seconds(a, b) / 2;
   }
+}
+
+interface Ban {
+  readonly failures: number;
+  readonly untilSeconds: number;
 }
 
 interface Arrival {

@@ -33,24 +33,25 @@ test('liars claim what they are not, as often as is said; the others miss by a l
   expect(Math.max(...speeds)).toBeLessThanOrEqual(1.3);
 });
 
-test('nobody is overtaken where it waits for room', () => {
-  const peer = {
-    capacityTokenLayers: 64,
-    reservedTokenLayers: 0,
-    loads: 1,
-    checkRoom: () => undefined,
-  } as unknown as SimulatedPeer;
+test('who finds no room on a hop takes none on the others, and is told which hop it is', () => {
+  const [small, large] = [64, 1000].map(
+    (capacityTokenLayers) =>
+      ({
+        capacityTokenLayers,
+        reservedTokenLayers: 0,
+        loads: 1,
+        checkRoom: () => undefined,
+      }) as unknown as SimulatedPeer,
+  );
+  if (small === undefined || large === undefined) throw new Error('Two peers were made.');
   const hop = { peer: 'b'.repeat(32) as PeerId, layerStart: 0, layerEnd: 1 };
-  const runs = [48, 32, 16].map((promptRows) => ({ promptRows, hops: [hop] }) as unknown as Run);
+  const runOf = (promptRows: number) => ({ promptRows, hops: [hop, hop] }) as unknown as Run;
+  const [first, second, third] = [runOf(32), runOf(32), runOf(16)];
   const reservations = new CacheReservations();
-  const granted: number[] = [];
-  for (const [index, run] of runs.entries()) {
-    reservations.add(run, 0, [peer], () => granted.push(index));
-  }
-  // The third would fit, but the second was there before it.
-  expect(granted).toEqual([0]);
-  const [first] = runs;
-  if (first !== undefined) reservations.remove(first);
-  expect(granted).toEqual([0, 1, 2]);
-  expect(peer.reservedTokenLayers).toBe(48);
+  expect(reservations.take(first, 16, [large, small])).toBe(null);
+  expect(reservations.take(second, 0, [large, small])).toBe(small);
+  expect([large.reservedTokenLayers, small.reservedTokenLayers]).toEqual([48, 48]);
+  expect(reservations.take(third, 0, [large, small])).toBe(null);
+  for (const run of [first, second, third]) reservations.remove(run);
+  expect([large.reservedTokenLayers, small.reservedTokenLayers]).toEqual([0, 0]);
 });

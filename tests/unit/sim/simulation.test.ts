@@ -159,7 +159,8 @@ describe('a pipeline', () => {
         lengths: { ...lengths, maxAnswerTokens: 500 },
         visits: () => [0, 1, 2].map(() => visit({ kind: { ...DEVICE, memoryBytes } })),
       });
-      const traits = { ...PLAIN_TRAITS, cacheUse };
+      const retry = { attempts: Infinity, firstSeconds: 0.5, longestSeconds: 4 };
+      const traits = { ...PLAIN_TRAITS, cacheUse, retry };
       const { simulation } = simulate(scenario, 1, slicesOf(CARD, 3), traits);
       const { answered, requests, preemptions, againShare, peakCacheShare } = outcomeOf(simulation, scenario);
       expect(answered).toBe(requests);

@@ -1,17 +1,23 @@
 import { describe, expect, it } from 'vitest';
+import { FIRST_ATTEMPT } from '../../../../src/client/retry.ts';
+import { SkeinError } from '../../../../src/protocol/errors.ts';
 import type { PeerId, RequestId } from '../../../../src/protocol/ids.ts';
 import {
   BALANCE_QUALITY,
   bestStart,
   blockCount,
   petals,
+  petalsRetry,
   shouldMove,
   throughputs,
 } from '../../../sim/policies/petals.ts';
 import type { Span } from '../../../sim/policies/petals.ts';
 import type { Policy } from '../../../sim/policy.ts';
 import { Random } from '../../../sim/random.ts';
+import { QWEN_3B_INT4 } from '../../../sim/scenarios/models.ts';
+import { Simulation } from '../../../sim/simulation.ts';
 import { card, peerId } from '../../signaling/scheduler/instances.ts';
+import { DEVICE, NEAR, quietScenario, visit } from '../fixed-policy.ts';
 
 const BLOCKS = 8;
 const model = card({ layerCount: BLOCKS, bytesPerLayer: 1000, cacheBytesPerTokenPerLayer: 1 });
@@ -86,19 +92,19 @@ describe('petals', () => {
     return commands;
   }
 
-  function ask(policy: Policy, exclude: PeerId[] = []) {
+  function ask(policy: Policy, exclude: PeerId[] = [], nowSeconds = 0, requester = peerId(99)) {
     return policy.handle(
       {
         type: 'request',
         requestId: 'request' as RequestId,
-        requester: peerId(99),
+        requester,
         promptTokens: 10,
         maxTokens: 10,
         attempt: 0,
         exclude,
         previous: [],
       },
-      0,
+      nowSeconds,
     );
   }
 
@@ -133,6 +139,43 @@ describe('petals', () => {
     expect(ask(policy)).toMatchObject([{ hops: [{ peer: peerId(1) }] }]);
   });
 
+  it('routes a client around a server that failed it, for 15 s and then for 30', () => {
+    const policy = swarm((from, to) => ([from, to].includes(peerId(1)) ? 0.5 : 0.01));
+    join(policy, 0, 8);
+    join(policy, 1, 8);
+    const servers = (exclude: number[], nowSeconds: number, client = 99) =>
+      ask(policy, exclude.map(peerId), nowSeconds, peerId(client)).flatMap((command) =>
+        command.type === 'route' ? command.hops.map(({ peer }) => peer) : [],
+      );
+    expect(servers([], 0)).toEqual([peerId(0)]);
+    expect(servers([0], 100)).toEqual([peerId(1)]);
+    // What happened to one client another does not know.
+    expect(servers([], 100, 98)).toEqual([peerId(0)]);
+    expect(servers([], 114.9)).toEqual([peerId(1)]);
+    expect(servers([], 115)).toEqual([peerId(0)]);
+    expect(servers([0], 200)).toEqual([peerId(1)]);
+    expect(servers([], 229.9)).toEqual([peerId(1)]);
+    expect(servers([], 230)).toEqual([peerId(0)]);
+    // Where everybody failed it, it tries anybody.
+    expect(servers([0, 1], 300)).toEqual([peerId(0)]);
+  });
+
+  it('asks again at once, then after a second, two, four, up to a minute', () => {
+    let state = FIRST_ATTEMPT;
+    const delays = Array.from({ length: 9 }, () => {
+      const next = petalsRetry(
+        state,
+        new SkeinError('busy', 'No room.', { data: { peer: peerId(3) } }),
+        null,
+      );
+      state = next?.state ?? FIRST_ATTEMPT;
+      return next?.delayMs;
+    });
+    expect(delays).toEqual([0, 1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
+    expect(state.exclude).toEqual([peerId(3)]);
+    expect(petalsRetry(state, new SkeinError('no-route', 'Nobody.'), null)?.state.exclude).toEqual([]);
+  });
+
   it('turns clients away while a block is held by nobody', () => {
     const policy = swarm();
     join(policy, 0, 4);
@@ -150,5 +193,29 @@ describe('petals', () => {
     const moves = Array.from({ length: 300 }, (_, second) => policy.handle({ type: 'tick' }, second)).flat();
     expect(moves).toHaveLength(1);
     expect(moves).toMatchObject([{ type: 'assign', slice: { layerStart: 4, layerEnd: 8 } }]);
+  });
+});
+
+describe('a swarm with full caches', () => {
+  it('spreads a burst over replicas at once: who finds no room goes elsewhere and waits for nobody', () => {
+    const far = { ...NEAR, accessSeconds: 0.02 };
+    const kind = { ...DEVICE, memoryBytes: 3e9 };
+    const scenario = quietScenario({
+      visits: () => [visit({ kind }), visit({ kind, site: far }), visit({ kind, site: far })],
+      lengths: { ...quietScenario().lengths, answer: { mean: 30, deviation: 0 } },
+      windowSeconds: 1,
+    });
+    const simulation = new Simulation({ scenario, policy: petals, requestsPerSecond: 20, seed: 3 });
+    simulation.run();
+    const [near, ...others] = [...simulation.peers.values()];
+    expect(simulation.requests.length).toBeGreaterThan(24);
+    // Prompt and longest answer, in whole blocks.
+    const room = Math.floor((near?.capacityTokenLayers ?? 0) / QWEN_3B_INT4.layerCount / (16 * 263));
+    expect(room).toBe(7);
+    for (const peer of [near, ...others]) expect(peer?.peakCacheShare).toBeGreaterThan(0.9);
+    const waits = simulation.requests.map(({ firstTokenAt, arrivedAt }) => firstTokenAt - arrivedAt);
+    // No answer is over by then: they were begun as fast as prompts can be computed one by one.
+    expect(waits.filter((seconds) => seconds < 3)).toHaveLength(3 * room);
+    expect(waits.every((seconds) => seconds < 60)).toBe(true);
   });
 });
