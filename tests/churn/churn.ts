@@ -24,6 +24,8 @@ const FIRST_COVERAGE_TIMEOUT_MS = 150_000;
 /** A peer is gone for this long, and a random part of as much again. */
 const REST_MS = 1_000;
 const POLL_MS = 50;
+/** When nobody leaves any more, all is well within this time or never. */
+const SETTLE_TIMEOUT_MS = 60_000;
 
 export interface ChurnOptions {
   readonly chromiumPath: string;
@@ -114,6 +116,11 @@ async function makePeers(
   ];
 }
 
+interface ServingPeer {
+  readonly peer: ChurnPeer;
+  readonly id: PeerId;
+}
+
 class Churn {
   readonly #options: ChurnOptions;
   readonly #session: LiveSession;
@@ -162,8 +169,10 @@ class Churn {
     }
     await answering;
     await Promise.all(this.#returns);
+    await this.#settle();
     // What follows is the end of everything, and nobody's leave.
     stopWatching();
+    this.#watch.end();
     return {
       adapter: this.#adapter,
       seconds: (performance.now() - startedAt) / 1000,
@@ -199,6 +208,12 @@ class Churn {
     }
   }
 
+  /** The last leave has its time to be made good, too. */
+  async #settle(): Promise<void> {
+    const deadline = performance.now() + SETTLE_TIMEOUT_MS;
+    while (!this.#watch.isCovered && performance.now() < deadline) await sleep(POLL_MS);
+  }
+
   #rest(): Promise<void> {
     const { intervalMs, random } = this.#options;
     return sleep(intervalMs * (1 + random()));
@@ -208,8 +223,9 @@ class Churn {
   async #somebodyLeaves(): Promise<void> {
     const { random, onProgress, minServing } = this.#options;
     if (!this.#watch.isCovered || this.#watch.servingPeers <= minServing) return;
-    const peer = await this.#choose();
-    if (peer === null) return;
+    const choice = await this.#choose();
+    if (choice === null) return;
+    const { peer, id } = choice;
     this.#away.add(peer);
     const isCrash = random() < 0.5;
     const kind: LeaveKind =
@@ -222,15 +238,15 @@ class Churn {
           : 'node stopped';
     this.#leaves.set(kind, (this.#leaves.get(kind) ?? 0) + 1);
     onProgress(`${peer.name} is ${kind.split(' ')[1] ?? ''}; ${this.#watch.servingPeers} serve.`);
-    this.#watch.leaving();
+    this.#watch.leaving(id);
     await (isCrash ? peer.crash() : peer.leave());
     this.#returns.push(this.#comeBack(peer));
   }
 
   /** Every other time somebody who cannot be replaced at once, where there is one. */
-  async #choose(): Promise<ChurnPeer | null> {
+  async #choose(): Promise<ServingPeer | null> {
     const { random } = this.#options;
-    const serving: { peer: ChurnPeer; id: PeerId }[] = [];
+    const serving: ServingPeer[] = [];
     for (const peer of this.#peers) {
       const id = this.#away.has(peer) ? null : await peer.peerId();
       if (id === null) continue;
@@ -240,7 +256,7 @@ class Churn {
     const { irreplaceable } = this.#watch;
     const missed = serving.filter(({ id }) => irreplaceable.includes(id));
     const choice = missed.length > 0 && random() < 0.5 ? missed : serving;
-    return choice[Math.floor(random() * choice.length)]?.peer ?? null;
+    return choice[Math.floor(random() * choice.length)] ?? null;
   }
 
   async #comeBack(peer: ChurnPeer): Promise<void> {

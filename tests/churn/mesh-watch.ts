@@ -10,8 +10,12 @@ export interface LoadTime {
   readonly ms: number;
 }
 
-/** The server hears of a leave within this time: later gaps are its own doing. */
-const LEAVE_EFFECT_MS = 5_000;
+/** Somebody who was made to leave, and is the reason for no gap yet. */
+interface Leave {
+  readonly atMs: number;
+  /** Whether the server lists the peer no more; it may list it again since. */
+  readonly isHeard: boolean;
+}
 
 interface Member {
   readonly slice: string;
@@ -21,7 +25,7 @@ interface Member {
 /** Follows what the server says of the mesh: who loads and for how long, and for how long layers are missing after a leave. */
 export class MeshWatch {
   readonly loads: LoadTime[] = [];
-  /** From a leave until every layer was served again, for leaves that left some without a peer. */
+  /** From a leave until every layer was served again, for leaves that left some without a peer; Infinity for never. */
   readonly recoveriesMs: number[] = [];
   readonly #model: ModelId;
   readonly #layerCount: number;
@@ -30,8 +34,7 @@ export class MeshWatch {
   #members = new Map<PeerId, Member>();
   #serving: readonly MeshMember[] = [];
   #isCovered = false;
-  /** When the last leave was that may be why layers are missing. */
-  #leftAtMs: number | null = null;
+  readonly #leaves = new Map<PeerId, Leave>();
   #brokenSinceMs: number | null = null;
   #unexplained = 0;
 
@@ -78,8 +81,14 @@ export class MeshWatch {
   }
 
   /** To be called right before somebody is made to leave. */
-  leaving(): void {
-    this.#leftAtMs = this.#nowMs();
+  leaving(peer: PeerId): void {
+    this.#leaves.set(peer, { atMs: this.#nowMs(), isHeard: false });
+  }
+
+  /** To be called when nothing more will be heard: layers that are missing now are missing for ever. */
+  end(): void {
+    if (this.#brokenSinceMs !== null) this.recoveriesMs.push(Infinity);
+    this.#brokenSinceMs = null;
   }
 
   hear({
@@ -93,7 +102,8 @@ export class MeshWatch {
     const ofModel = members.filter(({ model }) => model === this.#model);
     this.#serving = ofModel.filter(({ state }) => state === 'serving');
     this.#hearLoads(ofModel, nowMs);
-    this.#hearCoverage(covered.includes(this.#model), nowMs);
+    const justLeft = this.#hearLeaves();
+    this.#hearCoverage(covered.includes(this.#model), justLeft, nowMs);
   }
 
   #hearLoads(members: readonly MeshMember[], nowMs: number): void {
@@ -110,17 +120,37 @@ export class MeshWatch {
     this.#members = after;
   }
 
-  #hearCoverage(isWhole: boolean, nowMs: number): void {
-    if (this.#isCovered && !isWhole) {
-      const leftAtMs = this.#leftAtMs ?? -Infinity;
-      const isExplained = nowMs - leftAtMs <= LEAVE_EFFECT_MS;
-      if (!isExplained) this.#unexplained += 1;
-      this.#brokenSinceMs = isExplained ? leftAtMs : nowMs;
-    }
+  /** @returns those who were made to leave and are listed no more, for the first time. */
+  #hearLeaves(): PeerId[] {
+    const justLeft = [...this.#leaves].filter(([peer, { isHeard }]) => !isHeard && !this.#members.has(peer));
+    for (const [peer, { atMs }] of justLeft) this.#leaves.set(peer, { atMs, isHeard: true });
+    return justLeft.map(([peer]) => peer);
+  }
+
+  #hearCoverage(isWhole: boolean, justLeft: readonly PeerId[], nowMs: number): void {
+    if (this.#isCovered && !isWhole)
+      this.#brokenSinceMs = this.#reasonAtMs(justLeft) ?? this.#blameNobody(nowMs);
     if (!this.#isCovered && isWhole && this.#brokenSinceMs !== null) {
       this.recoveriesMs.push(nowMs - this.#brokenSinceMs);
       this.#brokenSinceMs = null;
     }
     this.#isCovered = isWhole;
+  }
+
+  /**
+   * When the leave was that a gap belongs to, which is the reason for no other: the first of those that the server heard of
+   * just now, or else the last that it heard of, however long ago; null when there is none.
+   */
+  #reasonAtMs(justLeft: readonly PeerId[]): number | null {
+    const heard = [...this.#leaves].filter(([, { isHeard }]) => isHeard);
+    for (const [peer] of heard) this.#leaves.delete(peer);
+    const now = heard.filter(([peer]) => justLeft.includes(peer)).map(([, { atMs }]) => atMs);
+    if (now.length > 0) return Math.min(...now);
+    return heard.length === 0 ? null : Math.max(...heard.map(([, { atMs }]) => atMs));
+  }
+
+  #blameNobody(nowMs: number): number {
+    this.#unexplained += 1;
+    return nowMs;
   }
 }

@@ -54,6 +54,8 @@ export function churnReport(result: ChurnResult): BenchReport {
       exactly('lost answers', load.lost, 0),
       atLeast('answers', load.requests, 1),
       atLeast('leaves that left layers without a peer', recoveries.length, 1),
+      exactly('gaps without a leave', watch.unexplainedGaps, 0),
+      exactly('gaps that were never closed', recoveries.filter((s) => !Number.isFinite(s)).length, 0),
       atMost(
         'median seconds from such a leave to full coverage',
         quantile(recoveries, 0.5),

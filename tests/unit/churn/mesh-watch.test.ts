@@ -27,7 +27,7 @@ describe('recoveries', () => {
   it('last from the leave until every layer is served again', () => {
     hear([member('a', 0, 8)], true);
     now = 2000;
-    watch.leaving();
+    watch.leaving(peer('a'));
     now = 2400;
     hear([], false);
     now = 2600;
@@ -40,20 +40,99 @@ describe('recoveries', () => {
 
   it('are none where another peer has the layers', () => {
     hear([member('a', 0, 8), member('b', 0, 8)], true);
-    watch.leaving();
+    watch.leaving(peer('a'));
     hear([member('b', 0, 8)], true);
     expect(watch.recoveriesMs).toEqual([]);
   });
 
-  it('count from the gap where nobody left shortly before', () => {
+  it('last from the leave however late the server hears of it, or makes a gap of it', () => {
     hear([member('a', 0, 8)], true);
-    watch.leaving();
-    now += 5001;
+    watch.leaving(peer('a'));
+    now += 20_000;
+    hear([], false);
+    now += 500;
+    hear([member('b', 0, 8), member('c', 0, 8)], true);
+    watch.leaving(peer('b'));
+    now += 100;
+    hear([member('c', 0, 8)], true);
+    now += 40_000;
+    hear([member('c', 0, 4, 'loading')], false);
+    now += 70;
+    hear([member('c', 0, 8)], true);
+    expect(watch.recoveriesMs).toEqual([20_500, 40_170]);
+    expect(watch.unexplainedGaps).toBe(0);
+  });
+
+  it('count from the gap where nobody left since the last one, or has gone yet', () => {
+    hear([member('a', 0, 8), member('b', 0, 8)], true);
+    now += 300;
     hear([member('a', 0, 4, 'loading')], false);
     now += 70;
+    hear([member('a', 0, 8), member('b', 0, 8)], true);
+    expect([watch.recoveriesMs, watch.unexplainedGaps]).toEqual([[70], 1]);
+    watch.leaving(peer('a'));
+    now += 10;
+    hear([member('a', 0, 8), member('b', 0, 4, 'loading')], false);
+    now += 20;
     hear([member('a', 0, 8)], true);
-    expect(watch.recoveriesMs).toEqual([70]);
-    expect(watch.unexplainedGaps).toBe(1);
+    expect([watch.recoveriesMs, watch.unexplainedGaps]).toEqual([[70, 20], 2]);
+    now += 30;
+    hear([], false);
+    now += 5;
+    hear([member('b', 0, 8)], true);
+    now += 1;
+    hear([member('b', 0, 4, 'loading')], false);
+    now += 2;
+    hear([member('b', 0, 8)], true);
+    expect([watch.recoveriesMs, watch.unexplainedGaps]).toEqual([[70, 20, 65, 2], 3]);
+  });
+
+  it('belong to who left just now, and not to who left before and was not missed', () => {
+    hear([member('a', 0, 8), member('b', 0, 4), member('c', 4, 8)], true);
+    watch.leaving(peer('a'));
+    now += 1000;
+    watch.leaving(peer('b'));
+    now += 10;
+    hear([member('b', 0, 4), member('c', 4, 8)], true);
+    now += 200;
+    hear([member('c', 4, 8)], false);
+    now += 1;
+    hear([member('a', 0, 8), member('c', 4, 8)], true);
+    // Two at once: the one that left first has been missed for longer.
+    watch.leaving(peer('a'));
+    now += 50;
+    watch.leaving(peer('c'));
+    now += 50;
+    hear([], false);
+    now += 3;
+    hear([member('b', 0, 8)], true);
+    expect(watch.recoveriesMs).toEqual([211, 103]);
+  });
+
+  it('may belong to a peer that is back already, under the same name', () => {
+    hear([member('a', 0, 8), member('b', 0, 8)], true);
+    watch.leaving(peer('a'));
+    hear([member('b', 0, 8)], true);
+    now += 900;
+    hear([member('a', 0, 8, 'loading'), member('b', 0, 8)], true);
+    hear([member('a', 0, 8, 'loading'), member('b', 0, 4, 'loading')], false);
+    now += 100;
+    hear([member('a', 0, 8)], true);
+    expect(watch.recoveriesMs).toEqual([1000]);
+  });
+
+  it('take for ever where layers are missing to the end', () => {
+    hear([member('a', 0, 8)], true);
+    watch.leaving(peer('a'));
+    hear([], false);
+    watch.end();
+    watch.end();
+    expect(watch.recoveriesMs).toEqual([Infinity]);
+    watch = new MeshWatch(MODEL, 8, () => now);
+    hear([member('a', 0, 8)], true);
+    watch.leaving(peer('a'));
+    watch.end();
+    expect(watch.recoveriesMs).toEqual([]);
   });
 
   it('do not count the beginning, when nobody has come yet', () => {
