@@ -1,5 +1,5 @@
 import type { SimulatedRequest } from './run.ts';
-import type { Scenario } from './scenario.ts';
+import type { Objective, Scenario } from './scenario.ts';
 import type { Simulation } from './simulation.ts';
 import { sliceWeightBytes } from './simulated-peer.ts';
 
@@ -11,13 +11,13 @@ export interface Outcome {
   readonly refused: number;
   /** Neither answered nor given up when time was over. */
   readonly unfinished: number;
-  /** Tokens of all answers that were asked for, per second in which requests came: the most that goodput can be. */
+  /** Tokens of the answers that were asked for inside the window, per second of it: the most that goodput can be. */
   readonly askedTokensPerSecond: number;
   /** Deaths of a hop that a request survived or not, and the requests that began anew because of it or were re-routed. */
   readonly losses: number;
   /** Answer tokens that were given inside the window, per second of it. */
   readonly tokensPerSecond: number;
-  /** Tokens of whole answers that met the objective, per second in which requests came. */
+  /** Tokens of whole answers that met the objective, of requests that came inside the window, per second of it. */
   readonly goodTokensPerSecond: number;
   readonly latency: Percentiles;
   readonly timeToFirstToken: Percentiles;
@@ -41,11 +41,12 @@ export interface Percentiles {
 
 export function outcomeOf(simulation: Simulation, scenario: Scenario): Outcome {
   const { meter, requests } = simulation;
-  const { rampSeconds, windowSeconds, objective } = scenario;
+  const { windowSeconds, objective } = scenario;
   const answered = requests.filter(({ state }) => state === 'answered');
   const good = answered.filter(
-    (request) => latencyOf(request) <= objective.seconds + objective.secondsPerToken * request.answerTokens,
+    (request) => meter.isOpen(request.arrivedAt) && meetsObjective(request, objective),
   );
+  const asked = askedInWindow(simulation);
   const ofState = (state: SimulatedRequest['state']) =>
     requests.filter((request) => request.state === state).length;
   const lost = ofState('lost');
@@ -58,9 +59,8 @@ export function outcomeOf(simulation: Simulation, scenario: Scenario): Outcome {
     unfinished: requests.length - answered.length - lost - refused,
     losses: sum(requests.map(({ losses }) => losses)),
     tokensPerSecond: meter.tokens / windowSeconds,
-    goodTokensPerSecond: sum(good.map(({ answerTokens }) => answerTokens)) / (rampSeconds + windowSeconds),
-    askedTokensPerSecond:
-      sum(requests.map(({ answerTokens }) => answerTokens)) / (rampSeconds + windowSeconds),
+    goodTokensPerSecond: sum(good.map(({ answerTokens }) => answerTokens)) / windowSeconds,
+    askedTokensPerSecond: asked / windowSeconds,
     latency: percentiles(requests.map(latencyOf)),
     timeToFirstToken: percentiles(requests.map(({ firstTokenAt, arrivedAt }) => firstTokenAt - arrivedAt)),
     timePerToken: percentiles(
@@ -73,8 +73,16 @@ export function outcomeOf(simulation: Simulation, scenario: Scenario): Outcome {
     preemptions: meter.preemptions,
     peakCacheShare: Math.max(0, ...Array.from(simulation.peers.values(), (peer) => peer.peakCacheShare)),
     steps: meter.steps,
-    keptUp: meter.tokens / askedInWindow(simulation),
+    keptUp: meter.tokens / asked,
   };
+}
+
+function meetsObjective(request: SimulatedRequest, objective: Objective): boolean {
+  const { arrivedAt, firstTokenAt, endedAt, answerTokens } = request;
+  return (
+    firstTokenAt - arrivedAt <= objective.firstTokenSeconds &&
+    endedAt - firstTokenAt <= objective.secondsPerToken * (answerTokens - 1)
+  );
 }
 
 function askedInWindow({ requests, meter }: Simulation): number {

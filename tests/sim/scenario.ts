@@ -24,14 +24,14 @@ export interface Visit {
   }[];
 }
 
-/** When an answer is good enough to count: in so many seconds, and so many more for each of its tokens. */
+/** When an answer is good enough to count: its first token in so many seconds, and the others in so many each, on average. */
 export interface Objective {
-  readonly seconds: number;
+  readonly firstTokenSeconds: number;
   readonly secondsPerToken: number;
 }
 
 /** The first words in ten seconds, and then as fast as adults read: four words, or five tokens, a second. */
-export const READING_PACE: Objective = { seconds: 10, secondsPerToken: 0.2 };
+export const READING_PACE: Objective = { firstTokenSeconds: 10, secondsPerToken: 0.2 };
 
 export interface Scenario {
   readonly name: string;
