@@ -5,7 +5,7 @@ import type { Scenario } from './scenario.ts';
 /** One row for each rate and policy. */
 export function tableOf(scenario: Scenario, results: readonly Result[]): Table {
   const { name, objective } = scenario;
-  const within = `within ${objective.seconds} s + ${objective.secondsPerToken} s per token`;
+  const within = `with the first token in ${objective.firstTokenSeconds} s and the others in ${objective.secondsPerToken} s each`;
   return { title: `${name}: good are answers ${within}`, rows: results.map(rowOf) };
 }
 
@@ -27,6 +27,7 @@ function rowOf({ policy, requestsPerSecond, outcome }: Result): Readonly<Record<
     answered: outcome.answered,
     lost: outcome.lost,
     refused: outcome.refused,
+    'refused, %': (100 * outcome.refused) / outcome.requests,
     unfinished: outcome.unfinished,
     'hops lost': outcome.losses,
   };
@@ -50,6 +51,7 @@ function shortRowOf({ policy, requestsPerSecond, outcome }: Result): Readonly<Re
     'per token p50 / p99, ms': `${shown(1000 * timePerToken.p50)} / ${shown(1000 * timePerToken.p99)}`,
     'idle, %': shown(100 * outcome.idleShare),
     'lost / refused / unfinished': `${outcome.lost} / ${outcome.refused} / ${outcome.unfinished}`,
+    'refused, %': shown((100 * outcome.refused) / outcome.requests),
     're-routed or begun anew': shown(outcome.losses - outcome.lost),
   };
 }
