@@ -24,6 +24,10 @@ export const MAX_QUEUED_PER_PEER = 64;
 export const QUEUE_NOTICE_REST_MS = 1_000;
 /** A requester hears of its place at least this often; well within ROUTE_REQUEST_TIMEOUT_MS, by which it would give up. */
 export const QUEUE_NOTICE_REPEAT_MS = 5_000;
+/** A route is taken back so long after its requester's time is up: its own word, that it ended, is on its way until then. */
+export const ROUTE_GRACE_MS = 5_000;
+/** How often it is looked who is over time. */
+export const OVERTIME_CHECK_MS = 1_000;
 /** Whom the queue has no room for is told to come back after this long. */
 export const BUSY_RETRY_SECONDS = 5;
 /**

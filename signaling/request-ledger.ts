@@ -9,6 +9,9 @@ export interface RoutedRequest {
   readonly tokens: number;
   /** Of the `RouteDecision`. */
   readonly secondsPerToken: number;
+  readonly startedMs: number;
+  /** When its requester's time, and some grace, is over. */
+  readonly endsMs: number;
 }
 
 interface Load {
@@ -80,6 +83,11 @@ export class RequestLedger {
       this.#broken.add(requestId);
       this.#countBroken(request, 1);
     }
+  }
+
+  /** Ends those whose time is over: their requesters forgot them, or have no use for an answer any more. */
+  endOverdue(nowMs: number): void {
+    for (const [requestId, { endsMs }] of this.#requests) if (endsMs <= nowMs) this.end(requestId);
   }
 
   endAllOf(requester: PeerId): void {

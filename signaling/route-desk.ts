@@ -8,7 +8,9 @@ import {
   MAX_QUEUED_REQUESTS,
   MAX_REQUESTS_PER_PEER,
   QUEUE_NOTICE_REPEAT_MS,
+  OVERTIME_CHECK_MS,
   QUEUE_NOTICE_REST_MS,
+  ROUTE_GRACE_MS,
 } from './limits.ts';
 import { maxSequenceTokens } from '../src/protocol/slice-bytes.ts';
 import type { Measurements, RequestOutcome } from './measurements.ts';
@@ -38,6 +40,7 @@ export class RouteDesk {
   readonly #members: ServingMembers;
   /** The hops of each requester's last request on each model, which may still have its prefix. */
   readonly #lastHops = new Map<PeerId, Map<ModelId, readonly Hop[]>>();
+  #checkedOvertimeMs = -Infinity;
 
   constructor(deps: RouteDeskDeps) {
     this.#deps = deps;
@@ -78,13 +81,13 @@ export class RouteDesk {
    */
   ask(requester: PeerId, request: RouteRequest, nowMs: number): void {
     try {
-      const queued = this.#enter(requester, request);
+      const queued = this.#enter(requester, request, nowMs);
       const queue = this.#queueOf(request);
       const decision = this.#decide(queued, nowMs);
       // Who finds others waiting goes behind them, even where there is room at this moment.
       const mustWait = decision.kind === 'full' || (decision.kind === 'route' && this.#goesBehind(queued));
       if (mustWait) this.#enqueue(queue, queued, nowMs);
-      else this.#settle(queued, decision);
+      else this.#settle(queued, decision, nowMs);
     } catch (thrown) {
       this.#deny(requester, request.requestId, SkeinError.from(thrown));
     }
@@ -108,10 +111,11 @@ export class RouteDesk {
   }
 
   /**
-   * Routes those who wait, in order, as far as there is room. To be called after everything that may have made room or
-   * taken it away.
+   * Routes those who wait, in order, as far as there is room; those whose time is over are ended first. To be called after
+   * everything that may have made room or taken it away, and as time passes.
    */
   serve(nowMs: number): void {
+    this.#endOverdue(nowMs);
     for (const queue of this.#queues.values()) if (queue.length > 0) this.#serveQueue(queue, nowMs);
   }
 
@@ -120,6 +124,19 @@ export class RouteDesk {
     const pauses = { restMs: QUEUE_NOTICE_REST_MS, repeatMs: QUEUE_NOTICE_REPEAT_MS };
     for (const queue of this.#queues.values()) {
       for (const notice of queue.takeNotices(nowMs, pauses)) this.#tellPlace(notice);
+    }
+  }
+
+  #endOverdue(nowMs: number): void {
+    if (nowMs - this.#checkedOvertimeMs < OVERTIME_CHECK_MS) return;
+    this.#checkedOvertimeMs = nowMs;
+    this.#ledger.endOverdue(nowMs);
+    for (const queue of this.#queues.values()) {
+      for (const { requester, request, endsMs } of [...queue.inOrder()]) {
+        if (endsMs > nowMs) continue;
+        queue.remove(request.requestId);
+        this.#deny(requester, request.requestId, overTime(request));
+      }
     }
   }
 
@@ -133,7 +150,7 @@ export class RouteDesk {
         return;
       }
       queue.remove(queued.request.requestId, true);
-      this.#settle(queued, decision);
+      this.#settle(queued, decision, nowMs);
     }
   }
 
@@ -141,7 +158,7 @@ export class RouteDesk {
    * Gives up what the request had before. @throws SkeinError `bad-argument` for somebody else's request, a model that is
    * not here or more tokens than stages take, `busy` for too many requests of one peer.
    */
-  #enter(requester: PeerId, request: RouteRequest): QueuedRequest {
+  #enter(requester: PeerId, request: RouteRequest, nowMs: number): QueuedRequest {
     const { requestId } = request;
     const queue = this.#queueOf(request);
     const [waiting] = [...this.#queues.values()].flatMap((other) => other.get(requestId) ?? []);
@@ -155,7 +172,7 @@ export class RouteDesk {
     if (this.#ledger.countOf(requester) + queue.countOf(requester) >= MAX_REQUESTS_PER_PEER) {
       throw new SkeinError('busy', `This peer has ${MAX_REQUESTS_PER_PEER} requests running; end one first.`);
     }
-    return { requester, request, lost };
+    return { requester, request, lost, endsMs: nowMs + request.timeLimitMs + ROUTE_GRACE_MS };
   }
 
   #goesBehind({ request, lost }: QueuedRequest): boolean {
@@ -182,15 +199,15 @@ export class RouteDesk {
     this.#deps.send(requester, { type: 'route-queued', requestId, position });
   }
 
-  #settle(queued: QueuedRequest, decision: Exclude<RouteDecision, { kind: 'full' }>): void {
-    const { requester, request } = queued;
+  #settle(queued: QueuedRequest, decision: Exclude<RouteDecision, { kind: 'full' }>, nowMs: number): void {
+    const { requester, request, endsMs } = queued;
     const { requestId, epoch, model, tokens } = request;
     if (decision.kind === 'none') {
       this.#deny(requester, requestId, this.#noRoute(request));
       return;
     }
     const { hops, secondsPerToken } = decision;
-    this.#ledger.start(requestId, { requester, hops, tokens, secondsPerToken });
+    this.#ledger.start(requestId, { requester, hops, tokens, secondsPerToken, startedMs: nowMs, endsMs });
     this.#remember(requester, model, hops);
     this.#deps.send(requester, { type: 'route', route: { requestId, epoch, model, hops: [...hops] } });
   }
@@ -247,6 +264,14 @@ function checkTokens({ model, tokens }: RouteRequest, card: ModelCard): void {
     'bad-argument',
     `A request of ${tokens} tokens is over the limit of ${mostTokens} that stages of ${model} hold for one. Shorten the prompt, or ask for fewer tokens.`,
     { data: { tokens, mostTokens } },
+  );
+}
+
+function overTime({ model, timeLimitMs }: RouteRequest): SkeinError {
+  return new SkeinError(
+    'timeout',
+    `${model} had no room within the ${timeLimitMs / 1000} s of the request. Allow more time, or ask again later.`,
+    { data: { model, timeLimitMs } },
   );
 }
 

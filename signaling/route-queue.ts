@@ -13,6 +13,8 @@ export interface QueuedRequest {
    * that have none.
    */
   readonly lost: readonly Hop[] | null;
+  /** When its requester's time, and some grace, is over. */
+  readonly endsMs: number;
 }
 
 interface Entry extends QueuedRequest {

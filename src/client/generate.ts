@@ -57,6 +57,8 @@ export interface GenerateDeps {
       exclude: readonly PeerId[];
       /** Of prompt and answer, at most. */
       tokens: number;
+      /** What is left of the answer's time. */
+      timeLimitMs: number;
     },
     signal: AbortSignal,
     onQueued: (position: number) => void,
@@ -139,7 +141,8 @@ export async function* generate(
       try {
         const { epoch, exclude } = retry;
         const tokensAtMost = promptIds.length + maxTokens;
-        const query = { model: request.model, requestId, epoch, exclude, tokens: tokensAtMost };
+        const { remainingMs: timeLimitMs } = deadline;
+        const query = { model: request.model, requestId, epoch, exclude, tokens: tokensAtMost, timeLimitMs };
         route = yield* whileWaiting<GenerateEvent, Route>(
           (report, waitSignal) =>
             deps.requestRoute(query, waitSignal, (position) => report({ type: 'queued', position })),

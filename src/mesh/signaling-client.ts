@@ -35,6 +35,8 @@ export interface RouteQuery {
   readonly exclude: readonly PeerId[];
   /** Of prompt and answer, at most. */
   readonly tokens: number;
+  /** After which the server takes the route back, or the place in the queue. */
+  readonly timeLimitMs: number;
 }
 
 /** How an answer went: tokens after the first, and the time they took. */
@@ -168,7 +170,7 @@ export class SignalingClient {
     onQueued: (position: number) => void = () => undefined,
   ): Promise<Route> {
     if (this.#end) throw this.#end;
-    const { model, requestId, epoch, exclude, tokens } = query;
+    const { model, requestId, epoch, exclude, tokens, timeLimitMs } = query;
     const stops: (() => void)[] = [];
     let lastPosition = 0;
     try {
@@ -196,7 +198,15 @@ export class SignalingClient {
             this.#ended.add(reject),
           );
           this.#liveRequests.add(requestId);
-          this.send({ type: 'route-request', model, requestId, epoch, exclude: [...exclude], tokens });
+          this.send({
+            type: 'route-request',
+            model,
+            requestId,
+            epoch,
+            exclude: [...exclude],
+            tokens,
+            timeLimitMs,
+          });
         },
       );
     } catch (thrown) {

@@ -10,6 +10,7 @@ import {
   MAX_SEQUENCE_TOKENS,
   MAX_SERVER_SIGNALING_BYTES,
   MAX_SIGNALING_BYTES,
+  MAX_TIME_LIMIT_MS,
   MIN_LINK_BYTES_PER_SECOND,
   MIN_MATMUL_FLOPS_PER_SECOND,
   MIN_MATVEC_BYTES_PER_SECOND,
@@ -19,7 +20,7 @@ import { QUANTIZATIONS } from './quantization.ts';
 import { layerRangeEntries, modelIdSchema, peerIdSchema, requestIdSchema, routeSchema } from './route.ts';
 
 /** Raised when either side must understand something new; a mismatch is refused in words. */
-export const SIGNALING_VERSION = 3;
+export const SIGNALING_VERSION = 4;
 
 const text = (maxLength: number) => v.pipe(v.string(), v.maxLength(maxLength));
 const count = v.pipe(v.number(), v.finite(), v.minValue(0));
@@ -146,6 +147,8 @@ export const clientMessageSchema = v.variant('type', [
     exclude: v.pipe(v.array(peerIdSchema), v.maxLength(64)),
     /** Of prompt and answer, at most: the cache it may come to take on each hop. */
     tokens: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS)),
+    /** What is left of the requester's patience. A route that is not ended by then is taken back. */
+    timeLimitMs: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_TIME_LIMIT_MS)),
   }),
   v.object({
     type: v.literal('route-end'),

@@ -1,6 +1,7 @@
 import { nextAttempt } from '../../../src/client/retry.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
+import { MAX_TIME_LIMIT_MS } from '../../../src/protocol/limits.ts';
 import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
 import type { ClientMessage, ServerMessage } from '../../../src/protocol/signaling.ts';
 import { Presence } from '../../../signaling/presence.ts';
@@ -96,6 +97,7 @@ export class SkeinPolicy implements Policy {
             epoch,
             exclude: [...exclude],
             tokens,
+            timeLimitMs: MAX_TIME_LIMIT_MS,
           }),
         ];
       }

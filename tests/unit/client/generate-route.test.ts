@@ -184,7 +184,7 @@ describe('a generation', () => {
     expect(await ended).toMatchObject({ code: 'aborted' });
   });
 
-  it('gives each route the time that is left', async () => {
+  it('gives each route, and the server, the time that is left', async () => {
     let now = 0;
     const mesh = new LocalMesh(1);
     const limits: number[] = [];
@@ -198,12 +198,18 @@ describe('a generation', () => {
     };
     // Never wakes for the deadline, at once for every other wait.
     const waitsForEver = (ms: number) => ms === 2000;
+    const asked: number[] = [];
     const deps = depsOf(mesh, {
+      requestRoute: (query) => {
+        asked.push(query.timeLimitMs);
+        return Promise.resolve({ ...query, hops: mesh.stages.map(({ hop }) => hop) });
+      },
       now: () => now,
       sleep: (ms, signal) => (waitsForEver(ms) ? sleep(100_000, undefined, { signal }) : Promise.resolve()),
     });
     await run(generate(requestOf(PROMPT, 5, { timeLimitMs: 2000 }), deps));
     expect(limits).toEqual([2000, 1600, 1200]);
+    expect(asked).toEqual(limits);
   });
 
   it('tells its place in the queue until it has a route', async () => {

@@ -17,7 +17,14 @@ const WELCOME: ServerMessage = {
   iceServers: [],
 };
 const MESH: ServerMessage = { type: 'mesh', members: [], covered: [MODEL] };
-const QUERY = { model: MODEL, requestId: requestId(1), epoch: 2, exclude: [peerId(9)], tokens: 64 };
+const QUERY = {
+  model: MODEL,
+  requestId: requestId(1),
+  epoch: 2,
+  exclude: [peerId(9)],
+  tokens: 64,
+  timeLimitMs: 1000,
+};
 const ROUTE: Route = {
   requestId: requestId(1),
   epoch: 2,

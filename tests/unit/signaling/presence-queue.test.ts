@@ -7,6 +7,7 @@ import {
   CACHE_OVERCOMMIT,
   MAX_QUEUED_PER_PEER,
   MAX_QUEUED_REQUESTS,
+  ROUTE_GRACE_MS,
 } from '../../../signaling/limits.ts';
 import { Measurements } from '../../../signaling/measurements.ts';
 import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
@@ -204,6 +205,28 @@ describe('a full mesh', () => {
       }
       expect(told(stage, BOB)).toEqual(['route']);
     }
+  });
+
+  it('takes routes and places back a little after the time of their requests is over', () => {
+    const stage = serving(A);
+    const [forgotten, waiting] = [newRequestId(), newRequestId()];
+    stage.route(ANN, { requestId: forgotten, tokens: ALL, timeLimitMs: 60_000 });
+    stage.route(BOB, { requestId: waiting, tokens: ALL, timeLimitMs: 20_000 });
+    const cids = ask(stage, CID);
+    stage.pass(20_000 + ROUTE_GRACE_MS - 1_000);
+    expect(stage.presence.queuedCount).toBe(2);
+    stage.pass(2_000);
+    expect(stage.sentTo(BOB, 'route-denied')).toMatchObject([
+      { requestId: waiting, error: { code: 'timeout', data: { timeLimitMs: 20_000 } } },
+    ]);
+    stage.pass(60_000 - 21_000 - 1_000);
+    expect([stage.presence.requestCount, stage.presence.queuedCount]).toEqual([1, 1]);
+    expect(stage.sentTo(CID, 'route')).toEqual([]);
+    stage.pass(2_000);
+    expect(stage.sentTo(CID, 'route').map(({ route }) => route.requestId)).toEqual([cids]);
+    // What its requester says of it later changes nothing.
+    stage.end(ANN, forgotten);
+    expect([stage.presence.requestCount, stage.presence.queuedCount]).toEqual([1, 0]);
   });
 
   it('forgets who waits no more, by its own word or its end, and nobody else may say so', () => {

@@ -1,5 +1,6 @@
 import { newRequestId } from '../../../src/protocol/ids.ts';
 import type { PeerId, RequestId } from '../../../src/protocol/ids.ts';
+import { MAX_TIME_LIMIT_MS } from '../../../src/protocol/limits.ts';
 import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
 import type { ClientMessage, ModelCard, ServerMessage } from '../../../src/protocol/signaling.ts';
 import { Presence } from '../../../signaling/presence.ts';
@@ -96,7 +97,8 @@ export class Stage {
   /** @returns the first message to the requester. */
   route(peer: PeerId, changes: Partial<RouteRequest> = {}): ServerMessage | undefined {
     const request = { requestId: newRequestId(), model: MODEL, epoch: 0, exclude: [], tokens: 64 };
-    return this.say(peer, { type: 'route-request', ...request, ...changes })[0];
+    const timeLimitMs = MAX_TIME_LIMIT_MS;
+    return this.say(peer, { type: 'route-request', ...request, timeLimitMs, ...changes })[0];
   }
 
   end(peer: PeerId, requestId: RequestId): void {

@@ -232,6 +232,7 @@ describe('routes', () => {
       epoch: 0,
       exclude: [],
       tokens: 64,
+      timeLimitMs: 1000,
     });
     expect(answer).toMatchObject({
       type: 'route-denied',

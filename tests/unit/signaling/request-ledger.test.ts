@@ -14,7 +14,9 @@ const steps = fc.array(
       requester: fc.constantFrom(...peers),
       route: fc.uniqueArray(fc.constantFrom(...peers), { minLength: 1 }),
       tokens: fc.integer({ min: 1, max: 9 }),
+      endsMs: fc.integer({ min: 1, max: 9 }),
     }),
+    fc.record({ type: fc.constant('pass' as const), nowMs: fc.integer({ min: 0, max: 9 }) }),
     fc.record({ type: fc.constant('end' as const), request: fc.constantFrom(...requests) }),
     fc.record({ type: fc.constant('end-all' as const), requester: fc.constantFrom(...peers) }),
     fc.record({ type: fc.constant('break' as const), peer: fc.constantFrom(...peers) }),
@@ -25,6 +27,7 @@ interface Running {
   readonly requester: PeerId;
   readonly route: PeerId[];
   readonly tokens: number;
+  readonly endsMs: number;
   isBroken: boolean;
 }
 
@@ -35,13 +38,16 @@ it('counts exactly the running requests and their tokens over every peer, whatev
       const running = new Map<RequestId, Running>();
       for (const step of list) {
         if (step.type === 'start') {
-          const { requester, tokens } = step;
+          const { requester, tokens, endsMs } = step;
           const hops = step.route.map((peer, index) => ({ peer, layerStart: index, layerEnd: index + 1 }));
-          ledger.start(step.request, { requester, hops, tokens, secondsPerToken: 1 });
+          ledger.start(step.request, { requester, hops, tokens, secondsPerToken: 1, startedMs: 0, endsMs });
           running.set(step.request, { ...step, isBroken: false });
         } else if (step.type === 'end') {
           expect(ledger.end(step.request)?.tokens).toBe(running.get(step.request)?.tokens);
           running.delete(step.request);
+        } else if (step.type === 'pass') {
+          ledger.endOverdue(step.nowMs);
+          for (const [request, { endsMs }] of running) if (endsMs <= step.nowMs) running.delete(request);
         } else if (step.type === 'break') {
           ledger.breakRoutesOver(step.peer);
           for (const request of running.values()) request.isBroken ||= request.route.includes(step.peer);

@@ -17,8 +17,10 @@ function queued(name: string, lost = false): QueuedRequest {
       epoch: 0,
       exclude: [],
       tokens: 1,
+      timeLimitMs: 1000,
     },
     lost: lost ? [] : null,
+    endsMs: 1000,
   };
 }
 

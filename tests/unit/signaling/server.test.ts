@@ -57,7 +57,15 @@ async function serve(client: SignalClient) {
 }
 
 function routeRequest(requestId: RequestId = newRequestId(), tokens = 64): ClientMessage {
-  return { type: 'route-request', requestId, model: MODEL, epoch: 0, exclude: [], tokens };
+  return {
+    type: 'route-request',
+    requestId,
+    model: MODEL,
+    epoch: 0,
+    exclude: [],
+    tokens,
+    timeLimitMs: 60_000,
+  };
 }
 
 /** Pings when the test says so. */
