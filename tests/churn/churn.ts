@@ -1,12 +1,9 @@
-import { existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from '@playwright/test';
-import type { Browser } from '@playwright/test';
 import { openNodeSession } from '../../src/cli/node-session.ts';
-import { tuningFilePath } from '../../src/cli/tuning-file.ts';
 import type { LiveSession } from '../../src/contributor/open-session.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
@@ -15,9 +12,8 @@ import { CHROMIUM_FLAGS } from '../rig/rig.ts';
 import type { ChurnPeer } from './churn-peer.ts';
 import { Load } from './load.ts';
 import type { LoadTotals } from './load.ts';
+import { copyTunings, makePeers } from './make-peers.ts';
 import { MeshWatch } from './mesh-watch.ts';
-import { NodePeer } from './node-peer.ts';
-import { TabPeer } from './tab-peer.ts';
 
 /** Measuring, loading and compiling on a software GPU, with others beside it. */
 const FIRST_COVERAGE_TIMEOUT_MS = 150_000;
@@ -48,12 +44,25 @@ export interface ChurnOptions {
 
 export type LeaveKind = 'tab stopped' | 'tab closed' | 'node stopped' | 'node killed';
 
+/** How devices of a kind leave: politely, and not. */
+const LEAVE_KINDS = {
+  tab: ['tab stopped', 'tab closed'],
+  node: ['node stopped', 'node killed'],
+} as const satisfies Record<ChurnPeer['kind'], readonly [LeaveKind, LeaveKind]>;
+
+/** Why nobody was made to leave when it was time. */
+export type SkipReason = 'layers are missing' | 'too few serve' | 'nobody to choose';
+
 export interface ChurnResult {
   readonly adapter: string;
   readonly seconds: number;
   readonly load: LoadTotals;
+  /** Every kind that there are devices for, also those of which there was none. */
   readonly leaves: ReadonlyMap<LeaveKind, number>;
+  readonly skipped: ReadonlyMap<SkipReason, number>;
+  /** Devices that came back, and those of them that came to serve. */
   readonly joins: number;
+  readonly joinsThatServed: number;
   readonly watch: MeshWatch;
   /** What each peer id that ever served was. */
   readonly kinds: ReadonlyMap<PeerId, ChurnPeer['kind']>;
@@ -86,36 +95,6 @@ export async function runChurn(options: ChurnOptions): Promise<ChurnResult> {
   }
 }
 
-/** What is known of this machine's adapters already; the weights of the run are its own. */
-async function copyTunings(cacheFolder: string): Promise<void> {
-  const { platform, env } = process;
-  const known = tuningFilePath({ platform, env, home: homedir() });
-  const copy = tuningFilePath({ platform, env: { ...env, XDG_CACHE_HOME: cacheFolder }, home: homedir() });
-  if (copy === known || !existsSync(known)) return;
-  await mkdir(dirname(copy), { recursive: true });
-  await copyFile(known, copy);
-}
-
-async function makePeers(
-  { tabs, nodes, vulkanDriver, onProgress }: ChurnOptions,
-  url: string,
-  browser: Browser,
-  cacheFolder: string,
-): Promise<ChurnPeer[]> {
-  const context = await browser.newContext();
-  return [
-    ...Array.from({ length: tabs }, (_, index) => new TabPeer(`tab ${index + 1}`, url, context)),
-    ...Array.from({ length: nodes }, (_, index) => {
-      return new NodePeer(`node ${index + 1}`, {
-        serverUrl: url,
-        cacheFolder,
-        vulkanDriver,
-        onWords: onProgress,
-      });
-    }),
-  ];
-}
-
 interface ServingPeer {
   readonly peer: ChurnPeer;
   readonly id: PeerId;
@@ -126,18 +105,23 @@ class Churn {
   readonly #session: LiveSession;
   readonly #peers: readonly ChurnPeer[];
   readonly #watch: MeshWatch;
-  readonly #leaves = new Map<LeaveKind, number>();
+  readonly #leaves: Map<LeaveKind, number>;
+  readonly #skipped = new Map<SkipReason, number>();
   readonly #kinds = new Map<PeerId, ChurnPeer['kind']>();
   /** Peers that were told to leave and are not told to come again yet. */
   readonly #away = new Set<ChurnPeer>();
   readonly #returns: Promise<void>[] = [];
+  /** Peers that came back and were not seen to serve yet. */
+  readonly #returned = new Set<ChurnPeer>();
   #joins = 0;
+  #joinsThatServed = 0;
   #adapter = 'unknown';
 
   constructor(options: ChurnOptions, session: LiveSession, peers: readonly ChurnPeer[]) {
     this.#options = options;
     this.#session = session;
     this.#peers = peers;
+    this.#leaves = new Map(peers.flatMap(({ kind }) => LEAVE_KINDS[kind]).map((kind) => [kind, 0]));
     const [card] = session.models;
     if (card === undefined) throw new SkeinError('model-missing', 'The server offers no model.');
     this.#watch = new MeshWatch(card.id, card.layerCount, () => performance.now());
@@ -168,6 +152,7 @@ class Churn {
       await this.#somebodyLeaves();
     }
     await answering;
+    const seconds = (performance.now() - startedAt) / 1000;
     await Promise.all(this.#returns);
     await this.#settle();
     // What follows is the end of everything, and nobody's leave.
@@ -175,10 +160,12 @@ class Churn {
     this.#watch.end();
     return {
       adapter: this.#adapter,
-      seconds: (performance.now() - startedAt) / 1000,
+      seconds,
       load: load.totals,
       leaves: this.#leaves,
+      skipped: this.#skipped,
       joins: this.#joins,
+      joinsThatServed: this.#joinsThatServed,
       watch: this.#watch,
       kinds: this.#kinds,
     };
@@ -208,10 +195,14 @@ class Churn {
     }
   }
 
-  /** The last leave has its time to be made good, too. */
+  /** The last leaves have their time to be made good, too, and the last to come back theirs to serve. */
   async #settle(): Promise<void> {
     const deadline = performance.now() + SETTLE_TIMEOUT_MS;
-    while (!this.#watch.isCovered && performance.now() < deadline) await sleep(POLL_MS);
+    const isSettled = async () => {
+      await this.#serving();
+      return this.#watch.isCovered && this.#returned.size === 0;
+    };
+    while (!(await isSettled()) && performance.now() < deadline) await sleep(POLL_MS);
   }
 
   #rest(): Promise<void> {
@@ -221,42 +212,65 @@ class Churn {
 
   /** One at a time, and only from a mesh that is whole: what a leave did can be told then. */
   async #somebodyLeaves(): Promise<void> {
-    const { random, onProgress, minServing } = this.#options;
-    if (!this.#watch.isCovered || this.#watch.servingPeers <= minServing) return;
+    const { onProgress } = this.#options;
     const choice = await this.#choose();
-    if (choice === null) return;
+    if (typeof choice === 'string') {
+      count(this.#skipped, choice);
+      return;
+    }
     const { peer, id } = choice;
     this.#away.add(peer);
-    const isCrash = random() < 0.5;
-    const kind: LeaveKind =
-      peer.kind === 'tab'
-        ? isCrash
-          ? 'tab closed'
-          : 'tab stopped'
-        : isCrash
-          ? 'node killed'
-          : 'node stopped';
-    this.#leaves.set(kind, (this.#leaves.get(kind) ?? 0) + 1);
+    const kind = this.#leaveKind(peer);
+    const isCrash = kind === LEAVE_KINDS[peer.kind][1];
+    count(this.#leaves, kind);
     onProgress(`${peer.name} is ${kind.split(' ')[1] ?? ''}; ${this.#watch.servingPeers} serve.`);
     this.#watch.leaving(id);
     await (isCrash ? peer.crash() : peer.leave());
     this.#returns.push(this.#comeBack(peer));
   }
 
-  /** Every other time somebody who cannot be replaced at once, where there is one. */
-  async #choose(): Promise<ServingPeer | null> {
-    const { random } = this.#options;
+  /**
+   * Every other time somebody who cannot be replaced at once, where there is one. Of them a device of the kind that left
+   * less often, tab or Node, for its number: tabs are slow to come back, and would be seldom there to be chosen.
+   */
+  async #choose(): Promise<ServingPeer | SkipReason> {
+    const { random, minServing } = this.#options;
+    const serving = await this.#serving();
+    if (!this.#watch.isCovered) return 'layers are missing';
+    if (this.#watch.servingPeers <= minServing) return 'too few serve';
+    const { irreplaceable } = this.#watch;
+    const missed = serving.filter(({ id }) => irreplaceable.includes(id));
+    const pool = missed.length > 0 && random() < 0.5 ? missed : serving;
+    const leastSeen = Math.min(...pool.map(({ peer }) => this.#leavesPerDevice(peer.kind)));
+    const choice = pool.filter(({ peer }) => this.#leavesPerDevice(peer.kind) === leastSeen);
+    return choice[Math.floor(random() * choice.length)] ?? 'nobody to choose';
+  }
+
+  #leavesPerDevice(kind: ChurnPeer['kind']): number {
+    const leaves = LEAVE_KINDS[kind].reduce((sum, way) => sum + (this.#leaves.get(way) ?? 0), 0);
+    return leaves / this.#peers.filter((peer) => peer.kind === kind).length;
+  }
+
+  /** Of the two ways for such a device the one that was seldom so far, so that a run has all of them. */
+  #leaveKind({ kind }: ChurnPeer): LeaveKind {
+    const [polite, crash] = LEAVE_KINDS[kind];
+    const difference = (this.#leaves.get(crash) ?? 0) - (this.#leaves.get(polite) ?? 0);
+    const isCrash = difference === 0 ? this.#options.random() < 0.5 : difference < 0;
+    return isCrash ? crash : polite;
+  }
+
+  /** Those that serve now; who came back and is among them came to serve. */
+  async #serving(): Promise<ServingPeer[]> {
     const serving: ServingPeer[] = [];
     for (const peer of this.#peers) {
       const id = this.#away.has(peer) ? null : await peer.peerId();
       if (id === null) continue;
       this.#kinds.set(id, peer.kind);
-      if (this.#watch.serves(id)) serving.push({ peer, id });
+      if (!this.#watch.serves(id)) continue;
+      serving.push({ peer, id });
+      if (this.#returned.delete(peer)) this.#joinsThatServed += 1;
     }
-    const { irreplaceable } = this.#watch;
-    const missed = serving.filter(({ id }) => irreplaceable.includes(id));
-    const choice = missed.length > 0 && random() < 0.5 ? missed : serving;
-    return choice[Math.floor(random() * choice.length)] ?? null;
+    return serving;
   }
 
   async #comeBack(peer: ChurnPeer): Promise<void> {
@@ -264,8 +278,13 @@ class Churn {
     await sleep(REST_MS * (1 + this.#options.random()));
     await peer.start();
     this.#joins += 1;
+    this.#returned.add(peer);
     this.#away.delete(peer);
   }
+}
+
+function count<Key>(counts: Map<Key, number>, key: Key): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
 /** Asked again and again: it changes. */

@@ -1,12 +1,23 @@
 import { atLeast, atMost, benchReport, exactly } from '../bench/report.ts';
 import type { BenchReport, Table } from '../bench/report.ts';
 import type { ChurnResult } from './churn.ts';
+import type { LoadTotals } from './load.ts';
 
 const MAX_MEDIAN_RECOVERY_SECONDS = 2;
+/** Of each kind that there are devices for, and never less than one: two in three minutes. Tabs are slow to come back. */
+const MIN_LEAVES_PER_KIND_PER_MINUTE = 0.7;
+/** Some come back to a mesh that has no work for them before the run is over. */
+const MIN_SHARE_OF_JOINS_THAT_SERVE = 0.9;
+/** A quarter of what two cores answer. */
+const MIN_ANSWERS_PER_MINUTE = 20;
 
-/** A run in figures, and what it must show. A run in which no leave left layers without a peer has shown nothing, and fails. */
+/**
+ * A run in figures, and what it must show. A run in which no leave left layers without a peer, or hardly anybody left, came
+ * back or asked, has shown nothing, and fails.
+ */
 export function churnReport(result: ChurnResult): BenchReport {
-  const { load, leaves, watch } = result;
+  const { load, leaves, skipped, watch } = result;
+  const minutes = result.seconds / 60;
   const recoveries = watch.recoveriesMs.map((ms) => ms / 1000);
   const leaveCount = [...leaves.values()].reduce((sum, count) => sum + count, 0);
   return benchReport(
@@ -19,6 +30,7 @@ export function churnReport(result: ChurnResult): BenchReport {
           {
             seconds: result.seconds,
             requests: load.requests,
+            'answers a minute': answered(load) / minutes,
             wrong: load.wrong,
             lost: load.lost,
             'routes after the first': load.reroutes,
@@ -32,11 +44,16 @@ export function churnReport(result: ChurnResult): BenchReport {
       },
       { title: 'Leaves', rows: [...leaves].map(([kind, count]) => ({ kind, leaves: count })) },
       {
+        title: 'Times that somebody was to leave and nobody could',
+        rows: [...skipped].map(([because, count]) => ({ because, times: count })),
+      },
+      {
         title: 'From a leave to every layer served again',
         rows: [
           {
             leaves: leaveCount,
             joins: result.joins,
+            'of them came to serve': result.joinsThatServed,
             'left layers without a peer': recoveries.length,
             'gaps without a leave': watch.unexplainedGaps,
             'median s': quantile(recoveries, 0.5),
@@ -52,7 +69,15 @@ export function churnReport(result: ChurnResult): BenchReport {
     [
       exactly('wrong answers', load.wrong, 0),
       exactly('lost answers', load.lost, 0),
-      atLeast('answers', load.requests, 1),
+      atLeast('right answers a minute', answered(load) / minutes, MIN_ANSWERS_PER_MINUTE),
+      ...[...leaves].map(([kind, count]) =>
+        atLeast(`leaves: ${kind}`, count, Math.max(1, Math.floor(minutes * MIN_LEAVES_PER_KIND_PER_MINUTE))),
+      ),
+      atLeast(
+        'share of those that came back that came to serve',
+        result.joinsThatServed / result.joins,
+        MIN_SHARE_OF_JOINS_THAT_SERVE,
+      ),
       atLeast('leaves that left layers without a peer', recoveries.length, 1),
       exactly('gaps without a leave', watch.unexplainedGaps, 0),
       exactly('gaps that were never closed', recoveries.filter((s) => !Number.isFinite(s)).length, 0),
@@ -63,6 +88,10 @@ export function churnReport(result: ChurnResult): BenchReport {
       ),
     ],
   );
+}
+
+function answered({ requests, wrong, lost }: LoadTotals): number {
+  return requests - wrong - lost;
 }
 
 /** Loads that were seen from their beginning, by what loaded and whether it had served before. */
