@@ -4,8 +4,8 @@ import { formInBestOrder, scoreOf } from './pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { Network, SchedulerNode, StagePolicy } from './types.ts';
 
-/** Above this many nodes there are too many ways to share them out: 52 sets of groups for five, 877 for seven. */
-export const MAX_EXACT_NODES = 5;
+/** Above this many nodes there are too many ways to share them out: 203 sets of groups for six, 877 for seven. */
+export const MAX_EXACT_NODES = 6;
 
 /** By the number of nodes. */
 const PARTITIONS = Array.from({ length: MAX_EXACT_NODES + 1 }, (_, count) =>

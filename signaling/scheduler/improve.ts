@@ -1,9 +1,16 @@
 import { MAX_ROUTE_HOPS } from '../../src/protocol/limits.ts';
 import type { ModelCard } from '../../src/protocol/signaling.ts';
+import { buildPipelines, without } from './build.ts';
+import type { BuildPlan } from './build.ts';
 import type { Group } from './cuts.ts';
 import { formPipeline, scoreOf } from './pipeline.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { Network, SchedulerNode, StagePolicy } from './types.ts';
+
+/** Of at most so many nodes there are several beginnings: single steps from one of them often end below the best. */
+const MAX_RESTARTED_NODES = 8;
+/** Of a beginning, each of the nodes that were too small for the ones before. */
+const MAX_PIPELINES = 4;
 
 /** A step must gain more than rounding. */
 const LEAST_GAIN = 1 + 1e-9;
@@ -12,11 +19,37 @@ const LEAST_GAIN = 1 + 1e-9;
 type Step = ReadonlyMap<number, readonly Group[]>;
 
 /**
- * Betters pipelines one step at a time, as long as a step is found: a node goes to another stage, makes one of its own
- * or a pipeline of its own; two nodes or two stages change places.
- * @param maxTrials steps that are tried in all, to stay in milliseconds.
+ * The best that steps lead to from the given pipelines and, for few nodes, also from such with every number of stages.
+ * @param idle nodes that are in none of the pipelines.
+ * @param maxTrials steps that are tried from each beginning, to stay in milliseconds.
  */
 export function improvePipelines(
+  card: ModelCard,
+  pipelines: readonly Pipeline[],
+  idle: readonly SchedulerNode[],
+  network: Network,
+  stages: StagePolicy,
+  maxTrials: number,
+): readonly Pipeline[] {
+  const nodes = [...pipelines.flatMap(({ groups }) => groups.flat()), ...idle];
+  let best = stepUp(card, pipelines, idle, network, stages, maxTrials);
+  if (stages !== 'auto' || nodes.length > MAX_RESTARTED_NODES) return best;
+  for (let count = 1; count <= nodes.length; count += 1) {
+    const plan: BuildPlan = { stageCounts: [count], cuts: 'by-speed', maxPipelines: MAX_PIPELINES };
+    const begun = buildPipelines(card, nodes, network, plan);
+    if (begun.length === 0) continue;
+    const resting = begun.reduce<readonly SchedulerNode[]>(without, nodes);
+    const bettered = stepUp(card, begun, resting, network, stages, maxTrials);
+    if (scoreOf(bettered) > scoreOf(best) * LEAST_GAIN) best = bettered;
+  }
+  return best;
+}
+
+/**
+ * Betters pipelines one step at a time, as long as a step is found: a node goes to another stage, makes one of its own
+ * or a pipeline of its own; two nodes or two stages change places.
+ */
+function stepUp(
   card: ModelCard,
   pipelines: readonly Pipeline[],
   idle: readonly SchedulerNode[],
