@@ -6,14 +6,16 @@ import { place } from '../../../../signaling/scheduler/placement.ts';
 import { predict } from '../../../../signaling/scheduler/predict.ts';
 import type { Network, Placement, SchedulerNode } from '../../../../signaling/scheduler/types.ts';
 import type { PeerId } from '../../../../src/protocol/ids.ts';
+import { leastCutOf } from './brute-force.ts';
 import { card, cards, node, nodeLists, slice } from './instances.ts';
-import { qualityOf, randomInstance, seededRandom } from './quality.ts';
+import { canHold, FEWEST_OF_MANY, heldSlices, qualityOf, randomInstance, seededRandom } from './quality.ts';
 
 type Model = ReturnType<typeof card>;
 
-const INSTANCES = 100;
+const MOST_LAYERS = 8;
 /** What the bench shows of a thousand instances, for a hundred. */
 const LEAST_MEAN_RATIO = 0.95;
+const TRYING_ALL_MS = 60_000;
 
 const network: Network = {
   regionRttSeconds: [
@@ -22,6 +24,9 @@ const network: Network = {
   ],
   links: new Map(),
 };
+
+/** With so few layers that trying all is quick. */
+const smallCards = cards.filter(({ layerCount }) => layerCount <= MOST_LAYERS);
 
 /** Peers of two regions. */
 const regionalNodes = fc
@@ -38,31 +43,47 @@ function placeOn(model: Model, nodes: readonly SchedulerNode[], before?: Placeme
   });
 }
 
+/** Reckoned apart from the code under test, by trying all cuts; NaN where somebody holds more than fits. */
+function flowOf(model: Model, nodes: readonly SchedulerNode[], { assignments }: Placement): number {
+  const held = heldSlices(model, nodes, assignments);
+  return held === null ? NaN : leastCutOf(model, held);
+}
+
 function rateOf(model: Model, placement: Placement): number {
   return placement.predicted.get(model.id)?.tokensPerSecond ?? NaN;
 }
 
 describe('place', () => {
-  it('comes near the best of all placements, and places whatever can be placed', () => {
-    const random = seededRandom(2);
-    const ratios: number[] = [];
-    for (let run = 0; run < INSTANCES; run += 1) {
-      const { ratio, isRight } = qualityOf(randomInstance(random));
-      expect(isRight).toBe(true);
-      if (ratio !== null) ratios.push(ratio);
-    }
-    expect(ratios.length).toBeGreaterThan(INSTANCES / 2);
-    expect(Math.max(...ratios)).toBeLessThanOrEqual(1 + 1e-9);
-    expect(ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length).toBeGreaterThan(LEAST_MEAN_RATIO);
-  });
+  it.each([
+    { of: 'few peers', fewestNodes: 1, instances: 100, seed: 2 },
+    { of: 'more than everything is tried for', fewestNodes: FEWEST_OF_MANY, instances: 40, seed: 3 },
+  ])(
+    'comes near the best of all placements, and places whatever can be placed: $of',
+    ({ fewestNodes, instances, seed }) => {
+      const random = seededRandom(seed);
+      const ratios: number[] = [];
+      for (let run = 0; run < instances; run += 1) {
+        const { ratio, isRight } = qualityOf(randomInstance(random, fewestNodes));
+        expect(isRight).toBe(true);
+        if (ratio !== null) ratios.push(ratio);
+      }
+      expect(ratios.length).toBeGreaterThan(instances / 3);
+      expect(Math.max(...ratios)).toBeLessThanOrEqual(1 + 1e-9);
+      expect(ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length).toBeGreaterThan(LEAST_MEAN_RATIO);
+    },
+    TRYING_ALL_MS,
+  );
 
-  it('predicts no less when somebody joins', () => {
+  it('makes no less when somebody joins', () => {
     fc.assert(
-      fc.property(cards, regionalNodes, nodeLists, (model, nodes, others) => {
+      fc.property(smallCards, regionalNodes, nodeLists, (model, nodes, others) => {
         const before = placeOn(model, nodes);
         const newcomers = others.map(({ capability }, index) => node(100 + index, capability));
-        const after = placeOn(model, [...nodes, ...newcomers], before);
-        expect(rateOf(model, after)).toBeGreaterThanOrEqual(rateOf(model, before) * (1 - 1e-9));
+        const all = [...nodes, ...newcomers];
+        const after = placeOn(model, all, before);
+        const flowBefore = flowOf(model, nodes, before);
+        expect(flowOf(model, all, after)).toBeGreaterThanOrEqual(flowBefore * (1 - 1e-9));
+        expect(rateOf(model, before)).toBeCloseTo(flowBefore, 9);
       }),
       { numRuns: 300 },
     );
@@ -70,12 +91,14 @@ describe('place', () => {
 
   it('leaves a model whole when somebody leaves, whenever those who stay can hold it', () => {
     fc.assert(
-      fc.property(cards, regionalNodes, fc.nat(), (model, nodes, index) => {
+      fc.property(smallCards, regionalNodes, fc.nat(), (model, nodes, index) => {
         fc.pre(nodes.length > 1);
         const before = placeOn(model, nodes);
         const left = nodes.filter((_, other) => other !== index % nodes.length);
-        const canHold = placeOn(model, left).missing.size === 0;
-        expect(placeOn(model, left, before).missing.size === 0).toBe(canHold);
+        const after = placeOn(model, left, before);
+        const isPossible = canHold(model, left);
+        expect(after.missing.size === 0).toBe(isPossible);
+        expect(flowOf(model, left, after) > 0).toBe(isPossible);
       }),
       { numRuns: 300 },
     );

@@ -1,13 +1,17 @@
 import { placementScore } from '../../../../signaling/scheduler/predict.ts';
 import { place } from '../../../../signaling/scheduler/placement.ts';
-import type { Network, SchedulerNode } from '../../../../signaling/scheduler/types.ts';
+import type { Assignment, Network, SchedulerNode } from '../../../../signaling/scheduler/types.ts';
 import { CACHE_RESERVE_TOKENS } from '../../../../src/protocol/limits.ts';
+import type { PeerId } from '../../../../src/protocol/ids.ts';
 import type { ModelCard } from '../../../../src/protocol/signaling.ts';
-import { bestScore } from './brute-force.ts';
+import { bestScore, scoreOfHeld } from './brute-force.ts';
+import type { HeldSlice } from './brute-force.ts';
 import { card, neededBytes, node } from './instances.ts';
 
 /** Layers of an instance by its number of peers: as many as trying everything has time for. */
-const MOST_LAYERS = [0, 8, 8, 8, 6, 4, 4, 3, 3];
+const MOST_LAYERS = [0, 8, 8, 8, 6, 4, 5, 4, 3];
+
+const MOST_NODES = MOST_LAYERS.length - 1;
 
 export interface Instance {
   readonly card: ModelCard;
@@ -18,16 +22,19 @@ export interface Instance {
 export interface InstanceQuality {
   /** Score of the placement over the best of all; null where no placement holds the model. */
   readonly ratio: number | null;
-  /** Whether the model is whole exactly when it can be. */
+  /** Whether the model is whole exactly when it can be, every slice fits, and what is predicted is what trying all finds. */
   readonly isRight: boolean;
 }
+
+/** Of so many peers the scheduler tries not everything, or nearly; a mean over all meshes would hide them. */
+export const FEWEST_OF_MANY = 6;
 
 /**
  * One to eight peers that are all alike, or different in speed and memory by up to ten times, in one to three regions,
  * with memory for a part of the model or for several copies.
  */
-export function randomInstance(random: () => number): Instance {
-  const count = 1 + Math.floor(random() * 8);
+export function randomInstance(random: () => number, fewestNodes = 1): Instance {
+  const count = fewestNodes + Math.floor(random() * (MOST_NODES + 1 - fewestNodes));
   const mostLayers = MOST_LAYERS[count] ?? 3;
   const layerCount = Math.max(2, Math.ceil(random() * mostLayers));
   // As large against the speeds as a model of some gigabytes is against laptops.
@@ -58,22 +65,43 @@ export function randomInstance(random: () => number): Instance {
 }
 
 export function qualityOf({ card: model, nodes, network }: Instance): InstanceQuality {
-  const { predicted, missing } = place({
+  const { assignments, predicted, missing } = place({
     models: [model],
     nodes,
     current: new Map(),
     stages: 'auto',
     network,
   });
-  const prediction = predicted.get(model.id) ?? { tokensPerSecond: 0, secondsPerToken: Infinity };
-  const score = placementScore(prediction);
+  const claimed = placementScore(
+    predicted.get(model.id) ?? { tokensPerSecond: 0, secondsPerToken: Infinity },
+  );
+  const held = heldSlices(model, nodes, assignments);
+  const score = held === null ? null : scoreOfHeld(model, held, network);
   const isWhole = missing.size === 0;
-  if (!canHold(model, nodes, 0)) return { ratio: null, isRight: !isWhole };
-  return { ratio: score / bestScore(model, nodes, network, score), isRight: isWhole && score > 0 };
+  const isTrue = score !== null && Math.abs(claimed - score) <= score * 1e-9;
+  if (!canHold(model, nodes)) return { ratio: null, isRight: !isWhole && isTrue };
+  return {
+    ratio: (score ?? 0) / bestScore(model, nodes, network, score ?? 0),
+    isRight: isWhole && isTrue && score > 0,
+  };
+}
+
+/** Null when somebody holds more than fits, or nobody knows who holds it. */
+export function heldSlices(
+  model: ModelCard,
+  nodes: readonly SchedulerNode[],
+  assignments: ReadonlyMap<PeerId, Assignment>,
+): HeldSlice[] | null {
+  const held = nodes.flatMap((holder) => {
+    const slice = assignments.get(holder.peer);
+    return slice === undefined ? [] : [{ ...slice, node: holder }];
+  });
+  const isTooMuch = held.some((slice) => neededBytes(model, slice) > slice.node.capability.memoryBytes);
+  return isTooMuch || held.length !== assignments.size ? null : held;
 }
 
 /** Whether some order of some of the nodes holds the layers from here on, by trying all. */
-function canHold(model: ModelCard, nodes: readonly SchedulerNode[], layerStart: number): boolean {
+export function canHold(model: ModelCard, nodes: readonly SchedulerNode[], layerStart = 0): boolean {
   if (layerStart === model.layerCount) return true;
   return nodes.some((first) => {
     let layerEnd = layerStart;
