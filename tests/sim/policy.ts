@@ -48,6 +48,15 @@ export type CacheUse = 'as-it-grows' | 'in-advance';
  */
 export type AfterLoss = 'lost' | 'restart' | 'prefill-again' | 'replay';
 
+/** From the death of a hop to its requests noticing, and to the policy being told (`lost`): evenly between two bounds. */
+export interface NoticeSeconds {
+  readonly request: readonly [least: number, most: number];
+  readonly policy: readonly [least: number, most: number];
+}
+
+/** Nobody is told: links are given up after a silence, as WebRTC and connections that are kept alive do after half a minute. */
+export const SILENCE_SECONDS: readonly [number, number] = [15, 30];
+
 /** What a system does with requests, whatever it decides about peers and routes. */
 export interface PolicyTraits {
   readonly batching: Batching;
@@ -57,8 +66,8 @@ export interface PolicyTraits {
   /** Requests that are open on a peer at once, waiting ones included; who comes beyond is told that it is busy. */
   readonly maxOpenRequests: number;
   readonly afterLoss: AfterLoss;
-  /** From the death of a hop to its requests noticing, and to the policy being told (`lost`). */
-  readonly noticeSeconds: { readonly request: number; readonly policy: number };
+  /** By how a hop dies: its program ended and its sockets closed, or not another word comes from it. */
+  readonly notice: { readonly closed: NoticeSeconds; readonly vanished: NoticeSeconds };
   /** The way of a token to the first hop: straight from the last, or by way of the requester. */
   readonly ring: 'straight' | 'by-requester';
   /** How often a requester asks again that was refused, and how long it waits at first; every wait is twice as long, up to the longest. */

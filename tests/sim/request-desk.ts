@@ -98,11 +98,11 @@ export class RequestDesk {
   }
 
   /** A device died; its requests notice after a while. */
-  peerDied(peer: PeerId): void {
-    const runs = [...this.#runsOf(peer)];
+  peerDied({ id, noticedAt }: SimulatedPeer): void {
+    const runs = [...this.#runsOf(id)];
     if (runs.length === 0) return;
-    this.world.queue.after(this.world.traits.noticeSeconds.request, () => {
-      for (const run of runs) this.#fail(run, peer);
+    this.world.queue.at(noticedAt, () => {
+      for (const run of runs) this.#fail(run, id);
     });
   }
 
@@ -168,9 +168,11 @@ export class RequestDesk {
     const hop = run.hops[hopIndex];
     const peer = this.#peerAt(run, hopIndex);
     if (run.isOver || hop === undefined) return;
-    // Nobody answers there: the requester notices as it does when a hop dies later.
+    // Nobody answers there: the requester notices when all others do, or, if they have, as soon as nobody takes the call.
     if (peer?.isAlive !== true) {
-      this.world.queue.after(this.world.traits.noticeSeconds.request, () => this.#fail(run, hop.peer));
+      const { queue, traits } = this.world;
+      const soonest = queue.nowSeconds + traits.notice.closed.request[0];
+      queue.at(Math.max(soonest, peer?.noticedAt ?? soonest), () => this.#fail(run, hop.peer));
     } else if (!peer.holds(hop)) this.stageFailed(peer, [run]);
     else {
       const sequence = peer.sequence(run);

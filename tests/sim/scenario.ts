@@ -12,8 +12,8 @@ export interface Visit {
   readonly joinsAt: number;
   /** Infinity for one that stays. */
   readonly leavesAt: number;
-  /** Says goodbye and finishes what it can, or is simply gone. */
-  readonly leavesPolitely: boolean;
+  /** Says goodbye and finishes what it can; its tab is closed, and its sockets with it; or it loses the network. */
+  readonly leaving: 'politely' | 'closed' | 'vanished';
   /** Index of an earlier visit of the same device, whose weights it still has on disk. */
   readonly returnOf: number | null;
   /** Stretches in which it is slower than it was when it measured itself. */

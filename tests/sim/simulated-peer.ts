@@ -55,6 +55,8 @@ export class SimulatedPeer {
   slowness = 1;
   isAlive = true;
   goneAt = Infinity;
+  /** When whoever sends it frames knows that it is gone. */
+  noticedAt = Infinity;
   /** Inside the window that is measured. */
   busySeconds = 0;
   /** Most that the caches held at once, as a share of their room. */
@@ -134,9 +136,11 @@ export class SimulatedPeer {
     if (lost.length > 0) this.world.onFailed(this, lost);
   }
 
-  die(): void {
+  /** @param noticeSeconds until its requests notice. */
+  die(noticeSeconds: number): void {
     this.isAlive = false;
     this.goneAt = this.world.queue.nowSeconds;
+    this.noticedAt = this.goneAt + noticeSeconds;
     this.loads += 1;
     this.#clear();
     this.#slice = null;

@@ -126,7 +126,8 @@ export class Simulation {
     });
     this.#visitors[index] = peer;
     this.queue.at(visit.joinsAt, () => this.#join(peer, visit));
-    if (visit.leavesAt < Infinity) this.queue.at(visit.leavesAt, () => this.#leave(peer, visit));
+    const noticeShare = random.fork(`notice ${index}`).next();
+    if (visit.leavesAt < Infinity) this.queue.at(visit.leavesAt, () => this.#leave(peer, visit, noticeShare));
     for (const { from, until, slowness } of visit.slowdowns) {
       this.queue.at(from, () => (peer.slowness = slowness));
       this.queue.at(until, () => (peer.slowness = 1));
@@ -150,26 +151,29 @@ export class Simulation {
     this.queue.after(this.#random.between(0, REPORT_SECONDS), () => this.#report(peer));
   }
 
-  #leave(peer: SimulatedPeer, { leavesPolitely }: Visit): void {
-    if (!leavesPolitely) {
-      this.#die(peer, this.policy.traits.noticeSeconds.policy);
+  /** @param share of the way from the least to the most that it takes until a death is noticed. */
+  #leave(peer: SimulatedPeer, { leaving }: Visit, share: number): void {
+    const { closed, vanished } = this.policy.traits.notice;
+    if (leaving !== 'politely') {
+      const notice = leaving === 'closed' ? closed : vanished;
+      this.#die(peer, between(notice.request, share), between(notice.policy, share));
       return;
     }
     this.#tellFrom(peer.endpoint, { type: 'leave', peer: peer.id });
     const deadline = this.queue.nowSeconds + this.#scenario.graceSeconds;
     const goWhenIdle = (): void => {
       const isOver = peer.activeSequences === 0 || this.queue.nowSeconds >= deadline;
-      if (isOver) this.#die(peer, 0);
+      if (isOver) this.#die(peer, between(closed.request, share), 0);
       else this.queue.after(TICK_SECONDS, goWhenIdle);
     };
     this.queue.after(TICK_SECONDS, goWhenIdle);
   }
 
-  #die(peer: SimulatedPeer, noticeSeconds: number): void {
-    peer.die();
-    this.#desk.peerDied(peer.id);
+  #die(peer: SimulatedPeer, requestSeconds: number, policySeconds: number): void {
+    peer.die(requestSeconds);
+    this.#desk.peerDied(peer);
     this.#linksToReport.delete(peer.id);
-    this.queue.after(noticeSeconds, () => this.#tell({ type: 'lost', peer: peer.id }));
+    this.queue.after(policySeconds, () => this.#tell({ type: 'lost', peer: peer.id }));
   }
 
   #serving(peer: SimulatedPeer, slice: LayerRange): void {
@@ -291,4 +295,8 @@ export class Simulation {
     const b = this.peers.get(to)?.endpoint ?? this.#requesters.get(to);
     return a === undefined || b === undefined ? Infinity : this.#network.ping(a, b, this.#pings);
   }
+}
+
+function between([least, most]: readonly [number, number], share: number): number {
+  return least + share * (most - least);
 }

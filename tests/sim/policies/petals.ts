@@ -1,6 +1,7 @@
 import type { PeerId } from '../../../src/protocol/ids.ts';
 import type { Hop } from '../../../src/protocol/route.ts';
 import type { Capability, ModelCard } from '../../../src/protocol/signaling.ts';
+import { SILENCE_SECONDS } from '../policy.ts';
 import type {
   Policy,
   PolicyCommand,
@@ -37,7 +38,10 @@ const TRAITS: PolicyTraits = {
   maxOpenRequests: Infinity,
   afterLoss: 'replay',
   // A broken stream is noticed at once; servers announce themselves every minute and are forgotten after two.
-  noticeSeconds: { request: 1, policy: 60 },
+  notice: {
+    closed: { request: [0, 1], policy: [60, 120] },
+    vanished: { request: SILENCE_SECONDS, policy: [60, 120] },
+  },
   ring: 'by-requester',
   retry: { attempts: Infinity, firstSeconds: MIN_BACKOFF_SECONDS, longestSeconds: MAX_BACKOFF_SECONDS },
 };

@@ -2,6 +2,7 @@ import type { PeerId, RequestId } from '../../../src/protocol/ids.ts';
 import type { Hop } from '../../../src/protocol/route.ts';
 import type { ModelCard } from '../../../src/protocol/signaling.ts';
 import type { LayerRange } from '../../../signaling/scheduler/types.ts';
+import { SILENCE_SECONDS } from '../policy.ts';
 import type { Policy, PolicyCommand, PolicyContext, PolicyEvent, PolicyTraits } from '../policy.ts';
 import { sliceWeightBytes } from '../simulated-peer.ts';
 
@@ -25,7 +26,10 @@ export class RoomHost implements Policy {
     cacheRoom: { share: 1 },
     maxOpenRequests: Infinity,
     afterLoss: 'restart',
-    noticeSeconds: { request: 3, policy: 3 },
+    notice: {
+      closed: { request: [0, 1], policy: [0, 1] },
+      vanished: { request: SILENCE_SECONDS, policy: SILENCE_SECONDS },
+    },
     ring: 'straight',
     retry: { attempts: 8, firstSeconds: 1, longestSeconds: 30 },
   };

@@ -1,15 +1,20 @@
 import { nextAttempt } from '../../../src/client/retry.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
+import { SUSPICION_MS } from '../../../src/protocol/limits.ts';
 import { MAX_TIME_LIMIT_MS } from '../../../src/protocol/limits.ts';
 import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
 import type { ClientMessage, ServerMessage } from '../../../src/protocol/signaling.ts';
+import { PING_INTERVAL_MS } from '../../../signaling/limits.ts';
 import { Presence } from '../../../signaling/presence.ts';
 import type { PresenceEvent } from '../../../signaling/presence.ts';
 import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
+import { SILENCE_SECONDS } from '../policy.ts';
 import type { Policy, PolicyCommand, PolicyContext, PolicyEvent, PolicyTraits } from '../policy.ts';
 
 const MS_PER_SECOND = 1000;
+const SUSPICION_SECONDS = SUSPICION_MS / MS_PER_SECOND;
+const PING_SECONDS = PING_INTERVAL_MS / MS_PER_SECOND;
 /** As many as the executor of src/engine keeps open unless it is told otherwise. */
 const MAX_OPEN_REQUESTS = 256;
 
@@ -30,7 +35,11 @@ export class SkeinPolicy implements Policy {
     cacheRoom: 'stage',
     maxOpenRequests: MAX_OPEN_REQUESTS,
     afterLoss: 'prefill-again',
-    noticeSeconds: { request: 3, policy: 1 },
+    // The server hears a socket close, or misses an answer to one of its pings; peers doubt whom it no longer names.
+    notice: {
+      closed: { request: [SUSPICION_SECONDS, SUSPICION_SECONDS + 1], policy: [0, 1] },
+      vanished: { request: SILENCE_SECONDS, policy: [PING_SECONDS, 2 * PING_SECONDS] },
+    },
     ring: 'straight',
     retry: { attempts: 8, firstSeconds: 0.1, longestSeconds: 5 },
   };

@@ -69,7 +69,7 @@ export const PAPER: Scenario = {
       site: SITE,
       joinsAt: index,
       leavesAt: Infinity,
-      leavesPolitely: true,
+      leaving: 'politely',
       returnOf: null,
       slowdowns: [],
     })),

@@ -12,6 +12,8 @@ export interface Crowd {
   readonly endSeconds: number;
   /** Of those that leave, who presses Stop and waits; the others close the tab or lose the network. */
   readonly politeShare: number;
+  /** Of the others, who loses the network. */
+  readonly vanishedShare: number;
   /** Of those that leave, who comes again after a while. */
   readonly returnShare: number;
   /** Of all, who is slowed down for a while: heat, a hidden tab, a game. */
@@ -50,8 +52,14 @@ function newcomer(crowd: Crowd, joinsAt: number, random: Random): Visit {
     site: drawHome(Math.floor(random.next() * FIVE_REGIONS.length), random),
     joinsAt,
     leavesAt: joinsAt + stay,
-    leavesPolitely: random.next() < crowd.politeShare,
+    leaving: drawLeaving(crowd, random),
     returnOf: null,
     slowdowns: isSlowed ? [{ from, until: from + SLOWDOWN_SECONDS, slowness: SLOWNESS }] : [],
   };
+}
+
+function drawLeaving({ politeShare, vanishedShare }: Crowd, random: Random): Visit['leaving'] {
+  const drawn = random.next();
+  if (drawn < politeShare) return 'politely';
+  return (1 - drawn) / (1 - politeShare) <= vanishedShare ? 'vanished' : 'closed';
 }

@@ -22,7 +22,10 @@ export const PLAIN_TRAITS: PolicyTraits = {
   cacheRoom: { share: 1 },
   maxOpenRequests: Infinity,
   afterLoss: 'prefill-again',
-  noticeSeconds: { request: 2, policy: 1 },
+  notice: {
+    closed: { request: [2, 2], policy: [1, 1] },
+    vanished: { request: [20, 20], policy: [16, 16] },
+  },
   ring: 'straight',
   retry: { attempts: 8, firstSeconds: 0.5, longestSeconds: 4 },
 };
@@ -133,7 +136,7 @@ export function visit(changes: Partial<Visit> = {}): Visit {
     site: NEAR,
     joinsAt: 0,
     leavesAt: Infinity,
-    leavesPolitely: false,
+    leaving: 'closed',
     returnOf: null,
     slowdowns: [],
     ...changes,

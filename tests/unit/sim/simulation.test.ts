@@ -214,7 +214,7 @@ describe('losses', () => {
     const lost = policy.events.filter(({ type }) => type === 'lost');
     const ended = policy.events.flatMap((event) => (event.type === 'ended' ? [event.requestId] : []));
     expect(lost).toHaveLength(1);
-    expect(policy.lostAt).toEqual([60 + PLAIN_TRAITS.noticeSeconds.policy]);
+    expect(policy.lostAt).toEqual([60 + PLAIN_TRAITS.notice.closed.policy[0]]);
     expect(new Set(ended).size).toBe(ended.length);
     expect(new Set(ended)).toEqual(new Set(simulation.requests.map(({ id }) => id)));
   });

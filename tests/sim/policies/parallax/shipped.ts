@@ -2,6 +2,7 @@ import type { PeerId, RequestId } from '../../../../src/protocol/ids.ts';
 import type { ModelCard } from '../../../../src/protocol/signaling.ts';
 import type { Hop } from '../../../../src/protocol/route.ts';
 import type { LayerRange } from '../../../../signaling/scheduler/types.ts';
+import { SILENCE_SECONDS } from '../../policy.ts';
 import type { Policy, PolicyCommand, PolicyEvent, PolicyFactory, PolicyTraits } from '../../policy.ts';
 import {
   allocatePipelines,
@@ -27,7 +28,10 @@ export const PARALLAX_TRAITS: PolicyTraits = {
   maxOpenRequests: Infinity,
   afterLoss: 'lost',
   // The scheduler misses heartbeats for 30 s; a broken stream is noticed at once.
-  noticeSeconds: { request: 1, policy: 30 },
+  notice: {
+    closed: { request: [0, 1], policy: [30, 30] },
+    vanished: { request: SILENCE_SECONDS, policy: [30, 30] },
+  },
   ring: 'straight',
   retry: { attempts: 5, firstSeconds: 1, longestSeconds: 5 },
 };
