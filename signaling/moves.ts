@@ -5,6 +5,7 @@ import { DRAIN_LIMIT_MS, MOVE_PATIENCE_MS, URGENT_DRAIN_LIMIT_MS } from './limit
 import { loadingLimitMs } from './loading-limit.ts';
 import { sameSlice, targetOf, withAbandoned, withCached } from './peers.ts';
 import type { LenderStanding, Lent, Move, Peers } from './peers.ts';
+import { Reach } from './scheduler/reach.ts';
 import type { Assignment } from './scheduler/types.ts';
 
 export interface MovesDeps {
@@ -116,17 +117,20 @@ export class Moves {
 
   /**
    * A peer can go when the others that serve its model cover it, or when its staying is of no use: the model will not be
-   * covered by those who serve and those who load, or is given up by the placement.
+   * covered by those who serve and those who load, or not over this peer, or is given up by the placement.
    */
-  #canBeSpared(peer: PeerId, { slice: { model } }: { readonly slice: Assignment }): boolean {
+  #canBeSpared(peer: PeerId, { slice }: { readonly slice: Assignment }): boolean {
+    const { model } = slice;
     const { models, peers } = this.#deps;
     const card = models.find(({ id }) => id === model);
     if (card === undefined) return true;
     const { layerCount } = card;
     const others = peers.serving(model).filter((member) => member.peer !== peer);
+    const held = this.#slices(model, heldBy);
     return (
       isCovered(layerCount, others) ||
-      !isCovered(layerCount, this.#slices(model, heldBy)) ||
+      !isCovered(layerCount, held) ||
+      !new Reach(layerCount, held).isUseful(slice) ||
       !isCovered(layerCount, this.#slices(model, targetOf))
     );
   }

@@ -336,8 +336,13 @@ export class Presence {
         .filter(([, { kind }]) => kind === 'serving')
         .map(([peer]) => [peer, this.#measurements.busyShare(peer, this.#nowMs)] as const),
     );
-    const placement = this.#options.scheduler.rebalance({ ...this.#placementInput(), busyShares });
-    const restrained = placement === null ? null : this.#rebalancing.restrain(placement, this.#nowMs);
+    const isServed = this.#options.models.some(({ id, layerCount }) =>
+      isCovered(layerCount, this.#peers.serving(id)),
+    );
+    const input = { ...this.#placementInput(), busyShares, isServed };
+    const placement = this.#options.scheduler.rebalance(input);
+    const restrained =
+      placement === null ? null : this.#rebalancing.restrain(placement, this.#nowMs, isServed);
     if (restrained !== null) this.#adopt(restrained);
   }
 

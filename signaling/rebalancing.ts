@@ -29,15 +29,18 @@ export class Rebalancing {
   /**
    * The placement without moves of peers that are loading, or were moved a short while ago; null when nothing is left of
    * it. The moves that are left count as made.
+   * @param isServed whether anybody can be answered; until then who loads may load something else.
    */
-  restrain(placement: Placement, nowMs: number): Placement | null {
+  restrain(placement: Placement, nowMs: number, isServed: boolean): Placement | null {
     const assignments = new Map<PeerId, Assignment>();
     const changed: PeerId[] = [];
     for (const [peer, standing] of this.#peers.lenders()) {
       const before = targetOf(standing);
       const wanted = placement.assignments.get(peer) ?? null;
       const mayChange =
-        standing.kind === 'waiting' || (standing.kind === 'serving' && this.#hasRested(peer, nowMs));
+        standing.kind === 'waiting' ||
+        ((standing.kind === 'serving' || (standing.kind === 'loading' && !isServed)) &&
+          this.#hasRested(peer, nowMs));
       const after = mayChange ? wanted : before;
       if (after !== null) assignments.set(peer, after);
       const isSame = before === null || after === null ? before === after : sameSlice(before, after);

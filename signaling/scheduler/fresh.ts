@@ -70,7 +70,7 @@ export function pipelineSlices({ groups, layers }: Pipeline): NodeSlice[] {
 }
 
 /** Regions, so that the hops of a pipeline are short; those that cannot hold the model join the nearest until they can. */
-function clustersThatHold(
+export function clustersThatHold(
   card: ModelCard,
   nodes: readonly SchedulerNode[],
   network: Network,

@@ -4,6 +4,7 @@ import { bestChain } from './chain.ts';
 import { fits } from './cost.ts';
 import { inWords, place, rateInWords, sameAssignment } from './placement.ts';
 import { placementScore, predict } from './predict.ts';
+import { recut } from './recut.ts';
 import { employ, orphansOf } from './replicas.ts';
 import { rangeKey, stagesOf } from './slices.ts';
 import type { NodeSlice } from './slices.ts';
@@ -36,6 +37,8 @@ const MAX_MOVING = 3;
 /** In a mesh of more peers somebody always comes or goes, and newcomers level it; there only single moves are tried. */
 const MAX_BEGUN_ANEW = 32;
 const MAX_WAVES = 64;
+/** Of what flows through a large mesh, this much stays where it is while others are given other cuts. */
+const KEPT_SHARES: readonly number[] = [1, 0.5];
 
 type Holdings = ReadonlyMap<SchedulerNode, Assignment>;
 
@@ -58,7 +61,10 @@ export function rebalance(input: RebalanceInput): Placement | null {
   const needed = score * (isUneven(input.busyShares) ? LEAST_GAIN_UNEVEN : LEAST_GAIN);
 
   const single = mesh.singleMoves(held);
-  const wave = held.size > MAX_BEGUN_ANEW ? null : mesh.newBeginning(held, score, needed, single.score);
+  const wave =
+    held.size > MAX_BEGUN_ANEW
+      ? mesh.recut(held, score, needed)
+      : mesh.newBeginning(held, score, needed, single.score);
   if (wave !== null) return mesh.placement(held, wave);
   const moves = single.score < needed ? mesh.employment(held) : mesh.firstOf(held, single.moves);
   return mesh.placement(held, moves);
@@ -131,6 +137,30 @@ class Mesh {
     const fresh = this.scoreOf(target);
     if (fresh < neededForAll || scoreOfFew >= Math.max(needed, fresh * GOOD_ENOUGH)) return null;
     return this.firstWaveTowards(target, held, neededForAll);
+  }
+
+  /**
+   * Many peers at once to a better family of cuts: as many as are not needed for what flows today, or, when that is not
+   * enough, for half of it; while nobody is served, all of them, for less. Null when it does not pay.
+   */
+  recut(held: Holdings, score: number, needed: number): readonly Move[] | null {
+    const { models, nodes, stages, network, isServed = true } = this.#input;
+    const [card, ...others] = models;
+    if (card === undefined || others.length > 0 || stages !== 'auto') return null;
+    const idle = nodes.filter((node) => !held.has(node));
+    const canMove = (node: SchedulerNode) => !isServed || this.#canMove(node, held);
+    for (const keptShare of isServed ? KEPT_SHARES : [0]) {
+      const found = recut(card, slicesOf(card, held), idle, canMove, keptShare, network);
+      if (found === null) continue;
+      const moving = found.moves.filter(({ node }) => held.has(node)).length / held.size;
+      const least = isServed ? needed + score * GAIN_FOR_MOVING_ALL * moving : score * LEAST_GAIN_UNEVEN;
+      if (found.score < least) continue;
+      return found.moves.map(({ node, layerStart, layerEnd }) => ({
+        node,
+        to: { model: card.id, layerStart, layerEnd },
+      }));
+    }
+    return null;
   }
 
   /** Peers without neighbours go where they are of use. Nobody is kept waiting by it, so all of them at once. */

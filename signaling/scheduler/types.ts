@@ -76,6 +76,8 @@ export interface Placement {
 export interface RebalanceInput extends PlacementInput {
   /** Share of the last seconds in which each serving peer computed, 0 to 1; who holds a slice and has none is left alone. */
   readonly busyShares: ReadonlyMap<PeerId, number>;
+  /** False while nobody can be answered: then who loads may be told to load something else. */
+  readonly isServed?: boolean;
 }
 
 /** A peer whose slice is loaded and answers. */
