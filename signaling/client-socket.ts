@@ -51,11 +51,16 @@ export class ClientSocket {
   }
 
   send(message: ServerMessage): void {
+    this.sendJson(JSON.stringify(message));
+  }
+
+  /** @param json a server message, for those that go to many. */
+  sendJson(json: string): void {
     if (this.#socket.bufferedAmount > MAX_SEND_QUEUE_BYTES) {
       this.#deps.onAbuse('does not read what it is sent');
       this.#socket.terminate();
     } else if (this.#socket.readyState === this.#socket.OPEN) {
-      this.#socket.send(JSON.stringify(message));
+      this.#socket.send(json);
     }
   }
 

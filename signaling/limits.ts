@@ -69,7 +69,9 @@ export const MAX_ERROR_CHARACTERS = 1000;
 export const PING_INTERVAL_MS = 15_000;
 /** How often what waits for time is looked at: queues, peers that drain, measurements that age. */
 export const TICK_INTERVAL_MS = 1_000;
-/** Changes of the mesh within this time go out as one message. */
-export const MESH_BROADCAST_DELAY_MS = 25;
+/** Changes of the mesh within this time for each of its members go out as one message: a hundred wait a second. */
+export const MESH_BROADCAST_DELAY_MS = 10;
+/** Whatever their number. 1024 members are 400 KB to each of as many sockets. */
+export const MAX_MESH_BROADCAST_DELAY_MS = 5_000;
 /** Sockets that do not close within this time when the server stops are cut. */
 export const CLOSE_GRACE_MS = 1_000;

@@ -8,8 +8,9 @@ import type { PeerId } from '../src/protocol/ids.ts';
 import { MAX_SIGNALING_BYTES } from '../src/protocol/limits.ts';
 import { clientAddress } from './client-address.ts';
 import { ClientSocket } from './client-socket.ts';
-import { CLOSE_GRACE_MS, MAX_SOCKETS, MAX_SOCKETS_PER_ADDRESS, MESH_BROADCAST_DELAY_MS } from './limits.ts';
+import { CLOSE_GRACE_MS, MAX_SOCKETS, MAX_SOCKETS_PER_ADDRESS } from './limits.ts';
 import type { Log } from './log.ts';
+import { MeshBroadcast } from './mesh-broadcast.ts';
 import type { Effect, Presence, PresenceEvent } from './presence.ts';
 
 export interface SignalServerOptions {
@@ -38,11 +39,17 @@ export class SignalServer {
   readonly #socketsPerAddress = new Map<string, number>();
   readonly #stopPings: () => void;
   readonly #stopTicks: () => void;
-  #broadcast: NodeJS.Timeout | null = null;
+  readonly #broadcast: MeshBroadcast;
   #closing = false;
 
   constructor(options: SignalServerOptions) {
     this.#options = options;
+    this.#broadcast = new MeshBroadcast({
+      mesh: () => options.presence.mesh(),
+      sendAll: (json) => {
+        for (const peer of options.presence.greeted()) this.#sockets.get(peer)?.sendJson(json);
+      },
+    });
     this.#stopPings = options.everyPing(() => this.#pingAll());
     this.#stopTicks = options.everyTick(() => this.#handle({ type: 'tick' }));
   }
@@ -66,7 +73,7 @@ export class SignalServer {
     this.#closing = true;
     this.#stopPings();
     this.#stopTicks();
-    if (this.#broadcast !== null) clearTimeout(this.#broadcast);
+    this.#broadcast.stop();
     for (const socket of this.#sockets.values()) socket.goAway();
     const cut = setTimeout(() => {
       for (const socket of this.#sockets.values()) socket.terminate();
@@ -134,9 +141,10 @@ export class SignalServer {
     switch (effect.type) {
       case 'send':
         this.#sockets.get(effect.to)?.send(effect.message);
+        if (effect.message.type === 'mesh') this.#broadcast.toldAlone();
         break;
       case 'mesh-changed':
-        this.#scheduleBroadcast();
+        this.#broadcast.schedule();
         break;
       case 'close':
         this.#sockets.get(effect.peer)?.refuse(effect.reason);
@@ -148,15 +156,6 @@ export class SignalServer {
         this.#logFault(effect.error, event);
         break;
     }
-  }
-
-  #scheduleBroadcast(): void {
-    if (this.#closing) return;
-    this.#broadcast ??= setTimeout(() => {
-      this.#broadcast = null;
-      const mesh = this.#options.presence.mesh();
-      for (const peer of this.#options.presence.greeted()) this.#sockets.get(peer)?.send(mesh);
-    }, MESH_BROADCAST_DELAY_MS);
   }
 
   #pingAll(): void {
