@@ -18,6 +18,13 @@ export const MAX_SIGNAL_CHARACTERS = 32 * 1024;
 export const MAX_REQUESTS_PER_PEER = 256;
 /** Requests that wait for room, of everybody together. Who comes after them would wait for minutes on any mesh. */
 export const MAX_QUEUED_REQUESTS = 1024;
+/** Requests that lost their route and wait for another, of everybody together; they may be more than have a place in line. */
+export const MAX_RESUMING_REQUESTS = 1024;
+/**
+ * Waiting requests that are asked about again each time although nothing but the peers they exclude holds them up, and
+ * the others pass them; the rest of them have their turn the next time.
+ */
+export const MAX_HELD_ASKED = 16;
 /** Requests of one peer that wait for room: what a program sends at once, but not the whole queue. */
 export const MAX_QUEUED_PER_PEER = 64;
 /** A requester hears of a new place in the queue no more often than this; a queue of 1024 is as many messages per second. */

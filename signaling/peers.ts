@@ -104,6 +104,14 @@ export class Peers {
     return serving;
   }
 
+  /** Whether a peer has this slice loaded, though it may drain. */
+  holds(peer: PeerId, slice: Assignment): boolean {
+    const standing = this.#lenders.get(peer);
+    return (
+      (standing?.kind === 'serving' || standing?.kind === 'draining') && sameSlice(standing.slice, slice)
+    );
+  }
+
   /** What everybody holds once all moves are made. */
   assignments(): Map<PeerId, Assignment> {
     const assignments = new Map<PeerId, Assignment>();

@@ -4,9 +4,11 @@ import type { Hop } from '../src/protocol/route.ts';
 import type { ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
 import {
   BUSY_RETRY_SECONDS,
+  MAX_HELD_ASKED,
   MAX_QUEUED_PER_PEER,
   MAX_QUEUED_REQUESTS,
   MAX_REQUESTS_PER_PEER,
+  MAX_RESUMING_REQUESTS,
   QUEUE_NOTICE_REPEAT_MS,
   OVERTIME_CHECK_MS,
   QUEUE_NOTICE_REST_MS,
@@ -55,9 +57,7 @@ export class RouteDesk {
 
   /** Requests that wait for one. */
   get queuedCount(): number {
-    let count = 0;
-    for (const queue of this.#queues.values()) count += queue.length;
-    return count;
+    return this.#sumOfQueues((queue) => queue.length);
   }
 
   /** Requests whose route passes this peer. */
@@ -141,13 +141,19 @@ export class RouteDesk {
   }
 
   #serveQueue(queue: RouteQueue, nowMs: number): void {
+    const passed = queue.passedOver(MAX_HELD_ASKED);
+    let held = 0;
     for (const queued of queue.inOrder()) {
+      if (passed.has(queued.request.requestId)) continue;
       const decision = this.#decide(queued, nowMs);
       if (decision.kind === 'full') {
         // Who is held up by nothing but the peers it excludes itself does not hold up the others.
-        const { exclude } = queued.request;
-        if (exclude.length > 0 && this.#decide(queued, nowMs, []).kind === 'route') continue;
-        return;
+        const { exclude, requestId } = queued.request;
+        if (exclude.length === 0 || this.#decide(queued, nowMs, []).kind !== 'route') return;
+        queue.holdUp(requestId);
+        held += 1;
+        if (held > MAX_HELD_ASKED) return;
+        continue;
       }
       queue.remove(queued.request.requestId, true);
       this.#settle(queued, decision, nowMs);
@@ -160,35 +166,44 @@ export class RouteDesk {
    */
   #enter(requester: PeerId, request: RouteRequest, nowMs: number): QueuedRequest {
     const { requestId } = request;
-    const queue = this.#queueOf(request);
+    const card = this.#cardOf(request.model);
     const [waiting] = [...this.#queues.values()].flatMap((other) => other.get(requestId) ?? []);
     const owner = this.#ledger.get(requestId)?.requester ?? waiting?.requester ?? requester;
     if (owner !== requester) {
       throw new SkeinError('bad-argument', `Request id ${requestId} is in use. Choose a random one.`);
     }
-    const lost = this.#ledger.end(requestId)?.hops ?? waiting?.lost ?? null;
+    const had = this.#ledger.end(requestId)?.hops ?? waiting?.had ?? null;
+    const resumes = waiting?.resumes === true || (had !== null && this.#isLost(had, request));
     for (const other of this.#queues.values()) other.remove(requestId);
-    checkTokens(request, this.#cardOf(request.model));
-    if (this.#ledger.countOf(requester) + queue.countOf(requester) >= MAX_REQUESTS_PER_PEER) {
+    checkTokens(request, card);
+    const waitingCount = this.#sumOfQueues((queue) => queue.countOf(requester));
+    if (this.#ledger.countOf(requester) + waitingCount >= MAX_REQUESTS_PER_PEER) {
       throw new SkeinError('busy', `This peer has ${MAX_REQUESTS_PER_PEER} requests running; end one first.`);
     }
-    return { requester, request, lost, endsMs: nowMs + request.timeLimitMs + ROUTE_GRACE_MS };
+    return { requester, request, had, resumes, endsMs: nowMs + request.timeLimitMs + ROUTE_GRACE_MS };
   }
 
-  #goesBehind({ request, lost }: QueuedRequest): boolean {
-    for (const first of this.#queueOf(request).inOrder()) return lost === null || first.lost !== null;
+  /** A hop is gone, or serves something else, or the requester found it dead or wrong. */
+  #isLost(hops: readonly Hop[], { model, exclude }: RouteRequest): boolean {
+    return hops.some(
+      (hop) => exclude.includes(hop.peer) || !this.#deps.peers.holds(hop.peer, { model, ...hop }),
+    );
+  }
+
+  #goesBehind({ request, resumes }: QueuedRequest): boolean {
+    for (const first of this.#queueOf(request).inOrder()) return !resumes || first.resumes;
     return false;
   }
 
   #enqueue(queue: RouteQueue, queued: QueuedRequest, nowMs: number): void {
-    const { requester, request, lost } = queued;
-    const { queuedCount } = this;
-    // Half an answer is not thrown away for a place in line.
-    if (lost === null && queuedCount >= MAX_QUEUED_REQUESTS) {
-      throw tooMany(request.model, `${queuedCount} requests wait for room already`);
-    }
-    if (lost === null && queue.countOf(requester) >= MAX_QUEUED_PER_PEER) {
-      throw tooMany(request.model, `${MAX_QUEUED_PER_PEER} requests of this peer wait for room already`);
+    const { requester, request, resumes } = queued;
+    // Half an answer is not thrown away for new requests that wait.
+    const most = resumes ? MAX_RESUMING_REQUESTS : MAX_QUEUED_REQUESTS;
+    const waiting = resumes ? this.#sumOfQueues((other) => other.resumingCount) : this.queuedCount;
+    if (waiting >= most) throw tooMany(request.model, `${waiting} requests wait for room already`);
+    const own = this.#sumOfQueues((other) => other.countOf(requester));
+    if (!resumes && own >= MAX_QUEUED_PER_PEER) {
+      throw tooMany(request.model, `${own} requests of this peer wait for room already`);
     }
     queue.add(queued);
     const notice = queue.takeNotice(request.requestId, nowMs);
@@ -213,7 +228,7 @@ export class RouteDesk {
   }
 
   #decide(queued: QueuedRequest, nowMs: number, exclude = queued.request.exclude): RouteDecision {
-    const { requester, request, lost } = queued;
+    const { requester, request, had } = queued;
     const { scheduler, measurements, peers } = this.#deps;
     const card = this.#cardOf(request.model);
     return scheduler.findRoute({
@@ -223,7 +238,7 @@ export class RouteDesk {
       network: measurements.network(nowMs),
       requesterRegion: peers.lender(requester) === null ? null : measurements.region(requester),
       tokens: request.tokens,
-      previous: lost ?? this.#lastHops.get(requester)?.get(request.model) ?? [],
+      previous: had ?? this.#lastHops.get(requester)?.get(request.model) ?? [],
     });
   }
 
@@ -242,17 +257,23 @@ export class RouteDesk {
     this.#deps.send(requester, { type: 'route-denied', requestId, error: error.toShape() });
   }
 
+  #sumOfQueues(part: (queue: RouteQueue) => number): number {
+    let sum = 0;
+    for (const queue of this.#queues.values()) sum += part(queue);
+    return sum;
+  }
+
   #queueOf({ model }: RouteRequest): RouteQueue {
     const queue = this.#queues.get(model);
     if (queue !== undefined) return queue;
-    const served = this.#deps.models.map(({ id }) => id).join(', ');
-    throw new SkeinError('bad-argument', `There is no model ${model} here, only: ${served}.`);
+    throw new SkeinError('internal', `There is no queue for ${model}.`);
   }
 
   #cardOf(model: ModelId): ModelCard {
     const card = this.#deps.models.find(({ id }) => id === model);
     if (card !== undefined) return card;
-    throw new SkeinError('internal', `There is no model ${model} here.`);
+    const served = this.#deps.models.map(({ id }) => id).join(', ');
+    throw new SkeinError('bad-argument', `There is no model ${model} here, only: ${served}.`);
   }
 }
 

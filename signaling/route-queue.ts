@@ -8,11 +8,10 @@ export type RouteRequest = Extract<ClientMessage, { type: 'route-request' }>;
 export interface QueuedRequest {
   readonly requester: PeerId;
   readonly request: RouteRequest;
-  /**
-   * The route that it had and lost; null for a new request. Who lost one may have part of an answer, and goes before all
-   * that have none.
-   */
-  readonly lost: readonly Hop[] | null;
+  /** The route that it had, whose hops may still have its prefix; null for a new request. */
+  readonly had: readonly Hop[] | null;
+  /** Whether it lost that route and did not give it up: it may have part of an answer, and goes before all that have none. */
+  readonly resumes: boolean;
   /** When its requester's time, and some grace, is over. */
   readonly endsMs: number;
 }
@@ -21,6 +20,8 @@ interface Entry extends QueuedRequest {
   /** What its requester was last told, and when. */
   toldPosition: number | null;
   toldMs: number;
+  /** Counts when it was last found to be held up by itself; null where it was not. */
+  heldTurn: number | null;
 }
 
 /** A place in the line that its requester is to be told. */
@@ -41,9 +42,17 @@ export class RouteQueue {
   readonly #resuming = new Map<PeerId, Entry[]>();
   readonly #new = new Map<PeerId, Entry[]>();
   readonly #entries = new Map<RequestId, Entry>();
+  #heldTurns = 0;
 
   get length(): number {
     return this.#entries.size;
+  }
+
+  /** Those of them that lost their route. */
+  get resumingCount(): number {
+    let count = 0;
+    for (const entries of this.#resuming.values()) count += entries.length;
+    return count;
   }
 
   countOf(requester: PeerId): number {
@@ -56,7 +65,7 @@ export class RouteQueue {
 
   /** Behind the others of its requester. The id must not be queued. */
   add(queued: QueuedRequest): void {
-    const entry: Entry = { ...queued, toldPosition: null, toldMs: -Infinity };
+    const entry: Entry = { ...queued, toldPosition: null, toldMs: -Infinity, heldTurn: null };
     const lane = this.#laneOf(queued);
     const own = lane.get(queued.requester);
     if (own === undefined) lane.set(queued.requester, [entry]);
@@ -80,6 +89,22 @@ export class RouteQueue {
       for (const { request } of lane.get(requester) ?? []) this.#entries.delete(request.requestId);
       lane.delete(requester);
     }
+  }
+
+  /** Nothing but the peers that it excludes holds it up. */
+  holdUp(requestId: RequestId): void {
+    const entry = this.#entries.get(requestId);
+    if (entry === undefined) return;
+    this.#heldTurns += 1;
+    entry.heldTurn = this.#heldTurns;
+  }
+
+  /** Who is held up by itself, but for the `count` of them for whom that was found out the longest ago. */
+  passedOver(count: number): ReadonlySet<RequestId> {
+    const held = [...this.#entries]
+      .flatMap(([requestId, { heldTurn }]) => (heldTurn === null ? [] : [{ requestId, heldTurn }]))
+      .sort((a, b) => a.heldTurn - b.heldTurn);
+    return new Set(held.slice(count).map(({ requestId }) => requestId));
   }
 
   /** In the order in which they are to be served; what it gives may be removed meanwhile. */
@@ -131,7 +156,7 @@ export class RouteQueue {
     return notices;
   }
 
-  #laneOf({ lost }: QueuedRequest): Map<PeerId, Entry[]> {
-    return lost === null ? this.#new : this.#resuming;
+  #laneOf({ resumes }: QueuedRequest): Map<PeerId, Entry[]> {
+    return resumes ? this.#resuming : this.#new;
   }
 }

@@ -7,11 +7,14 @@ import {
   CACHE_OVERCOMMIT,
   MAX_QUEUED_PER_PEER,
   MAX_QUEUED_REQUESTS,
+  MAX_HELD_ASKED,
+  MAX_REQUESTS_PER_PEER,
+  MAX_RESUMING_REQUESTS,
   ROUTE_GRACE_MS,
 } from '../../../signaling/limits.ts';
 import { Measurements } from '../../../signaling/measurements.ts';
 import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
-import type { RouteInput } from '../../../signaling/scheduler/types.ts';
+import type { RouteDecision, RouteInput } from '../../../signaling/scheduler/types.ts';
 import { hopsOf, Stage } from './presence-stage.ts';
 import { card, MODEL, peerId } from './scheduler/instances.ts';
 
@@ -279,9 +282,76 @@ describe('a full mesh', () => {
     stage.disconnect(B);
     ask(stage, CID, ALL);
     expect(told(stage, CID)).toEqual([1]);
-    expect(stage.route(ANN, { requestId: kept, tokens: ALL / 2, epoch: 1 })).toMatchObject({ type: 'route' });
     expect(stage.route(BOB, { requestId: lost, tokens: ALL / 4, epoch: 1 })).toMatchObject({ type: 'route' });
     expect(stage.route(BOB, { tokens: 1 })).toMatchObject({ type: 'route-queued', position: 2 });
+    // Nobody took this one's route, so giving it up is no way past the others; a hop that it found wrong is.
+    expect(stage.route(ANN, { requestId: kept, tokens: 1, epoch: 1 })).toMatchObject({ position: 3 });
+  });
+
+  it('does not hold up a request that found a hop of its route wrong', () => {
+    const stage = serving(A, B);
+    const wrong = ask(stage, ANN, ALL / 2);
+    for (const tokens of [ALL, ALL / 4]) ask(stage, BOB, tokens);
+    const [{ route } = { route: null }] = stage.sentTo(ANN, 'route');
+    const exclude = route?.hops.map(({ peer }) => peer) ?? [];
+    expect(exclude).toHaveLength(1);
+    ask(stage, CID, ALL);
+    stage.effects.length = 0;
+    stage.route(ANN, { requestId: wrong, tokens: ALL / 2, epoch: 1, exclude });
+    expect(told(stage, ANN)).toEqual([1]);
+  });
+
+  it('has a limit for those that lost their route, too', () => {
+    let isFull = false;
+    const hops = [{ peer: A, layerStart: 0, layerEnd: 8 }];
+    const findRoute = (): RouteDecision =>
+      isFull ? { kind: 'full' } : { kind: 'route', hops, secondsPerToken: 1 };
+    const stage = new Stage({ scheduler: { ...steadyScheduler, findRoute } });
+    stage.connect(A);
+    stage.join(A);
+    stage.loadAll();
+    const running: [PeerId, RequestId][] = [];
+    for (let requester = 100; running.length <= MAX_RESUMING_REQUESTS; requester += 1) {
+      stage.connect(peerId(requester));
+      for (let count = 0; count < MAX_REQUESTS_PER_PEER; count += 1) {
+        running.push([peerId(requester), ask(stage, peerId(requester), 1)]);
+      }
+    }
+    isFull = true;
+    stage.effects.length = 0;
+    const codes = running
+      .slice(0, MAX_RESUMING_REQUESTS + 1)
+      .map(([peer, requestId]) => stage.route(peer, { requestId, tokens: 1, epoch: 1, exclude: [A] }));
+    expect(codes.filter((message) => message?.type === 'route-queued')).toHaveLength(MAX_RESUMING_REQUESTS);
+    expect(codes.at(-1)).toMatchObject({ type: 'route-denied', error: { code: 'busy' } });
+  });
+
+  it('asks about few of those that hold themselves up at a time, and about all of them in turn', () => {
+    let asked = 0;
+    let mayServe = false;
+    const hops = [{ peer: A, layerStart: 0, layerEnd: 8 }];
+    const findRoute = ({ exclude }: RouteInput): RouteDecision => {
+      asked += 1;
+      return exclude.size > 0 && !mayServe ? { kind: 'full' } : { kind: 'route', hops, secondsPerToken: 1 };
+    };
+    const stage = new Stage({ scheduler: { ...steadyScheduler, findRoute } });
+    stage.connect(A, CID);
+    stage.join(A);
+    stage.loadAll();
+    const count = 3 * MAX_HELD_ASKED;
+    for (let requester = 100; requester < 100 + count; requester += 1) {
+      stage.connect(peerId(requester));
+      stage.route(peerId(requester), { tokens: 1, exclude: [B] });
+    }
+    expect(stage.presence.queuedCount).toBe(count);
+    asked = 0;
+    stage.pass(1_000);
+    expect(asked).toBeLessThanOrEqual(2 * MAX_HELD_ASKED + 2);
+    // They hold up nobody else.
+    expect(ask(stage, CID, 1)).toBe(stage.sentTo(CID, 'route')[0]?.route.requestId);
+    mayServe = true;
+    stage.pass(4_000);
+    expect(stage.presence.queuedCount).toBe(0);
   });
 
   it('is not held up by a request that excludes whom the others can use', () => {
@@ -344,5 +414,17 @@ describe('a full mesh', () => {
     stage.route(ANN, { tokens: ALL });
     expect(stage.route(ANN, { tokens: ALL })).toMatchObject({ type: 'route-queued' });
     expect(stage.route(BOB, { tokens: ALL, model: small.id })).toMatchObject({ type: 'route' });
+  });
+
+  it('counts the requests of one requester over all models', () => {
+    const models = [card({ id: 'small' as ModelId }), card()];
+    const findRoute = (): RouteDecision => ({ kind: 'full' });
+    const stage = new Stage({ models, scheduler: { ...steadyScheduler, findRoute } });
+    stage.connect(ANN);
+    const asked = Array.from({ length: MAX_QUEUED_PER_PEER + 1 }, (_, index) =>
+      stage.route(ANN, { tokens: 1, model: models[index % 2]?.id ?? MODEL }),
+    );
+    expect(asked.at(-2)).toMatchObject({ type: 'route-queued' });
+    expect(asked.at(-1)).toMatchObject({ type: 'route-denied', error: { code: 'busy' } });
   });
 });

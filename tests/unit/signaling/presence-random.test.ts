@@ -87,7 +87,10 @@ class Witness {
         if (this.told.has(step.peer) && !this.loaded.has(step.peer)) {
           this.loaded.add(step.peer);
           const slice = this.told.get(step.peer);
-          if (slice !== undefined) stage.say(step.peer, { type: 'serving', model: MODEL, ...slice });
+          if (slice !== undefined) {
+            stage.say(step.peer, { type: 'serving', model: MODEL, ...slice });
+            stage.reportCache(step.peer, CACHE_RESERVE_TOKENS / 4);
+          }
         }
         break;
       case 'leave':

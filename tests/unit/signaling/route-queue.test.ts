@@ -19,7 +19,8 @@ function queued(name: string, lost = false): QueuedRequest {
       tokens: 1,
       timeLimitMs: 1000,
     },
-    lost: lost ? [] : null,
+    had: lost ? [] : null,
+    resumes: lost,
     endsMs: 1000,
   };
 }
