@@ -17,7 +17,7 @@ import { halvings, Smoothed } from './smoothed.ts';
 /** What depends on all peers, and on time, is reckoned again after this long. */
 const REFRESH_MS = 1_000;
 /** Regions and ways, which cost more and change more slowly; newcomers are placed at once. */
-const NETWORK_REFRESH_MS = 5_000;
+export const NETWORK_REFRESH_MS = 5_000;
 /** A link of which nobody speaks fades to the figure of its regions by half in this time. */
 const LINK_MEMORY_MS = 120_000;
 const SERVER_RTT_HALF_LIFE_MS = 30_000;

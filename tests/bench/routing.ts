@@ -1,8 +1,10 @@
+import { NETWORK_REFRESH_MS } from '../../signaling/measurements.ts';
 import { findRoute } from '../../signaling/scheduler/routing.ts';
 import type { Link, Network, RouteInput, ServingMember } from '../../signaling/scheduler/types.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
 import { seededRandom } from '../unit/signaling/scheduler/quality.ts';
 import { BENCH_CARD, BENCH_NETWORK, benchNodes } from './placement.ts';
+import { AskedDesk } from './route-asking.ts';
 import { atMost, exactly } from './report.ts';
 import type { Check, Table } from './report.ts';
 import { median } from './timing.ts';
@@ -14,6 +16,9 @@ const WARM_RUNS = 400;
 const MIN_RUNS = 40;
 const MAX_RUNS = 4000;
 const MEASURED_MS = 1000;
+/** Requests of every desk between two findings of the network, and how often that is done at least. */
+const ASKED_PER_ROUND = 8;
+const MIN_ROUNDS = 4;
 
 /** Measured ways of each peer: those of its region, mostly, and some far ones. */
 const LINKS_PER_PEER = 8;
@@ -47,7 +52,15 @@ export function measureRouting(onProgress: (line: string) => void): { table: Tab
     const unrouted = inputs.filter((input) => findRoute(input).kind !== 'route').length;
     if (boundMs !== null) checks.push(atMost(`a route over ${nodes} nodes, ms`, warmMs, boundMs));
     checks.push(exactly(`meshes of ${nodes} nodes without a route`, unrouted, 0));
-    return { nodes, 'a route, ms': warmMs, 'the first over new measurements, ms': firstMs };
+    const asked = measureAsking(inputs);
+    checks.push(exactly(`requests to the desk of ${nodes} nodes without a route`, asked.unrouted, 0));
+    return {
+      nodes,
+      'a route, ms': warmMs,
+      'the first over new measurements, ms': firstMs,
+      'asked of the desk, ms': asked.warmMs,
+      'with the network found anew, ms': asked.networkMs,
+    };
   });
   const title = `Routing, medians, 80 layers, 5 regions, ${LINKS_PER_PEER} measured ways for each peer`;
   return { table: { title, rows }, checks };
@@ -94,6 +107,43 @@ function withLinks(members: readonly ServingMember[], random: () => number): Net
     }
   }
   return { ...BENCH_NETWORK, links };
+}
+
+/**
+ * What a request costs the server from its asking to its end: who serves, with what is measured of them and runs over
+ * them, is gathered for each; every few seconds the regions are found anew before.
+ */
+function measureAsking(inputs: readonly RouteInput[]): {
+  warmMs: number;
+  networkMs: number;
+  unrouted: number;
+} {
+  const desks = inputs.map((input) => new AskedDesk(input, 0));
+  let [nowMs, unrouted] = [0, 0];
+  const askEach = (): number[] =>
+    desks.map((desk, index) => {
+      const startMs = performance.now();
+      if (desk.ask(requesterOf(index), nowMs) === null) unrouted += 1;
+      return performance.now() - startMs;
+    });
+  const beganMs = performance.now();
+  const networkTimes: number[] = [];
+  const warmTimes: number[] = [];
+  for (let round = 0; round < MIN_ROUNDS || performance.now() - beganMs < MEASURED_MS; round += 1) {
+    nowMs += NETWORK_REFRESH_MS;
+    // Nobody compares the first round: the compiler is not done with it.
+    const first = askEach();
+    const others = Array.from({ length: ASKED_PER_ROUND }, askEach).flat();
+    if (round === 0) continue;
+    networkTimes.push(...first);
+    warmTimes.push(...others);
+  }
+  return { warmMs: median(warmTimes), networkMs: median(networkTimes), unrouted };
+}
+
+/** Nobody who serves. */
+function requesterOf(index: number): PeerId {
+  return `f${index.toString(16).padStart(31, '0')}` as PeerId;
 }
 
 function timeOf(input: RouteInput): number {
