@@ -66,7 +66,8 @@ async function simulate(options: SimOptions): Promise<void> {
   }
   if (options.page !== undefined) {
     const { putIntoPage } = await import('./page.ts');
-    const command = `npm run sim -- --scenario ${scenario.name} --policy ${options.policy.join(',')} --seed ${options.seed}`;
+    const rate = options.rate === undefined ? '' : ` --rate ${options.rate.join(',')}`;
+    const command = `npm run sim -- --scenario ${scenario.name} --policy ${options.policy.join(',')}${rate} --seed ${options.seed}`;
     const about = `${scenario.about}. Seed ${options.seed}, ${report.date.slice(0, 10)}: \`${command}\`.`;
     await putIntoPage(options.page, scenario.name, `${about}\n\n${markdownOf(results)}`);
   }

@@ -86,6 +86,8 @@ export type PolicyEvent =
       readonly peer: PeerId;
       /** As the peer measured or claims it: off by some, or a lie. `adapter` is the name of its GPU. */
       readonly claim: Capability;
+      /** What a speed test says of its connection: the lower of uplink and downlink. */
+      readonly bytesPerSecond: number;
       readonly cached: readonly Assignment[];
       readonly serverRttSeconds: number;
     }

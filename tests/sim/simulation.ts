@@ -141,10 +141,12 @@ export class Simulation {
     for (const { layerStart, layerEnd } of cached) {
       for (let layer = layerStart; layer < layerEnd; layer++) peer.weightsOnDisk.add(layer);
     }
+    const { site } = peer.endpoint;
     this.#tellFrom(peer.endpoint, {
       type: 'join',
       peer: peer.id,
       claim: peer.device.claim,
+      bytesPerSecond: Math.min(site.uplinkBytesPerSecond, site.downlinkBytesPerSecond),
       cached,
       serverRttSeconds: this.#network.serverRttSeconds(peer.endpoint),
     });

@@ -21,6 +21,8 @@ export const BALANCE_QUALITY = 0.75;
 const MEAN_CHECK_SECONDS = 120;
 /** Packing and unpacking a message, as its clients reckon it. */
 const OVERHEAD_SECONDS = 0.018;
+/** A server is worth no more than what its connection lets through of activations in 16 bits. */
+const BYTES_PER_ELEMENT = 2;
 /** What a server without room for a request costs in the search for a route. */
 const NO_ROOM_SECONDS = 10;
 /** A client routes around a server that failed it for this long, and for twice as long after every further failure. */
@@ -106,7 +108,7 @@ class PetalsSwarm implements Policy {
   handle(event: PolicyEvent, nowSeconds: number): readonly PolicyCommand[] {
     switch (event.type) {
       case 'join':
-        return this.#join(event.peer, event.claim, nowSeconds);
+        return this.#join(event, nowSeconds);
       case 'leave':
       case 'lost':
         this.#servers.delete(event.peer);
@@ -138,11 +140,16 @@ class PetalsSwarm implements Policy {
     }
   }
 
-  #join(peer: PeerId, claim: Capability, nowSeconds: number): PolicyCommand[] {
+  #join(
+    { peer, claim, bytesPerSecond }: Extract<PolicyEvent, { type: 'join' }>,
+    nowSeconds: number,
+  ): PolicyCommand[] {
     const length = blockCount(this.#card, claim);
     if (length < 1) return [];
-    const throughput =
+    const computedRows =
       claim.matmulFlopsPerSecond / (2 * this.#card.multiplyAddsPerLayer) / ((length + 1) / 2);
+    const sentRows = bytesPerSecond / (this.#card.hiddenSize * BYTES_PER_ELEMENT);
+    const throughput = Math.min(computedRows, sentRows);
     const start = bestStart(this.#throughputs(), length);
     const server: Server = {
       span: { peer, start, length, throughput },

@@ -35,10 +35,20 @@ export function layerCapacity(
 export function isFull(
   card: ModelCard,
   node: ParallaxNode & { readonly slice: LayerRange | null; readonly requests: number },
+  sequenceTokens = MAX_SEQUENCE_TOKENS,
 ): boolean {
+  return node.requests >= maxRequests(card, node, sequenceTokens);
+}
+
+/** Requests that a node takes at once. @param sequenceTokens of cache that are set aside for each. */
+export function maxRequests(
+  card: ModelCard,
+  node: ParallaxNode & { readonly slice: LayerRange | null },
+  sequenceTokens: number,
+): number {
   const layers = node.slice === null ? 1 : node.slice.layerEnd - node.slice.layerStart;
   const tokens = (node.capability.memoryBytes * CACHE_SHARE) / (layers * card.cacheBytesPerTokenPerLayer);
-  return node.requests >= Math.max(MIN_REQUESTS, Math.floor(tokens / MAX_SEQUENCE_TOKENS));
+  return Math.max(MIN_REQUESTS, Math.floor(tokens / sequenceTokens));
 }
 
 /** The nodes with the most layers first, as Parallax sorts them for its search. */

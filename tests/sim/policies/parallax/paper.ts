@@ -3,7 +3,14 @@ import type { Hop } from '../../../../src/protocol/route.ts';
 import type { ModelCard, StageReport } from '../../../../src/protocol/signaling.ts';
 import type { LayerRange } from '../../../../signaling/scheduler/types.ts';
 import type { Policy, PolicyCommand, PolicyContext, PolicyEvent, PolicyFactory } from '../../policy.ts';
-import { allocatePipelines, CACHE_SHARE, isFull, layerCapacity, waterFill } from './allocation.ts';
+import {
+  allocatePipelines,
+  CACHE_SHARE,
+  isFull,
+  layerCapacity,
+  maxRequests,
+  waterFill,
+} from './allocation.ts';
 import type { ParallaxNode, PipelineScore } from './allocation.ts';
 import { PARALLAX_TRAITS } from './shipped.ts';
 import { RoundTrips } from '../round-trips.ts';
@@ -14,8 +21,10 @@ const ALPHA = 2;
 const REGION_RTT_SECONDS = 0.05;
 /** Coefficient of variation of the layers' cache above which everything is allocated anew: the allocator's default. */
 const REBALANCE_VARIATION = 0.25;
-/** Nodes publish latencies every few seconds; a busy node seems slower by this for each request it has. */
-const SLOWER_PER_REQUEST = 0.05;
+/** Nodes publish latencies every few seconds; a layer of a node that is full seems slower by this. */
+const FULL_SLOWER_SECONDS = 0.05e-3;
+/** The paper does not say how many requests a node admits: as many as fit with a cache that is longer than nearly all of them get, twice as many as the repository's rule. */
+const SEQUENCE_TOKENS = 1000;
 
 interface Member extends ParallaxNode {
   readonly region: number;
@@ -114,6 +123,7 @@ class PaperParallax implements Policy {
       const old = before.get(member.peer) ?? null;
       if (isSame(old, member.slice)) return [];
       Object.assign(member, { isReady: false, requests: 0, layerSeconds: null });
+      this.#forgetRequests(member);
       return [{ type: 'assign', peer: member.peer, slice: member.slice }];
     });
   }
@@ -205,7 +215,7 @@ class PaperParallax implements Policy {
   /** Least time over (layer, node): each layer on a node that holds it, a round trip wherever the node changes. */
   #shortestPath(exclude: ReadonlySet<PeerId>): Hop[] | null {
     const usable = [...this.#members.values()].filter(
-      (member) => member.isReady && !isFull(this.#card, member) && !exclude.has(member.peer),
+      (member) => member.isReady && !isFull(this.#card, member, SEQUENCE_TOKENS) && !exclude.has(member.peer),
     );
     const { layerCount } = this.#card;
     let reached = new Map<Member, Arrival>();
@@ -240,8 +250,9 @@ class PaperParallax implements Policy {
   }
 
   #layerSeconds(member: Member): number {
-    const seconds = member.layerSeconds ?? this.#rooflineSeconds(member);
-    return seconds * (1 + SLOWER_PER_REQUEST * member.requests);
+    if (member.layerSeconds === null) return this.#rooflineSeconds(member);
+    const load = member.requests / maxRequests(this.#card, member, SEQUENCE_TOKENS);
+    return member.layerSeconds + FULL_SLOWER_SECONDS * load;
   }
 
   /** Of one layer for one token. */
@@ -261,9 +272,21 @@ class PaperParallax implements Policy {
     return this.#roundTrips.seconds(a, b);
   }
 
+  /** What it had has failed, and must not count as ended later. */
+  #forgetRequests(member: Member): void {
+    for (const [requestId, members] of this.#running) {
+      if (members.includes(member)) {
+        this.#running.set(
+          requestId,
+          members.filter((other) => other !== member),
+        );
+      }
+    }
+  }
+
   #finish(requestId: RequestId): void {
     for (const member of this.#running.get(requestId) ?? []) {
-      member.requests = Math.max(0, member.requests - 1);
+      member.requests -= 1;
     }
     this.#running.delete(requestId);
   }

@@ -124,6 +124,10 @@ class ShippedParallax implements Policy {
     if (broken === undefined) return [];
     this.#pipelines = this.#pipelines.filter((pipeline) => pipeline !== broken);
     for (const member of broken) Object.assign(member, { slice: null, isReady: false, requests: 0 });
+    // What they had has failed, and must not count as ended later.
+    for (const [requestId, pipeline] of this.#running) {
+      if (pipeline === broken) this.#running.delete(requestId);
+    }
     // Only a mesh without any whole pipeline is allocated anew.
     return this.#pipelines.length === 0 ? this.#allocate() : [];
   }
@@ -155,7 +159,7 @@ class ShippedParallax implements Policy {
 
   #finish(requestId: RequestId): void {
     for (const member of this.#running.get(requestId) ?? []) {
-      member.requests = Math.max(0, member.requests - 1);
+      member.requests -= 1;
     }
     this.#running.delete(requestId);
   }

@@ -97,7 +97,10 @@ class Stage {
 
   join(...nodes: readonly ParallaxNode[]): PolicyCommand[] {
     return nodes.flatMap(({ peer, capability: claim }) => [
-      ...this.policy.handle({ type: 'join', peer, claim, cached: [], serverRttSeconds: 0.01 }, 0),
+      ...this.policy.handle(
+        { type: 'join', peer, claim, bytesPerSecond: 1e9, cached: [], serverRttSeconds: 0.01 },
+        0,
+      ),
     ]);
   }
 

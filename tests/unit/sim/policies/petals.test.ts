@@ -80,10 +80,13 @@ describe('petals', () => {
     return petals({ card: model, random: uniform(), pingSeconds });
   }
 
-  function join(policy: Policy, index: number, blocks: number) {
+  function join(policy: Policy, index: number, blocks: number, bytesPerSecond = 1e9) {
     const peer = peerId(index);
     const claim = capability(blocks);
-    const commands = policy.handle({ type: 'join', peer, claim, cached: [], serverRttSeconds: 0.01 }, 0);
+    const commands = policy.handle(
+      { type: 'join', peer, claim, bytesPerSecond, cached: [], serverRttSeconds: 0.01 },
+      0,
+    );
     for (const command of commands) {
       if (command.type === 'assign' && command.slice !== null) {
         policy.handle({ type: 'serving', peer, slice: command.slice }, 0);
@@ -113,6 +116,15 @@ describe('petals', () => {
     expect(join(policy, 0, 4)).toMatchObject([{ slice: { layerStart: 0, layerEnd: 4 } }]);
     expect(join(policy, 1, 4)).toMatchObject([{ slice: { layerStart: 4, layerEnd: 8 } }]);
     expect(join(policy, 2, 6)).toMatchObject([{ slice: { layerStart: 0, layerEnd: 6 } }]);
+  });
+
+  it('counts a server no higher than its connection lets it send', () => {
+    // The first could compute the most, but sends the least; its blocks are the emptiest.
+    const policy = swarm();
+    join(policy, 0, 4, 100);
+    join(policy, 1, 4);
+    expect(join(policy, 2, 4)).toMatchObject([{ slice: { layerStart: 0, layerEnd: 4 } }]);
+    expect(join(policy, 3, 4, 100)).toMatchObject([{ slice: { layerStart: 4, layerEnd: 8 } }]);
   });
 
   it('enters a server in the middle of its blocks and goes on to their end', () => {
