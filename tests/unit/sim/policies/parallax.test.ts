@@ -239,3 +239,26 @@ describe('parallax-paper', () => {
     ]);
   });
 });
+
+describe.each([
+  ['parallax-shipped', parallaxShipped],
+  ['parallax-paper', parallaxPaper],
+])('%s', (_, policy) => {
+  it('takes no more requests because those of an earlier pipeline end', () => {
+    const full = { ...context(), card: { ...model, cacheBytesPerTokenPerLayer: 1e9 } };
+    const stage = new Stage(policy(full));
+    stage.loaded(stage.join(nodeFor(0, 40), nodeFor(1, 40)));
+    const before = Array.from({ length: 8 }, () => stage.request());
+    expect(before.every(({ commands }) => commands.length === 1)).toBe(true);
+    stage.loaded([
+      ...stage.policy.handle({ type: 'lost', peer: peerId(1) }, 0),
+      ...stage.join(nodeFor(2, 45)),
+    ]);
+    const after = Array.from({ length: 8 }, () => stage.request());
+    expect(after.every(({ commands }) => commands.length === 1)).toBe(true);
+    for (const { id: requestId } of before) {
+      stage.policy.handle({ type: 'ended', requestId, requester: peerId(999), outcome: null }, 0);
+    }
+    expect(stage.request().commands).toEqual([]);
+  });
+});
