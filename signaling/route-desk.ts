@@ -19,10 +19,14 @@ import type { Measurements, RequestOutcome } from './measurements.ts';
 import { noRouteError } from './no-route.ts';
 import type { Peers } from './peers.ts';
 import { RequestLedger } from './request-ledger.ts';
+import type { RoutedRequest } from './request-ledger.ts';
 import { RouteQueue } from './route-queue.ts';
 import type { Notice, QueuedRequest, RouteRequest } from './route-queue.ts';
 import type { RouteDecision, Scheduler } from './scheduler/types.ts';
 import { ServingMembers } from './serving-members.ts';
+
+/** Clocks of requesters run faster or slower than this one's by less. */
+const CLOCK_TOLERANCE = 1.01;
 
 export interface RouteDeskDeps {
   readonly models: readonly ModelCard[];
@@ -100,7 +104,7 @@ export class RouteDesk {
     }
     if (this.#ledger.get(requestId)?.requester !== requester) return;
     const ended = this.#ledger.end(requestId);
-    if (ended === null || outcome === undefined) return;
+    if (ended === null || outcome === undefined || !isPossible(outcome, ended, nowMs)) return;
     this.#deps.measurements.outcome(requester, ended.hops, ended.secondsPerToken, outcome, nowMs);
   }
 
@@ -275,6 +279,12 @@ export class RouteDesk {
     const served = this.#deps.models.map(({ id }) => id).join(', ');
     throw new SkeinError('bad-argument', `There is no model ${model} here, only: ${served}.`);
   }
+}
+
+/** Nobody gets more tokens than it asked for, or takes longer than the time there was. */
+function isPossible({ tokens, seconds }: RequestOutcome, request: RoutedRequest, nowMs: number): boolean {
+  const elapsedSeconds = (nowMs - request.startedMs) / 1000;
+  return tokens <= request.tokens && seconds <= elapsedSeconds * CLOCK_TOLERANCE;
 }
 
 /** Stages would refuse it, and until then it would hold room that others could use. */

@@ -102,6 +102,26 @@ describe('what routing is told', () => {
     region.mockRestore();
   });
 
+  it('believes no outcome of more tokens than were asked for, or of more time than there was', () => {
+    const outcome = vi.spyOn(Measurements.prototype, 'outcome');
+    const { stage } = watched();
+    const cases = [
+      [{ tokens: 64, seconds: 10 }, 1],
+      [{ tokens: 65, seconds: 10 }, 0],
+      [{ tokens: 1e9, seconds: 1 }, 0],
+      [{ tokens: 64, seconds: 10.2 }, 0],
+      [{ tokens: 10, seconds: 1e9 }, 0],
+    ] as const;
+    for (const [went, heard] of cases) {
+      outcome.mockClear();
+      const requestId = ask(stage, ANN, 64);
+      stage.nowMs += 10_000;
+      stage.say(ANN, { type: 'route-end', requestId, outcome: went });
+      expect(outcome).toHaveBeenCalledTimes(heard);
+    }
+    outcome.mockRestore();
+  });
+
   it('learns how answers went, once, and from nobody but their requester', () => {
     const outcome = vi.spyOn(Measurements.prototype, 'outcome');
     const { stage } = watched();
