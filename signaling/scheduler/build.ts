@@ -66,7 +66,7 @@ export function buildPipelines(
   network: Network,
   plan: BuildPlan,
 ): readonly Pipeline[] {
-  const rates = new Map(nodes.map((node) => [node, saturatedRate(card, node.capability, 1, NO_ENDS)]));
+  const rates = new Map(nodes.map((node) => [node, rateOfOneLayer(card, node)]));
   const rateOf = (node: SchedulerNode) => rates.get(node) ?? 0;
   let left: readonly SchedulerNode[] = nodes.toSorted((a, b) => rateOf(b) - rateOf(a));
   const pipelines: Pipeline[] = [];
@@ -77,6 +77,12 @@ export function buildPipelines(
     left = without(left, pipeline);
   }
   return pipelines;
+}
+
+/** Who has no room for a layer and its cache adds nothing, however fast it is. */
+function rateOfOneLayer(card: ModelCard, { capability }: SchedulerNode): number {
+  if (layersThatFit(card, capability.memoryBytes, NO_ENDS) < 1) return 0;
+  return saturatedRate(card, capability, 1, NO_ENDS);
 }
 
 export function without(nodes: readonly SchedulerNode[], pipeline: Pipeline): SchedulerNode[] {

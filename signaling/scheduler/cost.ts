@@ -59,7 +59,7 @@ export function decodeSeconds(
 }
 
 /**
- * Answer tokens per second of a peer that always has work, with their share of prompts. The slice must fit. How many requests can take part depends on the memory that the weights leave for their caches. A request is at one
+ * Answer tokens per second of a peer that always has work, with their share of prompts. Nothing where the weights do not fit. How many requests can take part depends on the memory that the weights leave for their caches. A request is at one
  * stage at a time, for about as long as that stage's share of the model, so a stage computes for that share of the
  * requests that it has cached: the batch is the free memory over the cache of a request in *all* layers. Below one, the
  * stage has nothing to do for the rest of the time.
@@ -76,7 +76,8 @@ export function saturatedRate(
     freeBytes / card.cacheBytesPerTokenPerLayer,
     layers * MAX_STAGE_CACHE_TOKENS,
   );
-  const batch = Math.min(MAX_BATCH_SEQUENCES, cacheTokenLayers / (NOMINAL_SEQUENCE_TOKENS * card.layerCount));
+  const cachedRequests = cacheTokenLayers / (NOMINAL_SEQUENCE_TOKENS * card.layerCount);
+  const batch = Math.min(MAX_BATCH_SEQUENCES, Math.max(0, cachedRequests));
   const rows = Math.max(1, batch);
   return batch / secondsOf(card, capability, layers, ends.head, rows, rows * PROMPT_ROWS_PER_TOKEN);
 }

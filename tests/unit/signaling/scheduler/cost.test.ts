@@ -49,6 +49,12 @@ describe('saturatedRate', () => {
     expect(rateWithRequests(0.5)).toBeCloseTo(0.5 / stepSeconds(model, capability, slice(2, 4), 1, 1), 12);
   });
 
+  it('is nothing, and not less, where the weights do not fit', () => {
+    for (const memoryBytes of [1, 1999, 2000]) {
+      expect(saturatedRate(model, { ...capability, memoryBytes }, 2, INSIDE)).toBe(0);
+    }
+  });
+
   it('has no more cache than a stage allocates: 65,536 tokens of its own layers', () => {
     // Two of eight layers: 65.536 requests of 1000 tokens, a quarter of which are here at a time.
     const capped = 16.384 / stepSeconds(model, capability, slice(2, 4), 16.384, 16.384);
