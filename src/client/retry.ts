@@ -62,7 +62,8 @@ export function nextAttempt(
   const failures = state.failures + 1;
   const delayMs = delayOf(failures, MAX_DELAY_MS);
   if (failures > MAX_FAILURES) return null;
-  if (error.code === 'busy') {
+  // A server that says nothing in time has much to do: half an answer is not thrown away for that.
+  if (error.code === 'busy' || (error.code === 'timeout' && route === null)) {
     return { state: { ...state, epoch, failures }, delayMs: Math.max(delayMs, hintedDelayMs(error)) };
   }
   if (route === null || !FAULTS.includes(error.code)) return null;

@@ -90,6 +90,16 @@ describe('nextAttempt', () => {
     });
   });
 
+  it('asks a server that did not answer in time again, but not for ever', () => {
+    const started: RetryState = { epoch: 3, exclude: [hop], failures: 0, waits: 0 };
+    const attempt = nextAttempt(started, failure('timeout'), null);
+    expect(attempt).toEqual({ state: { epoch: 4, exclude: [hop], failures: 1, waits: 0 }, delayMs: 100 });
+    let tries = 0;
+    for (let next = attempt; next !== null; next = nextAttempt(next.state, failure('timeout'), null))
+      tries += 1;
+    expect(tries).toBe(8);
+  });
+
   it('waits as long as a server without room asks for, within reason', () => {
     const full = (retryAfterSeconds: number) =>
       nextAttempt(fresh, new SkeinError('busy', 'full', { data: { retryAfterSeconds } }), null)?.delayMs;
