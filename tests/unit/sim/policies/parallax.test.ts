@@ -248,12 +248,12 @@ describe.each([
     const full = { ...context(), card: { ...model, cacheBytesPerTokenPerLayer: 1e9 } };
     const stage = new Stage(policy(full));
     stage.loaded(stage.join(nodeFor(0, 40), nodeFor(1, 40)));
-    const before = Array.from({ length: 8 }, () => stage.request());
+    stage.loaded(stage.join(nodeFor(2, 40), nodeFor(3, 40)));
+    const before = Array.from({ length: 16 }, () => stage.request());
     expect(before.every(({ commands }) => commands.length === 1)).toBe(true);
-    stage.loaded([
-      ...stage.policy.handle({ type: 'lost', peer: peerId(1) }, 0),
-      ...stage.join(nodeFor(2, 45)),
-    ]);
+    // One of each pipeline goes; what is left of both makes a third.
+    const first = stage.policy.handle({ type: 'lost', peer: peerId(1) }, 0);
+    stage.loaded([...first, ...stage.policy.handle({ type: 'lost', peer: peerId(2) }, 0)]);
     const after = Array.from({ length: 8 }, () => stage.request());
     expect(after.every(({ commands }) => commands.length === 1)).toBe(true);
     for (const { id: requestId } of before) {
