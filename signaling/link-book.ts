@@ -6,7 +6,9 @@ import { Smoothed } from './smoothed.ts';
 
 const RTT_HALF_LIFE_MS = 20_000;
 const BANDWIDTH_HALF_LIFE_MS = 40_000;
-/** A link of which nobody spoke for so long is forgotten. */
+/** What nobody repeats is believed half as much after this time. */
+export const LINK_MEMORY_MS = 120_000;
+/** A word that was not repeated for so long is forgotten. */
 const FORGOTTEN_AFTER_MS = 600_000;
 /** Links of one peer, by its own word; the ones it spoke of last. More than it reports, for they change. */
 const MAX_LINKS_PER_PEER = 128;
@@ -27,7 +29,7 @@ export interface KnownLink extends Link {
   readonly atMs: number;
 }
 
-/** What peers say of the ways between them. Where both ends speak, the worse word counts. */
+/** What peers say of the ways between them. Where both ends speak, the worse word counts, while it is as fresh as the other. */
 export class LinkBook {
   readonly #words = new Map<PeerId, Map<PeerId, Word>>();
 
@@ -70,31 +72,46 @@ export class LinkBook {
 
   /** Every link once. Words that are too old are thrown away. */
   links(nowMs: number): KnownLink[] {
+    this.#forgetOld(nowMs);
     const links: KnownLink[] = [];
     for (const [from, words] of this.#words) {
       for (const [to, word] of words) {
-        if (nowMs - word.rttSeconds.atMs > FORGOTTEN_AFTER_MS) {
-          words.delete(to);
-          continue;
-        }
         const answer = this.#words.get(to)?.get(from);
         if (answer === undefined || from < to) links.push(together(from, to, word, answer));
       }
     }
     return links;
   }
+
+  #forgetOld(nowMs: number): void {
+    for (const words of this.#words.values()) {
+      for (const [to, { rttSeconds }] of words) {
+        if (nowMs - rttSeconds.atMs > FORGOTTEN_AFTER_MS) words.delete(to);
+      }
+    }
+  }
 }
 
 function together(from: PeerId, to: PeerId, word: Word, answer: Word | undefined): KnownLink {
   const [a, b] = from < to ? [from, to] : [to, from];
-  const bandwidths = [word.bytesPerSecond.value, answer?.bytesPerSecond.value ?? null].filter(
-    (value) => value !== null,
-  );
   return {
     a,
     b,
-    rttSeconds: Math.max(word.rttSeconds.value ?? 0, answer?.rttSeconds.value ?? 0),
-    bytesPerSecond: bandwidths.length === 0 ? null : Math.min(...bandwidths),
+    rttSeconds: agreed(word.rttSeconds, answer?.rttSeconds, 'longer') ?? 0,
+    bytesPerSecond: agreed(word.bytesPerSecond, answer?.bytesPerSecond, 'lower'),
     atMs: Math.max(word.rttSeconds.atMs, answer?.rttSeconds.atMs ?? 0),
   };
+}
+
+/**
+ * The worse of two words, as far as it is as fresh as the better one: what it is worse is forgotten by half for each
+ * `LINK_MEMORY_MS` that it is older. Null where nobody spoke.
+ */
+function agreed(one: Smoothed, other: Smoothed | undefined, worse: 'longer' | 'lower'): number | null {
+  if (other === undefined || other.value === null) return one.value;
+  if (one.value === null) return other.value;
+  const [older, newer] = one.atMs < other.atMs ? [one, other] : [other, one];
+  const [before, now] = [older.value ?? 0, newer.value ?? 0];
+  const isOlderWorse = worse === 'longer' ? before > now : before < now;
+  return isOlderWorse ? older.faded(now, LINK_MEMORY_MS, newer.atMs) : now;
 }

@@ -3,7 +3,7 @@ import type { PeerId } from '../src/protocol/ids.ts';
 import type { Hop } from '../src/protocol/route.ts';
 import type { Capability, LinkReport, ModelCard, StageReport } from '../src/protocol/signaling.ts';
 import { atMost, slowedBy, uncheckedLimit, withinReason } from './believed.ts';
-import { LinkBook } from './link-book.ts';
+import { LINK_MEMORY_MS, LinkBook } from './link-book.ts';
 import type { KnownLink } from './link-book.ts';
 import { PeerSpeed } from './peer-speed.ts';
 import { probesOf } from './probes.ts';
@@ -18,8 +18,6 @@ import { halvings, Smoothed } from './smoothed.ts';
 const REFRESH_MS = 1_000;
 /** Regions and ways, which cost more and change more slowly; newcomers are placed at once. */
 export const NETWORK_REFRESH_MS = 5_000;
-/** A link of which nobody speaks fades to the figure of its regions by half in this time. */
-const LINK_MEMORY_MS = 120_000;
 const SERVER_RTT_HALF_LIFE_MS = 30_000;
 const BUSY_HALF_LIFE_MS = 15_000;
 /** In silence a peer counts as less and less busy. */
@@ -263,6 +261,7 @@ export class Measurements {
     this.#network = { regionRttSeconds: regions.rttSeconds, links };
   }
 
+  /** What nobody speaks of any more fades to the figure of its regions. */
   #aged(
     { a, b, atMs, rttSeconds, bytesPerSecond }: KnownLink,
     regionRtts: Network['regionRttSeconds'],
