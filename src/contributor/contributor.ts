@@ -1,7 +1,7 @@
 import { systemClock } from '../protocol/clock.ts';
 import type { Clock } from '../protocol/clock.ts';
 import { SkeinError } from '../protocol/errors.ts';
-import { MAX_CACHED_SLICES } from '../protocol/limits.ts';
+import { DRAIN_TIMEOUT_MS, MAX_CACHED_SLICES } from '../protocol/limits.ts';
 import type { Capability, ModelCard, ServerMessage } from '../protocol/signaling.ts';
 import { NO_STATS } from './contributor-state.ts';
 import type { AssignedSlice, ContributorState } from './contributor-state.ts';
@@ -9,9 +9,6 @@ import type { EngineHost, MeasureOptions } from './engine-host.ts';
 import type { MeshSession } from './mesh-session.ts';
 import { MeshReporter } from './mesh-reporter.ts';
 import { Observable } from './observable.ts';
-
-/** Answers under way when the contributor stops get this long to finish. */
-export const DRAIN_TIMEOUT_MS = 15_000;
 
 export interface ContributorOptions {
   /** Makes a host that has not touched the GPU yet; each `start` takes a new one. */

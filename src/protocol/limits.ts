@@ -52,6 +52,8 @@ export const DIAL_TIMEOUT_MS = 15_000;
 export const STEP_TIMEOUT_MS = 60_000;
 /** A request may ask for no more time than a day; its caches and links are somebody's. */
 export const MAX_TIME_LIMIT_MS = 24 * 60 * 60 * 1000;
+/** After a polite goodbye, answers under way get this long to finish. */
+export const DRAIN_TIMEOUT_MS = 30_000;
 /** A stage frees a sequence that nobody has fed for this long. */
 export const SEQUENCE_IDLE_TIMEOUT_MS = 120_000;
 

@@ -1,3 +1,4 @@
+import { DRAIN_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
 import type { DeviceClass } from '../device.ts';
 import { SHARE_GPT, WILD_CHAT } from '../lengths.ts';
 import type { Site } from '../network.ts';
@@ -53,7 +54,7 @@ export const BROWSER_HOME: Scenario = {
   },
   honesty: { measurementError: 0.2, liarShare: 0, lieFactor: 1 },
   loads: { downloadBytesPerSecond: 12 * MEGABYTE, diskBytesPerSecond: 500 * MEGABYTE, startSeconds: 3 },
-  graceSeconds: 30,
+  graceSeconds: DRAIN_TIMEOUT_MS / 1000,
   visits: () =>
     HOUSEHOLD.map((kind, index): Visit => ({
       kind,
@@ -98,7 +99,7 @@ export const BROWSER_PUBLIC: Scenario = {
   network: PUBLIC_NETWORK,
   honesty: PUBLIC_HONESTY,
   loads: PUBLIC_LOADS,
-  graceSeconds: 30,
+  graceSeconds: DRAIN_TIMEOUT_MS / 1000,
   visits: (random) =>
     drawCrowd(
       {

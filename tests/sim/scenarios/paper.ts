@@ -1,3 +1,4 @@
+import { DRAIN_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
 import type { DeviceClass } from '../device.ts';
 import { SHARE_GPT } from '../lengths.ts';
 import type { Site } from '../network.ts';
@@ -62,7 +63,7 @@ export const PAPER: Scenario = {
   },
   honesty: { measurementError: 0.1, liarShare: 0, lieFactor: 1 },
   loads: { downloadBytesPerSecond: 2e9, diskBytesPerSecond: 2e9, startSeconds: 5 },
-  graceSeconds: 30,
+  graceSeconds: DRAIN_TIMEOUT_MS / 1000,
   visits: () =>
     KINDS.map((kind, index): Visit => ({
       kind,

@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Contributor, DRAIN_TIMEOUT_MS } from '../../../src/contributor/contributor.ts';
+import { Contributor } from '../../../src/contributor/contributor.ts';
 import type { StageStats } from '../../../src/contributor/contributor-state.ts';
 import { NO_STATS } from '../../../src/contributor/contributor-state.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
+import { DRAIN_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
 import { REPORT_INTERVAL_MS } from '../../../src/contributor/mesh-reporter.ts';
 import { ManualClock } from '../mesh/manual-clock.ts';
 import { CAPABILITY, FakeHost, FakeSession, settled, TINY } from './fakes.ts';
