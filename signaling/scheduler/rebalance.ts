@@ -37,8 +37,6 @@ const MAX_MOVING = 3;
 /** In a mesh of more peers somebody always comes or goes, and newcomers level it; there only single moves are tried. */
 const MAX_BEGUN_ANEW = 32;
 const MAX_WAVES = 64;
-/** Of what flows through a large mesh, this much stays where it is while others are given other cuts. */
-const KEPT_SHARES: readonly number[] = [1, 0.5];
 
 type Holdings = ReadonlyMap<SchedulerNode, Assignment>;
 
@@ -140,8 +138,8 @@ class Mesh {
   }
 
   /**
-   * Many peers at once to a better family of cuts: as many as are not needed for what flows today, or, when that is not
-   * enough, for half of it; while nobody is served, all of them, for less. Null when it does not pay.
+   * Many peers at once to a better family of cuts: as many as are not needed for what flows today; while nobody is
+   * served, all of them, for less. Null when it does not pay.
    */
   recut(held: Holdings, score: number, needed: number): readonly Move[] | null {
     const { models, nodes, stages, network, isServed = true } = this.#input;
@@ -149,18 +147,16 @@ class Mesh {
     if (card === undefined || others.length > 0 || stages !== 'auto') return null;
     const idle = nodes.filter((node) => !held.has(node));
     const canMove = (node: SchedulerNode) => !isServed || this.#canMove(node, held);
-    for (const keptShare of isServed ? KEPT_SHARES : [0]) {
-      const found = recut(card, slicesOf(card, held), idle, canMove, keptShare, network);
-      if (found === null) continue;
-      const moving = found.moves.filter(({ node }) => held.has(node)).length / held.size;
-      const least = isServed ? needed + score * GAIN_FOR_MOVING_ALL * moving : score * LEAST_GAIN_UNEVEN;
-      if (found.score < least) continue;
-      return found.moves.map(({ node, layerStart, layerEnd }) => ({
-        node,
-        to: { model: card.id, layerStart, layerEnd },
-      }));
-    }
-    return null;
+    const keptShare = isServed ? 1 : 0;
+    const found = recut(card, slicesOf(card, held), idle, canMove, keptShare, network);
+    if (found === null) return null;
+    const moving = found.moves.filter(({ node }) => held.has(node)).length / held.size;
+    const least = isServed ? needed + score * GAIN_FOR_MOVING_ALL * moving : score * LEAST_GAIN_UNEVEN;
+    if (found.score < least) return null;
+    return found.moves.map(({ node, layerStart, layerEnd }) => ({
+      node,
+      to: { model: card.id, layerStart, layerEnd },
+    }));
   }
 
   /** Peers without neighbours go where they are of use. Nobody is kept waiting by it, so all of them at once. */

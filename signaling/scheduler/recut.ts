@@ -7,6 +7,9 @@ import { rangeKey, sameRange, stagesOf } from './slices.ts';
 import type { NodeSlice } from './slices.ts';
 import type { Network, SchedulerNode } from './types.ts';
 
+/** Flows over fewer slices are sums in another order. */
+const ROUNDING = 1 - 1e-9;
+
 export interface Recut {
   /** Of those that change what they hold, and of those that held nothing. */
   readonly moves: readonly NodeSlice[];
@@ -15,9 +18,9 @@ export interface Recut {
 }
 
 /**
- * Cuts a large mesh anew where that makes more of it: who is not needed for a share of today's flow goes to the family of
+ * Cuts a large mesh anew where that makes more of it: who is not needed for today's flow goes to the family of
  * cuts that is best beside those that stay.
- * @param keptShare of the flow, that stays where it is while the others load; 0 where nobody is served yet.
+ * @param keptShare of the flow, that stays where it is while the others load: 1, or 0 while nobody is served.
  * @returns null when no family holds the model.
  */
 export function recut(
@@ -52,8 +55,7 @@ function dispensable(
   keptShare: number,
 ): ReadonlySet<NodeSlice> {
   const movable = held.filter(({ node }) => canMove(node));
-  if (keptShare === 0) return new Set(movable);
-  const needed = keptShare * flowOf(card, stagesOf(held));
+  const needed = keptShare * flowOf(card, stagesOf(held)) * ROUNDING;
   const free = new Set<NodeSlice>();
   for (const stage of stagesOf(movable)) {
     const slowestFirst = movable

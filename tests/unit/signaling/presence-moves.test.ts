@@ -627,3 +627,60 @@ describe('a scheduler that fails', () => {
     expect(assigned(C)).toEqual([BACK]);
   });
 });
+
+describe('before anybody is served', () => {
+  it('who loads may be told to load something else, once, and not when others are answered', () => {
+    scheduler.plan = [
+      [A, FRONT],
+      [B, FRONT],
+      [C, FRONT],
+    ];
+    for (const peer of [A, B, C]) stage.join(peer);
+    scheduler.nextMoves = [
+      [A, FRONT],
+      [B, BACK],
+      [C, FRONT],
+    ];
+    stage.pass(REBALANCE_INTERVAL_MS);
+    expect(scheduler.rebalanceInputs.map(({ isServed }) => isServed)).toEqual([false]);
+    expect(assigned(B)).toEqual([FRONT, BACK]);
+    stage.load(A);
+    stage.load(B);
+    scheduler.nextMoves = [
+      [A, FRONT],
+      [B, BACK],
+      [C, BACK],
+    ];
+    stage.pass(REBALANCE_INTERVAL_MS);
+    expect(scheduler.rebalanceInputs.map(({ isServed }) => isServed)).toEqual([false, true]);
+    expect(assigned(C)).toEqual([FRONT]);
+  });
+
+  it('a peer with neighbours to come stays, and one that will have none is told at once', () => {
+    serving([A, slice(0, 2)]);
+    scheduler.plan = [
+      [A, slice(0, 2)],
+      [B, slice(2, 8)],
+    ];
+    stage.join(B);
+    replan(
+      [
+        [A, FRONT],
+        [B, slice(2, 8)],
+        [C, BACK],
+      ],
+      C,
+    );
+    expect(assigned(A)).toEqual([]);
+    replan(
+      [
+        [A, FRONT],
+        [B, BACK],
+        [C, BACK],
+        [D, FRONT],
+      ],
+      D,
+    );
+    expect(assigned(A)).toEqual([FRONT]);
+  });
+});
