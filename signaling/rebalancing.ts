@@ -34,6 +34,7 @@ export class Rebalancing {
   restrain(placement: Placement, nowMs: number, isServed: boolean): Placement | null {
     const assignments = new Map<PeerId, Assignment>();
     const changed: PeerId[] = [];
+    const held: PeerId[] = [];
     for (const [peer, standing] of this.#peers.lenders()) {
       const before = targetOf(standing);
       const wanted = placement.assignments.get(peer) ?? null;
@@ -43,11 +44,14 @@ export class Rebalancing {
           this.#hasRested(peer, nowMs));
       const after = mayChange ? wanted : before;
       if (after !== null) assignments.set(peer, after);
-      const isSame = before === null || after === null ? before === after : sameSlice(before, after);
-      if (!isSame) changed.push(peer);
+      if (!isSameTarget(before, after)) changed.push(peer);
+      if (!isSameTarget(wanted, after)) held.push(peer);
     }
     for (const peer of changed) this.#movedMs.set(peer, nowMs);
-    return changed.length === 0 ? null : { ...placement, assignments };
+    if (changed.length === 0) return null;
+    // What is said of a move that is held back would not be true.
+    const why = placement.why.filter((line) => !held.some((peer) => line.includes(peer)));
+    return { ...placement, assignments, why };
   }
 
   /** Of a peer that no longer lends its device. */
@@ -68,4 +72,8 @@ export class Rebalancing {
           (standing.kind === 'loading' && !this.#hasRested(peer, nowMs)),
       );
   }
+}
+
+function isSameTarget(a: Assignment | null, b: Assignment | null): boolean {
+  return a === null || b === null ? a === b : sameSlice(a, b);
 }

@@ -11,7 +11,7 @@ import type { Network, ServingMember } from './scheduler/types.ts';
 /** What changes less often than requests come. */
 type SteadyPart = Omit<ServingMember, 'inFlight' | 'reservedTokens'>;
 
-/** As long as nobody came or went, and the network is the same, which is another one every second. */
+/** As long as nobody came or went, and the network is the same, which is another one every five seconds, and when somebody joins. */
 interface Known {
   readonly version: number;
   readonly network: Network;
