@@ -18,31 +18,33 @@ const PING_SECONDS = PING_INTERVAL_MS / MS_PER_SECOND;
 /** As many as the executor of src/engine keeps open unless it is told otherwise. */
 const MAX_OPEN_REQUESTS = 256;
 
+export const SKEIN_TRAITS: PolicyTraits = {
+  // As src/engine has them: chunks of the executor, rows and sequences of a slice's buffers.
+  batching: {
+    kind: 'continuous',
+    first: 'decode',
+    maxRows: 256,
+    maxSequences: 32,
+    prefillChunkRows: 64,
+    decodeRows: 'share',
+  },
+  cacheUse: 'as-it-grows',
+  cacheRoom: 'stage',
+  maxOpenRequests: MAX_OPEN_REQUESTS,
+  afterLoss: 'prefill-again',
+  // The server hears a socket close, or misses an answer to one of its pings; peers doubt whom it no longer names.
+  notice: {
+    closed: { request: [SUSPICION_SECONDS, SUSPICION_SECONDS + 1], policy: [0, 1] },
+    vanished: { request: SILENCE_SECONDS, policy: [PING_SECONDS, 2 * PING_SECONDS] },
+  },
+  ring: 'straight',
+  retry: { attempts: 8, firstSeconds: 0.1, longestSeconds: 5 },
+};
+
 /** The server itself: its `Presence`, with its scheduler, measurements and queue, driven by the virtual clock. */
 export class SkeinPolicy implements Policy {
   readonly name = 'skein';
-  readonly traits: PolicyTraits = {
-    // As src/engine has them: chunks of the executor, rows and sequences of a slice's buffers.
-    batching: {
-      kind: 'continuous',
-      first: 'decode',
-      maxRows: 256,
-      maxSequences: 32,
-      prefillChunkRows: 64,
-      decodeRows: 'share',
-    },
-    cacheUse: 'as-it-grows',
-    cacheRoom: 'stage',
-    maxOpenRequests: MAX_OPEN_REQUESTS,
-    afterLoss: 'prefill-again',
-    // The server hears a socket close, or misses an answer to one of its pings; peers doubt whom it no longer names.
-    notice: {
-      closed: { request: [SUSPICION_SECONDS, SUSPICION_SECONDS + 1], policy: [0, 1] },
-      vanished: { request: SILENCE_SECONDS, policy: [PING_SECONDS, 2 * PING_SECONDS] },
-    },
-    ring: 'straight',
-    retry: { attempts: 8, firstSeconds: 0.1, longestSeconds: 5 },
-  };
+  readonly traits = SKEIN_TRAITS;
   readonly retryRule = nextAttempt;
 
   readonly presence: Presence;

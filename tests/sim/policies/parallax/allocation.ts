@@ -35,9 +35,8 @@ export function layerCapacity(
 export function isFull(
   card: ModelCard,
   node: ParallaxNode & { readonly slice: LayerRange | null; readonly requests: number },
-  sequenceTokens = MAX_SEQUENCE_TOKENS,
 ): boolean {
-  return node.requests >= maxRequests(card, node, sequenceTokens);
+  return node.requests >= maxRequests(card, node, MAX_SEQUENCE_TOKENS);
 }
 
 /** Requests that a node takes at once. @param sequenceTokens of cache that are set aside for each. */

@@ -2,16 +2,19 @@ import type { PeerId, RequestId } from '../../../../src/protocol/ids.ts';
 import type { Hop } from '../../../../src/protocol/route.ts';
 import type { ModelCard, StageReport } from '../../../../src/protocol/signaling.ts';
 import type { LayerRange } from '../../../../signaling/scheduler/types.ts';
-import type { Policy, PolicyCommand, PolicyContext, PolicyEvent, PolicyFactory } from '../../policy.ts';
-import {
-  allocatePipelines,
-  CACHE_SHARE,
-  isFull,
-  layerCapacity,
-  maxRequests,
-  waterFill,
-} from './allocation.ts';
+import { stageCacheTokens } from '../../../../src/protocol/slice-bytes.ts';
+import { CACHE_OVERCOMMIT } from '../../../../signaling/limits.ts';
+import type {
+  Policy,
+  PolicyCommand,
+  PolicyContext,
+  PolicyEvent,
+  PolicyFactory,
+  PolicyTraits,
+} from '../../policy.ts';
+import { allocatePipelines, CACHE_SHARE, layerCapacity, maxRequests, waterFill } from './allocation.ts';
 import type { ParallaxNode, PipelineScore } from './allocation.ts';
+import { SKEIN_TRAITS } from '../skein.ts';
 import { PARALLAX_TRAITS } from './shipped.ts';
 import { RoundTrips } from '../round-trips.ts';
 
@@ -41,11 +44,39 @@ interface Member extends ParallaxNode {
  * each request takes the shortest path over (layer, node) by measured latency and load. The paper is silent about
  * requests in flight when a node dies: they are asked again here, which is better than losing them.
  */
-export const parallaxPaper: PolicyFactory = (context) => new PaperParallax(context);
+export const parallaxPaper: PolicyFactory = (context) =>
+  new PaperParallax(context, {
+    name: 'parallax-paper',
+    traits: { ...PARALLAX_TRAITS, afterLoss: 'restart' },
+    maxRequests: (card, node) => maxRequests(card, node, SEQUENCE_TOKENS),
+  });
+
+/** The same placement and routing with Skein's batches, caches, admission and repair: what these are worth by themselves. */
+export const parallaxPaperInSkein: PolicyFactory = (context) =>
+  new PaperParallax(context, {
+    name: 'parallax-paper-in-skein',
+    traits: SKEIN_TRAITS,
+    maxRequests: (card, { capability, slice }) => {
+      if (slice === null) return 0;
+      const cacheTokens = CACHE_OVERCOMMIT * stageCacheTokens(card, capability.memoryBytes, slice);
+      return Math.floor(cacheTokens / SEQUENCE_TOKENS);
+    },
+  });
+
+/** What Parallax's placement and routing run in. */
+interface Surroundings {
+  readonly name: string;
+  readonly traits: PolicyTraits;
+  /** That a node takes at once. */
+  readonly maxRequests: (
+    card: ModelCard,
+    node: ParallaxNode & { readonly slice: LayerRange | null },
+  ) => number;
+}
 
 class PaperParallax implements Policy {
-  readonly name = 'parallax-paper';
-  readonly traits = { ...PARALLAX_TRAITS, afterLoss: 'restart' } as const;
+  readonly name: string;
+  readonly traits: PolicyTraits;
   readonly #card: ModelCard;
   readonly #members = new Map<PeerId, Member>();
   readonly #regionHeads: PeerId[] = [];
@@ -53,7 +84,12 @@ class PaperParallax implements Policy {
   readonly #waiting = new Map<RequestId, ReadonlySet<PeerId>>();
   readonly #running = new Map<RequestId, readonly Member[]>();
 
-  constructor(context: PolicyContext) {
+  constructor(
+    context: PolicyContext,
+    private readonly surroundings: Surroundings,
+  ) {
+    this.name = surroundings.name;
+    this.traits = surroundings.traits;
     this.#card = context.card;
     this.#roundTrips = new RoundTrips(context.pingSeconds);
   }
@@ -215,7 +251,10 @@ class PaperParallax implements Policy {
   /** Least time over (layer, node): each layer on a node that holds it, a round trip wherever the node changes. */
   #shortestPath(exclude: ReadonlySet<PeerId>): Hop[] | null {
     const usable = [...this.#members.values()].filter(
-      (member) => member.isReady && !isFull(this.#card, member, SEQUENCE_TOKENS) && !exclude.has(member.peer),
+      (member) =>
+        member.isReady &&
+        member.requests < this.surroundings.maxRequests(this.#card, member) &&
+        !exclude.has(member.peer),
     );
     const { layerCount } = this.#card;
     let reached = new Map<Member, Arrival>();
@@ -251,7 +290,7 @@ class PaperParallax implements Policy {
 
   #layerSeconds(member: Member): number {
     if (member.layerSeconds === null) return this.#rooflineSeconds(member);
-    const load = member.requests / maxRequests(this.#card, member, SEQUENCE_TOKENS);
+    const load = member.requests / this.surroundings.maxRequests(this.#card, member);
     return member.layerSeconds + FULL_SLOWER_SECONDS * load;
   }
 
