@@ -17,6 +17,8 @@ import type { Assignment, Placement, Prediction, RebalanceInput, SchedulerNode }
 const LEAST_GAIN = 1.6;
 /** And by this one when some peers have more than they can do while others wait. */
 const LEAST_GAIN_UNEVEN = 1.3;
+/** Cutting a large mesh anew before anybody is served: nobody waits longer, but what was loaded so far is lost. */
+const LEAST_GAIN_UNSERVED = 1.5;
 /** Busy for this share of the time, a peer has all it can do. */
 const SATURATED_SHARE = 0.8;
 /** What moving everybody must gain beside that; moving some, their share of it. Loading takes minutes, and answers are cut. */
@@ -151,7 +153,7 @@ class Mesh {
     const found = recut(card, slicesOf(card, held), idle, canMove, keptShare, network);
     if (found === null) return null;
     const moving = found.moves.filter(({ node }) => held.has(node)).length / held.size;
-    const least = isServed ? needed + score * GAIN_FOR_MOVING_ALL * moving : score * LEAST_GAIN_UNEVEN;
+    const least = isServed ? needed + score * GAIN_FOR_MOVING_ALL * moving : score * LEAST_GAIN_UNSERVED;
     if (found.score < least) return null;
     return found.moves.map(({ node, layerStart, layerEnd }) => ({
       node,
