@@ -171,7 +171,7 @@ describe.each(VARIANTS)('$variant kernels', ({ isSoftware }) => {
   // Windows of one key, within a block, of whole blocks, within and over a split, and longer than any row. Each is a kernel of its
   // own to compile, so the sizes share them out.
   describe.each([
-    { headCount: 6, kvHeadCount: 2, headDim: 40, windows: [1, 32, 129, 4096] },
+    { headCount: 6, kvHeadCount: 2, headDim: 80, windows: [1, 32, 129, 4096] },
     { headCount: 8, kvHeadCount: 1, headDim: 64, windows: [7, 100, 300] },
   ])('$headCount/$kvHeadCount heads of $headDim', ({ windows, ...size }) => {
     test.each(windows)('a window of %i keys', async (window) => {
