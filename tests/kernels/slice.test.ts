@@ -208,8 +208,9 @@ describe('a quantised model', () => {
       const whole = await load(checkpoint, wholeModel, { activations: 'int8' });
       for (const chunkRows of [1, IDS.length]) {
         const { logits } = await runChain([whole], chunkRows);
-        // Not to f32 rounding: a value at the edge between two codes may fall to either side, which is a step of 1 / 127.
-        expect(relativeError(logits, rounded), `chunks of ${chunkRows}`).toBeLessThan(distance / 4);
+        // Not to f32 rounding: a value at the edge between two codes may fall to either side, and what follows falls otherwise.
+        // Without rounding, or with another, it is the whole distance or more. The kernels' own tests hold every bit.
+        expect(relativeError(logits, rounded), `chunks of ${chunkRows}`).toBeLessThan(0.75 * distance);
         expect(whole.dispatchesPerLayer).toBeLessThanOrEqual(MAX_DISPATCHES_PER_LAYER);
       }
     },
