@@ -49,8 +49,8 @@ export const PAPER: Scenario = {
   lengths: SHARE_GPT,
   rateFactor: () => 1,
   warmUpSeconds: 60,
-  rampSeconds: 60,
-  windowSeconds: 120,
+  rampSeconds: 180,
+  windowSeconds: 300,
   drainSeconds: 3600,
   objective: READING_PACE,
   network: {
