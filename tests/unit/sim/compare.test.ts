@@ -82,6 +82,14 @@ describe('the checks of browser-public', () => {
     expect(holds('browser-public', results({}, {}))).toBe(true);
     expect(holds('browser-public', results({ goodTokensPerSecond: 96 }, {}))).toBe(false);
   });
+
+  test('ask for nine tenths of what is asked for where half as much again is more than that', () => {
+    // 100 are asked for: 1.5 times 80 would be 120, and 1.5 times 50 are 75.
+    const against = (best: number, ours: number) =>
+      holds('browser-public', results({ goodTokensPerSecond: ours }, { goodTokensPerSecond: best }));
+    expect([against(80, 91), against(80, 89)]).toEqual([true, false]);
+    expect([against(50, 76), against(50, 74)]).toEqual([true, false]);
+  });
 });
 
 describe('the checks of paper', () => {
