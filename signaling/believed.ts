@@ -17,6 +17,11 @@ const LEAST: Rates = {
 const UNCHECKED_MULTIPLE = 4;
 /** And where nothing was checked yet, up to so many times the median of all claims: what one requester can correct. */
 const UNCHECKED_MULTIPLE_OF_CLAIMS = 8;
+/**
+ * What anybody is believed unchecked: a small laptop's 1 GB/s and 10 GFLOP/s. So claims of next to nothing hold no honest
+ * device below it, and a false one of as much attracts little.
+ */
+const UNCHECKED_AT_LEAST: Rates = { matvecBytesPerSecond: 1e9, matmulFlopsPerSecond: 1e10 };
 /** A median of fewer claims says nothing. */
 const MIN_CLAIMS = 3;
 
@@ -31,11 +36,11 @@ export function withinReason(claim: Capability): Capability {
   return { ...claim, ...rates, memoryBytes: Math.min(claim.memoryBytes, MOST.memoryBytes) };
 }
 
-/** @returns the most that is believed of a peer whose claim nobody has checked; never less than the slowest may claim. */
+/** @returns the most that is believed of a peer whose claim nobody has checked. */
 export function uncheckedLimit(proven: readonly Rates[], claims: readonly Rates[]): Rates {
-  if (proven.length > 0) return atLeast(times(medianRates(proven), UNCHECKED_MULTIPLE), LEAST);
-  if (claims.length >= MIN_CLAIMS) return times(medianRates(claims), UNCHECKED_MULTIPLE_OF_CLAIMS);
-  return MOST;
+  if (proven.length > 0) return atLeast(times(medianRates(proven), UNCHECKED_MULTIPLE), UNCHECKED_AT_LEAST);
+  if (claims.length < MIN_CLAIMS) return MOST;
+  return atLeast(times(medianRates(claims), UNCHECKED_MULTIPLE_OF_CLAIMS), UNCHECKED_AT_LEAST);
 }
 
 /** A peer this many times slower, or faster below 1, than it was believed to be. */
