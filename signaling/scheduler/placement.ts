@@ -7,6 +7,7 @@ import { fits } from './cost.ts';
 import { freshPipelines, pipelineSlices } from './fresh.ts';
 import { countOf, describeMissing, layersInWords } from './missing.ts';
 import { predict } from './predict.ts';
+import { isWhole } from './reach.ts';
 import { replicate } from './replicas.ts';
 import { sameRange } from './slices.ts';
 import type { NodeSlice } from './slices.ts';
@@ -29,16 +30,18 @@ export function place(input: PlacementInput): Placement {
   const plan = new Plan(input);
   const [only] = input.models;
   if (input.models.length === 1 && only !== undefined && plan.isUnheld(only)) plan.begin(only);
-  // Copies made in one round can free a peer that makes another model whole in the next; each round but the last
-  // makes one more model whole.
-  for (let wholeBefore = -1; plan.wholeModels() > wholeBefore;) {
-    wholeBefore = plan.wholeModels();
+  // Copies made in one round can free a peer that makes another model whole in the next.
+  let whole = plan.wholeModels();
+  let before: number;
+  do {
+    before = whole;
     for (const card of input.models) plan.complete(card, plan.idle());
     if (input.models.length > 1) {
       for (const card of input.models) plan.complete(card, [...plan.idle(), ...plan.spareOfOthers(card)]);
     }
     plan.replicate();
-  }
+    whole = plan.wholeModels();
+  } while (whole > before && whole < input.models.length);
   return plan.result();
 }
 
@@ -148,7 +151,7 @@ class Plan {
   }
 
   #isCovered(card: ModelCard): boolean {
-    return bestChain(card.layerCount, this.#slicesOf(card)).gaps.length === 0;
+    return isWhole(card.layerCount, this.#slicesOf(card));
   }
 
   #hold(card: ModelCard, { node, layerStart, layerEnd }: NodeSlice, reason: string): void {

@@ -1,5 +1,10 @@
 import type { LayerRange } from './types.ts';
 
+/** Whether slices lead from the first layer to the end, each used whole. */
+export function isWhole(layerCount: number, ranges: readonly LayerRange[]): boolean {
+  return reachedFromStart(layerCount, ranges)[layerCount] === true;
+}
+
 /**
  * Which layers slices reach from the first one, and from which they reach the last: a slice between the two is part of a
  * route, any other is of no use to anybody.
@@ -10,13 +15,9 @@ export class Reach {
   readonly #toEnd: boolean[];
 
   constructor(layerCount: number, ranges: readonly LayerRange[]) {
-    this.#fromStart = new Array<boolean>(layerCount + 1).fill(false);
+    this.#fromStart = reachedFromStart(layerCount, ranges);
     this.#toEnd = new Array<boolean>(layerCount + 1).fill(false);
-    this.#fromStart[0] = true;
     this.#toEnd[layerCount] = true;
-    for (const { layerStart, layerEnd } of ranges.toSorted((a, b) => a.layerStart - b.layerStart)) {
-      if (this.#fromStart[layerStart] === true) this.#fromStart[layerEnd] = true;
-    }
     for (const { layerStart, layerEnd } of ranges.toSorted((a, b) => b.layerEnd - a.layerEnd)) {
       if (this.#toEnd[layerEnd] === true) this.#toEnd[layerStart] = true;
     }
@@ -26,4 +27,14 @@ export class Reach {
   isUseful({ layerStart, layerEnd }: LayerRange): boolean {
     return this.#fromStart[layerStart] === true && this.#toEnd[layerEnd] === true;
   }
+}
+
+/** By boundary. */
+function reachedFromStart(layerCount: number, ranges: readonly LayerRange[]): boolean[] {
+  const reached = new Array<boolean>(layerCount + 1).fill(false);
+  reached[0] = true;
+  for (const { layerStart, layerEnd } of ranges.toSorted((a, b) => a.layerStart - b.layerStart)) {
+    if (reached[layerStart] === true) reached[layerEnd] = true;
+  }
+  return reached;
 }

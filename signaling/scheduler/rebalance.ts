@@ -1,9 +1,9 @@
 import type { ModelId, PeerId } from '../../src/protocol/ids.ts';
 import type { ModelCard } from '../../src/protocol/signaling.ts';
-import { bestChain } from './chain.ts';
 import { fits } from './cost.ts';
 import { inWords, place, rateInWords, sameAssignment } from './placement.ts';
 import { placementScore, predict } from './predict.ts';
+import { isWhole } from './reach.ts';
 import { recut } from './recut.ts';
 import { employ, orphansOf } from './replicas.ts';
 import { rangeKey, stagesOf } from './slices.ts';
@@ -94,9 +94,7 @@ class Mesh {
   }
 
   isWhole(held: Holdings): boolean {
-    return this.#input.models.every(
-      (card) => bestChain(card.layerCount, slicesOf(card, held)).gaps.length === 0,
-    );
+    return this.#input.models.every((card) => isWhole(card.layerCount, slicesOf(card, held)));
   }
 
   /** Of several models, the product: a gain of one is worth the same share of another. */

@@ -4,7 +4,7 @@ import type { ServingMember } from './types.ts';
 /** Of more members than this, only the quickest of each slice and region are searched. */
 export const MAX_SEARCHED_MEMBERS = 512;
 /** Of each slice and region; several, because a measured way can make up for a slower step. */
-const KEPT_OF_EACH = 4;
+const KEPT_OF_EACH = 3;
 /** Above every layer and region, for keys. */
 const KEY_BASE = 2048;
 
