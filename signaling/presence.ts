@@ -206,6 +206,11 @@ export class Presence {
       case 'signal':
         this.#relay(peer, message);
         break;
+      case 'reloading':
+      case 'present':
+      case 'route-resume':
+      case 'suspect':
+        break;
     }
   }
 

@@ -92,6 +92,8 @@ export const MIN_LINK_BYTES_PER_SECOND = 1;
 export const MAX_CACHED_SLICES = 16;
 /** Weights that a peer keeps on its disk, so that loading them again takes no download; browsers may allow less. */
 export const MAX_CACHED_WEIGHT_BYTES = 16 * 1024 ** 3;
+/** A token to resume a session with; ours are an HMAC in base64url. */
+export const MAX_RESUME_TOKEN_CHARACTERS = 200;
 /** Links in one report; the ones in use come first. */
 export const MAX_REPORTED_LINKS = 64;
 /** Peers the server asks one peer to measure the way to, at once. */

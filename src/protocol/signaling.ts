@@ -7,6 +7,7 @@ import {
   MAX_HIDDEN_SIZE,
   MAX_PROBED_PEERS,
   MAX_REPORTED_LINKS,
+  MAX_RESUME_TOKEN_CHARACTERS,
   MAX_SEQUENCE_TOKENS,
   MAX_SERVER_SIGNALING_BYTES,
   MAX_SIGNALING_BYTES,
@@ -20,7 +21,7 @@ import { QUANTIZATIONS } from './quantization.ts';
 import { layerRangeEntries, modelIdSchema, peerIdSchema, requestIdSchema, routeSchema } from './route.ts';
 
 /** Raised when either side must understand something new; a mismatch is refused in words. */
-export const SIGNALING_VERSION = 4;
+export const SIGNALING_VERSION = 5;
 
 const text = (maxLength: number) => v.pipe(v.string(), v.maxLength(maxLength));
 const count = v.pipe(v.number(), v.finite(), v.minValue(0));
@@ -77,7 +78,9 @@ const memberSchema = v.object({
   peer: peerIdSchema,
   model: modelIdSchema,
   ...layerRangeEntries,
-  state: v.picklist(['loading', 'serving']),
+  state: v.picklist(['loading', 'serving', 'suspect']),
+  /** Of a suspect: what others found, in words. */
+  suspicion: v.exactOptional(text(500)),
   adapter: text(200),
 });
 /** One contributor as everybody sees it. */
@@ -120,23 +123,36 @@ const iceServerSchema = v.object({
 export type IceServer = v.InferOutput<typeof iceServerSchema>;
 
 export const clientMessageSchema = v.variant('type', [
-  v.object({ type: v.literal('hello'), version: v.number() }),
+  v.object({
+    type: v.literal('hello'),
+    version: v.number(),
+    /** Who this was before the connection broke: a server that gave the token, even before a restart, gives the same id again. */
+    resume: v.exactOptional(v.object({ peer: peerIdSchema, token: text(MAX_RESUME_TOKEN_CHARACTERS) })),
+  }),
   /** Lends this peer's device. Answered by `assign` now or when there is work for it. */
   v.object({
     type: v.literal('join'),
     capability: capabilitySchema,
     /** Slices whose weights this peer still has, the latest first. */
     cached: v.pipe(v.array(sliceNameSchema), v.maxLength(MAX_CACHED_SLICES)),
+    /** The slice that answers here already, after a connection broke; the server leaves it where it can. */
+    holds: v.exactOptional(sliceNameSchema),
   }),
   /** What this peer measured since its last report. Sent every few seconds by peers that lend their device. */
   v.object({
     type: v.literal('report'),
     stage: v.nullable(stageReportSchema),
     links: v.pipe(v.array(linkReportSchema), v.maxLength(MAX_REPORTED_LINKS)),
+    /** What may make this peer slow, or end it, soon. */
+    hints: v.exactOptional(v.object({ isHidden: v.boolean(), isOnBattery: v.boolean() })),
   }),
   /** The assigned slice is loaded and answers. */
   v.object({ type: v.literal('serving'), model: modelIdSchema, ...layerRangeEntries }),
   v.object({ type: v.literal('load-failed'), error: errorShapeSchema }),
+  /** The slice that served is lost with its device and is loaded again; `serving` follows. Until then no route leads here. */
+  v.object({ type: v.literal('reloading'), ...sliceEntries, error: errorShapeSchema }),
+  /** The answer to `roll-call`. */
+  v.object({ type: v.literal('present'), nonce: v.pipe(v.number(), v.integer()) }),
   v.object({ type: v.literal('leave') }),
   v.object({
     type: v.literal('route-request'),
@@ -149,6 +165,20 @@ export const clientMessageSchema = v.variant('type', [
     tokens: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS)),
     /** What is left of the requester's patience. A route that is not ended by then is taken back. */
     timeLimitMs: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_TIME_LIMIT_MS)),
+  }),
+  /** After a connection broke: a route that is still in use, so that its hops' load is counted. */
+  v.object({
+    type: v.literal('route-resume'),
+    route: routeSchema,
+    tokens: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS)),
+    timeLimitMs: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_TIME_LIMIT_MS)),
+  }),
+  /** A hop of this peer's request failed it. The server gives this requester other hops, and asks the accused. */
+  v.object({
+    type: v.literal('suspect'),
+    requestId: requestIdSchema,
+    peer: peerIdSchema,
+    error: errorShapeSchema,
   }),
   v.object({
     type: v.literal('route-end'),
@@ -168,7 +198,15 @@ export const serverMessageSchema = v.variant('type', [
     peer: peerIdSchema,
     models: v.array(modelCardSchema),
     iceServers: v.array(iceServerSchema),
+    /** With which a later `hello` gets the same id. */
+    resumeToken: v.exactOptional(text(MAX_RESUME_TOKEN_CHARACTERS)),
+    /** Whether the operator wants all links to go over a TURN server. */
+    isRelayOnly: v.exactOptional(v.boolean()),
   }),
+  /** New credentials for the relays; those of `welcome` end some time. */
+  v.object({ type: v.literal('ice-servers'), iceServers: v.array(iceServerSchema) }),
+  /** Whether this peer is alive, and not only its socket: answered with `present` at once. */
+  v.object({ type: v.literal('roll-call'), nonce: v.pipe(v.number(), v.integer()) }),
   v.object({ type: v.literal('assign'), model: modelIdSchema, ...layerRangeEntries }),
   /** There is no work for this peer now; it frees its slice and waits. */
   v.object({ type: v.literal('unassign') }),

@@ -154,6 +154,8 @@ function toCommands(to: PeerId, body: ServerMessage): PolicyCommand[] {
     case 'route-queued':
     case 'signal':
     case 'mesh':
+    case 'ice-servers':
+    case 'roll-call':
     case 'error':
       return [];
   }
