@@ -71,13 +71,18 @@ export class ServedStage {
     return this.#served.size;
   }
 
-  /** Fails what is open, so that requesters look for another route at once. Idempotent. */
-  dispose(): void {
+  /**
+   * Fails what is open, so that requesters look for another route at once. Idempotent.
+   * @param reason what they are told, naming this peer.
+   */
+  dispose(reason?: SkeinError): void {
     for (const stop of this.#stopListening) stop();
     const { self } = this.#identity;
-    for (const served of [...this.#served.values()]) {
-      this.#fail(served, peerError('peer-lost', self, 'stopped serving. Ask for a new route.'));
-    }
+    const error =
+      reason === undefined
+        ? peerError('peer-lost', self, 'stopped serving. Ask for a new route.')
+        : blame(self, reason);
+    for (const served of [...this.#served.values()]) this.#fail(served, error);
     this.#executor.onStep = () => Promise.resolve();
   }
 

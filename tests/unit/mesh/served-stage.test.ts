@@ -361,6 +361,17 @@ describe('a stage', () => {
     expect(machine.sequences.size).toBe(0);
   });
 
+  it('tells requesters that its device is gone, and that it was this peer', async () => {
+    const { peers, open, puppet, hop, served } = around(1);
+    await open(peers.first);
+    served.dispose(new SkeinError('device-lost', 'driver reset', { data: { reason: 'unknown' } }));
+    await settled();
+    expect(puppet(peers.requester).heard.at(-1)?.frame).toMatchObject({
+      type: 'failed',
+      error: { code: 'device-lost', data: { peer: hop.peer, reason: 'unknown' } },
+    });
+  });
+
   it('feeds nothing to the engine before the next hop can be reached, and all of it then', async () => {
     const gate = gatedTransport();
     const { peers, open, say, served, puppet, hop } = around(1, { wrap: gate.wrap });
