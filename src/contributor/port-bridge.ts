@@ -20,7 +20,7 @@ export function bridgeTransport(transport: FrameTransport, port: MessagePort): P
       const bytes = frame.slice();
       deliver({ type: 'frame', from, bytes }, [bytes.buffer]);
     }),
-    transport.onPeerLost((peer) => deliver({ type: 'peer-lost', peer })),
+    transport.onPeerLost((peer, reason) => deliver({ type: 'peer-lost', peer, error: reason.toShape() })),
   ];
   const detach = () => {
     for (const stop of stops) stop();
@@ -38,6 +38,10 @@ export function bridgeTransport(transport: FrameTransport, port: MessagePort): P
     port.onmessage = ({ data }: MessageEvent<PortRequest>) => {
       if (data.type === 'send') {
         void send(data);
+        return;
+      }
+      if (data.type === 'reject') {
+        transport.reject(data.from, SkeinError.fromShape(data.error));
         return;
       }
       detach();

@@ -17,7 +17,7 @@ export class PortTransport implements FrameTransport {
   readonly #port: MessagePort;
   readonly #pending = new Map<number, PendingSend>();
   readonly #frameListeners = new Set<(from: PeerId, frame: Uint8Array<ArrayBuffer>) => void>();
-  readonly #lostListeners = new Set<(peer: PeerId) => void>();
+  readonly #lostListeners = new Set<(peer: PeerId, reason: SkeinError) => void>();
   #nextId = 0;
   #isClosed = false;
 
@@ -41,9 +41,13 @@ export class PortTransport implements FrameTransport {
     return () => void this.#frameListeners.delete(listener);
   }
 
-  onPeerLost(listener: (peer: PeerId) => void): () => void {
+  onPeerLost(listener: (peer: PeerId, reason: SkeinError) => void): () => void {
     this.#lostListeners.add(listener);
     return () => void this.#lostListeners.delete(listener);
+  }
+
+  reject(from: PeerId, reason: SkeinError): void {
+    if (!this.#isClosed) this.#post({ type: 'reject', from, error: reason.toShape() });
   }
 
   /** What was sent before still goes out; sends under way are rejected. Idempotent. */
@@ -66,7 +70,9 @@ export class PortTransport implements FrameTransport {
         for (const listener of [...this.#frameListeners]) listener(message.from, message.bytes);
         break;
       case 'peer-lost':
-        for (const listener of [...this.#lostListeners]) listener(message.peer);
+        for (const listener of [...this.#lostListeners]) {
+          listener(message.peer, SkeinError.fromShape(message.error));
+        }
         break;
       case 'sent':
         this.#settle(message.id)?.resolve();

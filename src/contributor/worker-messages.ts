@@ -38,7 +38,9 @@ export type WorkerCommand =
       readonly frames: MessagePort;
     }
   | { readonly type: 'cancel'; readonly operation: number }
-  | { readonly type: 'unload' };
+  | { readonly type: 'unload' }
+  /** Answered by `pong` at once, whatever else is under way. */
+  | { readonly type: 'ping'; readonly nonce: number };
 
 /** Engine worker → page. Every `measure` and `load` ends in `measured`, `loaded` or `failed`. */
 export type WorkerEvent =
@@ -54,6 +56,7 @@ export type WorkerEvent =
   | { readonly type: 'failed'; readonly operation: number; readonly error: ErrorShape }
   /** Weights that are on this machine, the latest first; before the first `measured`, and again whenever that changed. */
   | { readonly type: 'cached'; readonly slices: readonly CachedSlice[] }
+  | { readonly type: 'pong'; readonly nonce: number }
   | { readonly type: 'lost'; readonly error: ErrorShape };
 
 /** Worker → page messages of a frame port. */
@@ -65,13 +68,15 @@ export type PortRequest =
       readonly to: PeerId;
       readonly bytes: Uint8Array<ArrayBuffer>;
     }
+  /** See FrameTransport.reject. */
+  | { readonly type: 'reject'; readonly from: PeerId; readonly error: ErrorShape }
   /** Nothing follows: the last words of the stage are out, and the port can be closed. */
   | { readonly type: 'end' };
 
 /** Page → worker messages of a frame port. `bytes` is transferred. */
 export type PortDelivery =
   | { readonly type: 'frame'; readonly from: PeerId; readonly bytes: Uint8Array<ArrayBuffer> }
-  | { readonly type: 'peer-lost'; readonly peer: PeerId }
+  | { readonly type: 'peer-lost'; readonly peer: PeerId; readonly error: ErrorShape }
   /** The transport's own `send` resolved, or failed: this is the worker's back-pressure. */
   | { readonly type: 'sent'; readonly id: number }
   | { readonly type: 'send-failed'; readonly id: number; readonly error: ErrorShape };

@@ -1,3 +1,4 @@
+import type { SkeinError } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 import { Listeners } from './listeners.ts';
@@ -6,14 +7,24 @@ import { peerLost } from './peer-errors.ts';
 /** Peers in one process. Frames are copied, arrive in order and never get lost, and are delivered after `send` returns. */
 export class LocalHub {
   readonly #members = new Map<PeerId, LocalTransport>();
+  readonly #rejected = new Map<PeerId, number>();
 
   /** The transport of a peer, which is on the hub from now on. */
   transport(self: PeerId): FrameTransport {
     const existing = this.#members.get(self);
     if (existing) return existing;
-    const member = new LocalTransport(self, (peer) => this.#members.get(peer));
+    const member = new LocalTransport(
+      self,
+      (peer) => this.#members.get(peer),
+      (from) => this.#rejected.set(from, this.rejectedFrom(from) + 1),
+    );
     this.#members.set(self, member);
     return member;
+  }
+
+  /** Frames of a peer that others refused. Here nobody is cut off for them. */
+  rejectedFrom(peer: PeerId): number {
+    return this.#rejected.get(peer) ?? 0;
   }
 
   /** The peer vanishes: frames on their way to it are lost, and whoever exchanged frames with it hears of it. */
@@ -22,19 +33,20 @@ export class LocalHub {
     if (!gone) return;
     this.#members.delete(peer);
     for (const member of this.#members.values()) {
-      if (member.linked.delete(peer)) member.lost.tell(peer);
+      if (member.linked.delete(peer)) member.lost.tell(peer, peerLost(peer));
     }
   }
 }
 
 class LocalTransport implements FrameTransport {
   readonly frames = new Listeners<[from: PeerId, frame: Uint8Array<ArrayBuffer>]>();
-  readonly lost = new Listeners<[peer: PeerId]>();
+  readonly lost = new Listeners<[peer: PeerId, reason: SkeinError]>();
   readonly linked = new Set<PeerId>();
 
   constructor(
     readonly self: PeerId,
     private readonly find: (peer: PeerId) => LocalTransport | undefined,
+    private readonly countRejection: (from: PeerId) => void,
   ) {}
 
   send(to: PeerId, frame: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -53,7 +65,11 @@ class LocalTransport implements FrameTransport {
     return this.frames.add(listener);
   }
 
-  onPeerLost(listener: (peer: PeerId) => void): () => void {
+  onPeerLost(listener: (peer: PeerId, reason: SkeinError) => void): () => void {
     return this.lost.add(listener);
+  }
+
+  reject(from: PeerId): void {
+    this.countRejection(from);
   }
 }

@@ -18,8 +18,8 @@ export interface PeerLinkOptions {
   readonly newAttempt: () => string;
   readonly sendSignal: (signal: LinkSignal) => void;
   readonly onFrame: (frame: Uint8Array<ArrayBuffer>) => void;
-  /** The link was open and is not any more; frames may have been lost. */
-  readonly onLost: () => void;
+  /** The link was open and is not any more; frames may have been lost. The reason names the peer. */
+  readonly onLost: (reason: SkeinError) => void;
   /** Nothing is open and nothing is being dialled; the link may be forgotten. */
   readonly onIdle: () => void;
 }
@@ -140,7 +140,7 @@ export class PeerLink {
     if (attempt) closeAttempt(attempt, error);
     // In this order: whoever hears of the loss may send again at once, over a new link.
     this.#options.onIdle();
-    if (attempt?.channel) this.#options.onLost();
+    if (attempt?.channel) this.#options.onLost(blame(this.#options.remote, error));
   }
 
   /** As `end`, unless the link is open: then somebody else's word that the peer is gone does not count. */
@@ -209,7 +209,7 @@ export class PeerLink {
     } catch (thrown) {
       this.end(SkeinError.from(thrown, 'no-route'));
     }
-    if (older?.channel) this.#options.onLost();
+    if (older?.channel) this.#options.onLost(peerLost(this.#options.remote));
   }
 
   #open(attempt: Attempt, pipe: MessagePipe): void {

@@ -19,7 +19,7 @@ import type { LinkSignal } from './link-signal.ts';
 import { Listeners } from './listeners.ts';
 import { simplePeerConnect } from './peer-connection.ts';
 import type { Connect, IceServer, WebRtc } from './peer-connection.ts';
-import { peerError, peerLost } from './peer-errors.ts';
+import { blame, peerError, peerLost } from './peer-errors.ts';
 import { PeerLink } from './peer-link.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -56,10 +56,11 @@ export class PeerMesh implements FrameTransport {
   readonly #clock: Clock;
   readonly #links = new Map<PeerId, LinkEntry>();
   readonly #frames = new Listeners<[from: PeerId, frame: Uint8Array<ArrayBuffer>]>();
-  readonly #lost = new Listeners<[peer: PeerId]>();
+  readonly #lost = new Listeners<[peer: PeerId, reason: SkeinError]>();
   readonly #stopListening: (() => void)[];
   /** Peers that lend their devices. */
   #members: ReadonlySet<PeerId> = new Set();
+  readonly #rejectedFrames = new Map<PeerId, number>();
   #isDisposed = false;
   #rejectedSignals = 0;
 
@@ -129,8 +130,12 @@ export class PeerMesh implements FrameTransport {
     return this.#frames.add(listener);
   }
 
-  onPeerLost(listener: (peer: PeerId) => void): () => void {
+  onPeerLost(listener: (peer: PeerId, reason: SkeinError) => void): () => void {
     return this.#lost.add(listener);
+  }
+
+  reject(from: PeerId): void {
+    this.#rejectedFrames.set(from, (this.#rejectedFrames.get(from) ?? 0) + 1);
   }
 
   /** Closes every link, and says so to whoever waits for one. Idempotent. */
@@ -138,7 +143,7 @@ export class PeerMesh implements FrameTransport {
     this.#isDisposed = true;
     for (const stop of this.#stopListening) stop();
     this.#frames.clear();
-    for (const peer of this.#links.keys()) this.#lost.tell(peer);
+    for (const peer of this.#links.keys()) this.#lost.tell(peer, blame(peer, disposedError()));
     this.#lost.clear();
     for (const { link } of [...this.#links.values()]) link.end(disposedError());
   }
@@ -195,7 +200,7 @@ export class PeerMesh implements FrameTransport {
       newAttempt: newRequestId,
       sendSignal: (signal) => this.#sendSignal(remote, signal),
       onFrame: (frame) => this.#frames.tell(remote, frame),
-      onLost: () => this.#lost.tell(remote),
+      onLost: (reason) => this.#lost.tell(remote, reason),
       onIdle: () => {
         if (this.#links.get(remote)?.link === link) this.#links.delete(remote);
       },

@@ -125,6 +125,7 @@ export class FakeSession implements MeshSession {
       send: () => Promise.resolve(),
       onFrame: () => () => undefined,
       onPeerLost: () => () => undefined,
+      reject: () => undefined,
       linkStats: () => this.links,
       probe: (peers) => {
         const done = deferred<undefined>();

@@ -17,7 +17,8 @@ class FakeTransport implements FrameTransport {
   readonly self = SELF;
   readonly sent: { to: PeerId; bytes: Bytes; done: Deferred<undefined> }[] = [];
   readonly frameListeners = new Set<(from: PeerId, frame: Bytes) => void>();
-  readonly lostListeners = new Set<(peer: PeerId) => void>();
+  readonly lostListeners = new Set<(peer: PeerId, reason: SkeinError) => void>();
+  readonly rejected: { from: PeerId; reason: SkeinError }[] = [];
   #onSend: () => void = () => undefined;
 
   send(to: PeerId, bytes: Bytes): Promise<void> {
@@ -42,9 +43,13 @@ class FakeTransport implements FrameTransport {
     return () => void this.frameListeners.delete(listener);
   }
 
-  onPeerLost(listener: (peer: PeerId) => void): () => void {
+  onPeerLost(listener: (peer: PeerId, reason: SkeinError) => void): () => void {
     this.lostListeners.add(listener);
     return () => void this.lostListeners.delete(listener);
+  }
+
+  reject(from: PeerId, reason: SkeinError): void {
+    this.rejected.push({ from, reason });
   }
 }
 
@@ -110,9 +115,9 @@ describe('a transport across a port', () => {
   });
 
   it('tells of lost peers', async () => {
-    const lost = new Promise((resolve) => worker.onPeerLost(resolve));
-    for (const listener of page.lostListeners) listener(OTHER);
-    expect(await lost).toBe(OTHER);
+    const lost = new Promise((resolve) => worker.onPeerLost((peer, { code }) => resolve([peer, code])));
+    for (const listener of page.lostListeners) listener(OTHER, new SkeinError('timeout', 'silent'));
+    expect(await lost).toEqual([OTHER, 'timeout']);
   });
 
   it('detached, hears the page no more, but lets the last words out', async () => {

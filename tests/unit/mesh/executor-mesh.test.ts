@@ -41,6 +41,7 @@ class ExecutorMesh {
         },
         onFrame: (listener) => direct.onFrame(listener),
         onPeerLost: (listener) => direct.onPeerLost(listener),
+        reject: (from, reason) => direct.reject(from, reason),
       };
       const { layerStart, layerEnd } = hop;
       const served = new ServedStage({

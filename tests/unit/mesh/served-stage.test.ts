@@ -215,6 +215,7 @@ describe('a stage', () => {
           self: transport.self,
           onFrame: (listener) => transport.onFrame(listener),
           onPeerLost: (listener) => transport.onPeerLost(listener),
+          reject: (from, reason) => transport.reject(from, reason),
           async send(to, frame) {
             if (peekFrameType(frame) === 'activations') {
               for (const message of splitFrame(frame)) messages.push(message.length);
@@ -440,6 +441,7 @@ function gatedTransport() {
       },
       onFrame: (listener) => transport.onFrame(listener),
       onPeerLost: (listener) => transport.onPeerLost(listener),
+      reject: (from, reason) => transport.reject(from, reason),
     }),
   };
 }
