@@ -1,12 +1,16 @@
 import wrtc from '@roamhq/wrtc';
 import { WebSocket } from 'ws';
 import { openSession } from '../contributor/open-session.ts';
-import type { LiveSession } from '../contributor/open-session.ts';
+import type { LiveSession, SessionParts } from '../contributor/open-session.ts';
 import { SkeinError } from '../protocol/errors.ts';
 
 /** Node has neither a WebSocket, before version 22, nor WebRTC. @throws SkeinError as `openSession`. */
-export function openNodeSession(serverUrl: string, signal: AbortSignal): Promise<LiveSession> {
-  return openSession(serverUrl, signal, { createSocket: (url) => new WebSocket(url), wrtc });
+export function openNodeSession(
+  serverUrl: string,
+  signal: AbortSignal,
+  parts: Pick<SessionParts, 'wrapConnect'> = {},
+): Promise<LiveSession> {
+  return openSession(serverUrl, signal, { createSocket: (url) => new WebSocket(url), wrtc, ...parts });
 }
 
 /** The address of a server as people write it: with or without `http://`. @throws SkeinError `bad-argument`. */

@@ -1,5 +1,6 @@
 import { PeerMesh } from '../mesh/peer-mesh.ts';
-import type { WebRtc } from '../mesh/peer-connection.ts';
+import { simplePeerConnect } from '../mesh/peer-connection.ts';
+import type { Connect, WebRtc } from '../mesh/peer-connection.ts';
 import { SignalingClient } from '../mesh/signaling-client.ts';
 import type { SignalingSocket } from '../mesh/signaling-client.ts';
 import type { SkeinError } from '../protocol/errors.ts';
@@ -12,6 +13,8 @@ export type LiveSession = OwnedSession<SignalingClient>;
 export interface SessionParts {
   readonly createSocket?: (url: string) => SignalingSocket;
   readonly wrtc?: WebRtc;
+  /** Puts something between this peer and its connections, such as a wire that harms messages. */
+  readonly wrapConnect?: (connect: Connect) => Connect;
 }
 
 /**
@@ -21,7 +24,7 @@ export interface SessionParts {
 export async function openSession(
   serverUrl: string,
   signal: AbortSignal,
-  { createSocket, wrtc }: SessionParts = {},
+  { createSocket, wrtc, wrapConnect }: SessionParts = {},
 ): Promise<LiveSession> {
   const url = new URL('/signal', serverUrl);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
@@ -30,7 +33,13 @@ export async function openSession(
     ...(createSocket && { createSocket }),
   });
   const { peer: self, models, iceServers } = signaling.welcome;
-  const transport = new PeerMesh({ self, signaling, iceServers, ...(wrtc && { wrtc }) });
+  const transport = new PeerMesh({
+    self,
+    signaling,
+    iceServers,
+    ...(wrtc && { wrtc }),
+    ...(wrapConnect && { connect: wrapConnect(simplePeerConnect(iceServers, wrtc)) }),
+  });
   const closed = new Promise<SkeinError>((resolve) => signaling.onClosed(resolve));
   return {
     self,
