@@ -4,6 +4,7 @@ import { RECORD } from './frame-layout.ts';
 import type { FrameSequence } from './frames.ts';
 import type { RequestId } from './ids.ts';
 import { MAX_FRAME_JSON_BYTES, MAX_FRAME_SEQUENCES, MAX_SEQUENCE_TOKENS } from './limits.ts';
+import { refusedField } from './refused-field.ts';
 
 /** What every sequence record starts with, and the u32 after it: token ids, rows, or the sampled token. */
 export interface DecodedRecord extends FrameSequence {
@@ -99,8 +100,8 @@ export function decodeJson<Schema extends v.GenericSchema>(
   }
   const result = v.safeParse(schema, parsed);
   if (result.success) return result.output;
-  const [issue] = result.issues;
-  return refuse(`Field "${v.getDotPath(issue) ?? ''}" of a frame: ${issue.message}`);
+  const { field, reason } = refusedField(result.issues);
+  return refuse(`Field "${field}" of a frame: ${reason}`);
 }
 
 export function refuse(message: string): never {

@@ -18,13 +18,16 @@ import {
   MIN_MEMORY_BYTES,
 } from './limits.ts';
 import { QUANTIZATIONS } from './quantization.ts';
+import { refusedField } from './refused-field.ts';
 import { layerRangeEntries, modelIdSchema, peerIdSchema, requestIdSchema, routeSchema } from './route.ts';
 
 /** Raised when either side must understand something new; a mismatch is refused in words. */
 export const SIGNALING_VERSION = 5;
 
 const text = (maxLength: number) => v.pipe(v.string(), v.maxLength(maxLength));
-const count = v.pipe(v.number(), v.finite(), v.minValue(0));
+/** JSON has numbers that are read as infinity, and cannot be written again. */
+const finite = v.pipe(v.number(), v.finite());
+const count = v.pipe(finite, v.minValue(0));
 const positive = v.pipe(v.number(), v.finite(), v.gtValue(0), v.maxValue(1e18));
 const atLeast = (least: number) => v.pipe(v.number(), v.finite(), v.minValue(least), v.maxValue(1e18));
 
@@ -32,7 +35,7 @@ const atLeast = (least: number) => v.pipe(v.number(), v.finite(), v.minValue(lea
 export const errorShapeSchema = v.object({
   code: v.picklist(ERROR_CODES),
   message: text(2000),
-  data: v.exactOptional(v.record(text(100), v.union([text(1000), v.number(), v.boolean()]))),
+  data: v.exactOptional(v.record(text(100), v.union([text(1000), finite, v.boolean()]))),
 });
 
 /** What a tab measured about itself when it joined. Inputs of placement. */
@@ -125,7 +128,7 @@ export type IceServer = v.InferOutput<typeof iceServerSchema>;
 export const clientMessageSchema = v.variant('type', [
   v.object({
     type: v.literal('hello'),
-    version: v.number(),
+    version: finite,
     /** Who this was before the connection broke: a server that gave the token, even before a restart, gives the same id again. */
     resume: v.exactOptional(v.object({ peer: peerIdSchema, token: text(MAX_RESUME_TOKEN_CHARACTERS) })),
   }),
@@ -194,7 +197,7 @@ export type ClientMessage = v.InferOutput<typeof clientMessageSchema>;
 export const serverMessageSchema = v.variant('type', [
   v.object({
     type: v.literal('welcome'),
-    version: v.number(),
+    version: finite,
     peer: peerIdSchema,
     models: v.array(modelCardSchema),
     iceServers: v.array(iceServerSchema),
@@ -259,10 +262,9 @@ function decode<Schema extends typeof clientMessageSchema | typeof serverMessage
   }
   const result = v.safeParse(schema, parsed);
   if (!result.success) {
-    const [issue] = result.issues;
-    const field = v.getDotPath(issue) ?? 'type';
-    throw new SkeinError('bad-message', `Signaling message field "${field}": ${issue.message}`, {
-      data: { field },
+    const { field, reason } = refusedField(result.issues);
+    throw new SkeinError('bad-message', `Signaling message field "${field || 'type'}": ${reason}`, {
+      data: { field: field || 'type' },
     });
   }
   return result.output;
