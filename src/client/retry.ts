@@ -24,28 +24,42 @@ export function afterToken(state: RetryState): RetryState {
 
 /** Failures in a row, without a single token between them, after which a request is given up. */
 const MAX_FAILURES = 8;
+/** As many where a loss or a full mesh is behind them, which pass: a mesh in turmoil has a minute to calm down. */
+const MAX_PASSING_FAILURES = 16;
+/** Each route has its epoch, which is 16 bits in a frame. */
+const MAX_EPOCH = 0xffff;
 const FIRST_DELAY_MS = 100;
 const MAX_DELAY_MS = 5_000;
 /**
- * A mesh that lost a tab re-forms in seconds where weights are at hand, and in minutes where they are not. It is asked
- * often, so that an answer goes on as soon as it can, for about three minutes.
+ * A mesh that lost a tab re-forms in seconds where weights are at hand, and in minutes where they are not; a server that
+ * restarts is back in seconds. They are asked often, so that an answer goes on as soon as it can, for about three minutes.
  */
 const MAX_WAITS = 180;
 const MAX_WAIT_DELAY_MS = 1_000;
 /** The longest that a server may have us wait before asking again. */
 const MAX_HINTED_DELAY_MS = 60_000;
 /** Excluded peers are remembered up to the number a route request may name. */
-const MAX_EXCLUDED = 64;
+export const MAX_EXCLUDED = 64;
 
+const WRONG_VALUES: readonly ErrorCode[] = ['bad-frame', 'internal'];
 /** Faults of one route; another may do. */
 const FAULTS: readonly ErrorCode[] = [
   'peer-lost',
   'timeout',
   'device-lost',
   'out-of-memory',
-  'bad-frame',
-  'internal',
+  ...WRONG_VALUES,
 ];
+
+/** Failures that say that something computed or sent may be wrong, and not only missing. */
+export function isAboutWrongValues({ code }: SkeinError): boolean {
+  return WRONG_VALUES.includes(code);
+}
+
+/** Whether another route may do after this failure of one. */
+export function isFault({ code }: SkeinError): boolean {
+  return FAULTS.includes(code);
+}
 
 /**
  * What to do after a failure.
@@ -58,16 +72,20 @@ export function nextAttempt(
   route: Route | null,
 ): { state: RetryState; delayMs: number } | null {
   const epoch = state.epoch + 1;
+  if (epoch > MAX_EPOCH) return null;
   if (error.code === 'no-route') return mayReform(state, error) ? waitForLayers(state) : null;
+  if (error.code === 'server-lost' && route === null) return waitForServer(state);
   const failures = state.failures + 1;
-  const delayMs = delayOf(failures, MAX_DELAY_MS);
-  if (failures > MAX_FAILURES) return null;
+  if (failures > (isAboutWrongValues(error) ? MAX_FAILURES : MAX_PASSING_FAILURES)) return null;
   // A server that says nothing in time has much to do: half an answer is not thrown away for that.
   if (error.code === 'busy' || (error.code === 'timeout' && route === null)) {
-    return { state: { ...state, epoch, failures }, delayMs: Math.max(delayMs, hintedDelayMs(error)) };
+    const delayMs = Math.max(delayOf(failures, MAX_DELAY_MS), hintedDelayMs(error));
+    return { state: { ...state, epoch, failures }, delayMs };
   }
-  if (route === null || !FAULTS.includes(error.code)) return null;
-  const exclude = [...state.exclude, ...culprits(error, route)].slice(-MAX_EXCLUDED);
+  if (route === null || !isFault(error)) return null;
+  const exclude = [...new Set([...state.exclude, ...culprits(error, route)])].slice(-MAX_EXCLUDED);
+  // Whoever is at fault is not asked again, so the first time nothing is worth waiting for.
+  const delayMs = failures === 1 ? 0 : delayOf(failures - 1, MAX_DELAY_MS);
   return { state: { ...state, epoch, exclude, failures }, delayMs };
 }
 
@@ -87,6 +105,16 @@ function waitForLayers(state: RetryState): { state: RetryState; delayMs: number 
   return { state: { ...state, epoch: state.epoch + 1, exclude: [], waits }, delayMs };
 }
 
+/** It is connected to anew. */
+function waitForServer(state: RetryState): { state: RetryState; delayMs: number } | null {
+  const waits = state.waits + 1;
+  if (waits > MAX_WAITS) return null;
+  return {
+    state: { ...state, epoch: state.epoch + 1, waits },
+    delayMs: delayOf(waits, MAX_WAIT_DELAY_MS),
+  };
+}
+
 /** Twice as long every time. */
 function delayOf(count: number, mostMs: number): number {
   return Math.min(FIRST_DELAY_MS * 2 ** (count - 1), mostMs);
@@ -99,11 +127,12 @@ function hintedDelayMs(error: SkeinError): number {
 }
 
 /**
- * The peer an error names, when it is a hop of the route: nobody can make us exclude a bystander. Silence names nobody, and
- * the same route would be silent again: then it is every hop.
+ * The peers an error names, where they are hops of the route: nobody can make us exclude a bystander. Silence names nobody,
+ * and the same route would be silent again: then it is every hop.
  */
-function culprits(error: SkeinError, route: Route): PeerId[] {
+export function culprits(error: SkeinError, route: Route): PeerId[] {
   const hops = route.hops.map(({ peer }) => peer);
-  const isUnnamedSilence = error.code === 'timeout' && error.data['peer'] === undefined;
-  return isUnnamedSilence ? hops : hops.filter((peer) => peer === error.data['peer']);
+  const { peer: named, otherPeer } = error.data;
+  const isUnnamedSilence = error.code === 'timeout' && named === undefined;
+  return isUnnamedSilence ? hops : hops.filter((peer) => peer === named || peer === otherPeer);
 }

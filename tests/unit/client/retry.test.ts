@@ -45,7 +45,7 @@ describe('nextAttempt', () => {
       delays.push(attempt.delayMs);
       attempt = nextAttempt(attempt.state, failure('busy'), route);
     }
-    expect(delays).toEqual([100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    expect(delays).toEqual([100, 200, 400, 800, 1600, 3200, ...new Array<number>(10).fill(5000)]);
   });
 
   it('waits for the mesh to re-form after a loss, and forgets whom it excluded', () => {
@@ -79,8 +79,58 @@ describe('nextAttempt', () => {
     }
   });
 
+  it('asks at once for a route without the hop that failed, and then less and less often', () => {
+    const delays: number[] = [];
+    let attempt = nextAttempt(fresh, failure('bad-frame', hop), route);
+    while (attempt !== null) {
+      delays.push(attempt.delayMs);
+      attempt = nextAttempt(attempt.state, failure('bad-frame', hop), route);
+    }
+    // What may be wrong everywhere is given up sooner than a mesh in turmoil.
+    expect(delays).toEqual([0, 100, 200, 400, 800, 1600, 3200, 5000]);
+    let losses = 0;
+    for (let lost = nextAttempt(fresh, failure('peer-lost', hop), route); lost !== null; losses += 1) {
+      lost = nextAttempt(lost.state, failure('peer-lost', hop), route);
+    }
+    expect(losses).toBe(16);
+  });
+
+  it('excludes both of two hops of which one lies', () => {
+    const hops = [...route.hops, { peer: bystander, layerStart: 8, layerEnd: 9 }];
+    const error = new SkeinError('timeout', 'contradiction', { data: { peer: hop, otherPeer: bystander } });
+    expect(nextAttempt(fresh, error, { ...route, hops })?.state.exclude).toEqual([hop, bystander]);
+  });
+
+  it('names nobody twice, and no more than a route request may', () => {
+    const exclude = Array.from({ length: 64 }, (_, index) => index.toString(16).padStart(32, '0') as PeerId);
+    const full: RetryState = { ...fresh, exclude };
+    expect(nextAttempt(full, failure('peer-lost', hop), route)?.state.exclude).toEqual([
+      ...exclude.slice(1),
+      hop,
+    ]);
+    const again = nextAttempt({ ...fresh, exclude: [hop] }, failure('peer-lost', hop), route);
+    expect(again?.state.exclude).toEqual([hop]);
+  });
+
+  it('waits for a server that is away for three minutes, and excludes whom it excluded', () => {
+    const lost = nextAttempt(fresh, failure('peer-lost', hop), route)?.state ?? fresh;
+    const delays: number[] = [];
+    let attempt = nextAttempt(lost, failure('server-lost'), null);
+    while (attempt !== null) {
+      delays.push(attempt.delayMs);
+      expect(attempt.state.exclude).toEqual([hop]);
+      attempt = nextAttempt(attempt.state, failure('server-lost'), null);
+    }
+    expect(delays).toHaveLength(180);
+    expect(delays.slice(0, 5)).toEqual([100, 200, 400, 800, 1000]);
+  });
+
+  it('ends before epochs run out', () => {
+    expect(nextAttempt({ ...fresh, epoch: 0xffff }, failure('peer-lost', hop), route)).toBeNull();
+  });
+
   it('begins to count anew with every token', () => {
-    const tired: RetryState = { epoch: 9, exclude: [hop], failures: 8, waits: 180 };
+    const tired: RetryState = { epoch: 9, exclude: [hop], failures: 16, waits: 180 };
     expect(nextAttempt(tired, failure('peer-lost'), route)).toBeNull();
     expect(nextAttempt(afterToken(tired), failure('peer-lost'), route)?.state).toEqual({
       epoch: 10,
@@ -97,7 +147,7 @@ describe('nextAttempt', () => {
     let tries = 0;
     for (let next = attempt; next !== null; next = nextAttempt(next.state, failure('timeout'), null))
       tries += 1;
-    expect(tries).toBe(8);
+    expect(tries).toBe(16);
   });
 
   it('waits as long as a server without room asks for, within reason', () => {
@@ -106,7 +156,7 @@ describe('nextAttempt', () => {
     expect([full(5), full(0), full(1e9), full(NaN)]).toEqual([5000, 100, 60_000, 100]);
   });
 
-  it.each<ErrorCode>(['no-route', 'aborted', 'bad-argument', 'server-lost'])(
+  it.each<ErrorCode>(['no-route', 'aborted', 'bad-argument'])(
     'does not repeat a request that failed with %s at the start',
     (code) => {
       expect(nextAttempt(fresh, failure(code), null)).toBeNull();
