@@ -1,5 +1,4 @@
 import { PeerMesh } from '../mesh/peer-mesh.ts';
-import { simplePeerConnect } from '../mesh/peer-connection.ts';
 import type { Connect, WebRtc } from '../mesh/peer-connection.ts';
 import { SignalingClient } from '../mesh/signaling-client.ts';
 import type { SignalingSocket } from '../mesh/signaling-client.ts';
@@ -38,7 +37,7 @@ export async function openSession(
     signaling,
     iceServers,
     ...(wrtc && { wrtc }),
-    ...(wrapConnect && { connect: wrapConnect(simplePeerConnect(iceServers, wrtc)) }),
+    ...(wrapConnect && { wrapConnect }),
   });
   const closed = new Promise<SkeinError>((resolve) => signaling.onClosed(resolve));
   return {

@@ -14,16 +14,23 @@ export function bridgeTransport(transport: FrameTransport, port: MessagePort): P
   const deliver = (message: PortDelivery, transfer: Transferable[] = []) =>
     port.postMessage(message, transfer);
 
+  let nextFrameId = 0;
+  /** Frames on their way to the worker. As many as the windows of all links let in. */
+  const underWay = new Map<number, () => void>();
   const stops = [
     transport.onFrame((from, frame) => {
       // The requester in this page may listen too, and a view must not drag a larger buffer along: transfer a copy.
       const bytes = frame.slice();
-      deliver({ type: 'frame', from, bytes }, [bytes.buffer]);
+      const id = nextFrameId++;
+      deliver({ type: 'frame', id, from, bytes }, [bytes.buffer]);
+      return new Promise<void>((resolve) => underWay.set(id, resolve));
     }),
     transport.onPeerLost((peer, reason) => deliver({ type: 'peer-lost', peer, error: reason.toShape() })),
   ];
   const detach = () => {
     for (const stop of stops) stop();
+    for (const handled of underWay.values()) handled();
+    underWay.clear();
   };
 
   const send = async ({ id, to, bytes }: Extract<PortRequest, { type: 'send' }>): Promise<void> => {
@@ -38,6 +45,11 @@ export function bridgeTransport(transport: FrameTransport, port: MessagePort): P
     port.onmessage = ({ data }: MessageEvent<PortRequest>) => {
       if (data.type === 'send') {
         void send(data);
+        return;
+      }
+      if (data.type === 'handled') {
+        underWay.get(data.id)?.();
+        underWay.delete(data.id);
         return;
       }
       if (data.type === 'reject') {

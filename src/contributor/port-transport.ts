@@ -16,7 +16,7 @@ export class PortTransport implements FrameTransport {
   readonly self: PeerId;
   readonly #port: MessagePort;
   readonly #pending = new Map<number, PendingSend>();
-  readonly #frameListeners = new Set<(from: PeerId, frame: Uint8Array<ArrayBuffer>) => void>();
+  readonly #frameListeners = new Set<(from: PeerId, frame: Uint8Array<ArrayBuffer>) => unknown>();
   readonly #lostListeners = new Set<(peer: PeerId, reason: SkeinError) => void>();
   #nextId = 0;
   #isClosed = false;
@@ -36,7 +36,7 @@ export class PortTransport implements FrameTransport {
     return new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }));
   }
 
-  onFrame(listener: (from: PeerId, frame: Uint8Array<ArrayBuffer>) => void): () => void {
+  onFrame(listener: (from: PeerId, frame: Uint8Array<ArrayBuffer>) => unknown): () => void {
     this.#frameListeners.add(listener);
     return () => void this.#frameListeners.delete(listener);
   }
@@ -67,7 +67,7 @@ export class PortTransport implements FrameTransport {
   #receive(message: PortDelivery): void {
     switch (message.type) {
       case 'frame':
-        for (const listener of [...this.#frameListeners]) listener(message.from, message.bytes);
+        this.#hearFrame(message);
         break;
       case 'peer-lost':
         for (const listener of [...this.#lostListeners]) {
@@ -81,6 +81,13 @@ export class PortTransport implements FrameTransport {
         this.#settle(message.id)?.reject(SkeinError.fromShape(message.error));
         break;
     }
+  }
+
+  #hearFrame({ id, from, bytes }: Extract<PortDelivery, { type: 'frame' }>): void {
+    const waiting = [...this.#frameListeners].map((listen) => listen(from, bytes));
+    void Promise.allSettled(waiting).then(() => {
+      if (!this.#isClosed) this.#post({ type: 'handled', id });
+    });
   }
 
   #settle(id: number): PendingSend | undefined {

@@ -68,6 +68,8 @@ export type PortRequest =
       readonly to: PeerId;
       readonly bytes: Uint8Array<ArrayBuffer>;
     }
+  /** A frame was taken; until then it counts against what its sender may have waiting here. */
+  | { readonly type: 'handled'; readonly id: number }
   /** See FrameTransport.reject. */
   | { readonly type: 'reject'; readonly from: PeerId; readonly error: ErrorShape }
   /** Nothing follows: the last words of the stage are out, and the port can be closed. */
@@ -75,7 +77,12 @@ export type PortRequest =
 
 /** Page → worker messages of a frame port. `bytes` is transferred. */
 export type PortDelivery =
-  | { readonly type: 'frame'; readonly from: PeerId; readonly bytes: Uint8Array<ArrayBuffer> }
+  | {
+      readonly type: 'frame';
+      readonly id: number;
+      readonly from: PeerId;
+      readonly bytes: Uint8Array<ArrayBuffer>;
+    }
   | { readonly type: 'peer-lost'; readonly peer: PeerId; readonly error: ErrorShape }
   /** The transport's own `send` resolved, or failed: this is the worker's back-pressure. */
   | { readonly type: 'sent'; readonly id: number }

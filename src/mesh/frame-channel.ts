@@ -1,45 +1,76 @@
 import { SkeinError } from '../protocol/errors.ts';
 import {
   FRAME_ASSEMBLY_TIMEOUT_MS,
+  LINK_SILENCE_MS,
+  MAX_MESSAGE_BURST,
+  MAX_MESSAGES_PER_SECOND,
   SEND_HIGH_WATER_BYTES,
   SEND_LOW_WATER_BYTES,
   SEND_STALL_TIMEOUT_MS,
   SUSPICION_MS,
 } from '../protocol/limits.ts';
 import type { Clock } from './clock.ts';
-import { decodeEcho, encodeEcho, FrameAssembly, splitFrame } from './framing.ts';
+import { ReceiveWindow, SendWindow } from './flow-window.ts';
+import {
+  checkNumber,
+  decodeControl,
+  encodeControl,
+  FrameAssembly,
+  numberMessage,
+  splitFrame,
+} from './framing.ts';
+import type { ControlMessage } from './framing.ts';
+import { Heartbeat } from './heartbeat.ts';
 import { LinkGauge } from './link-gauge.ts';
 import type { LinkMeasurement } from './link-meter.ts';
+import { TokenBucket } from './token-bucket.ts';
 
 /** An open, ordered and reliable channel of messages, such as a data channel. */
 export interface MessagePipe {
   /** Bytes accepted and not yet on the wire. */
   readonly bufferedAmount: number;
+  /** Says nothing where it is closed already. */
   send(message: Uint8Array<ArrayBuffer>): void;
   close(): void;
   /** The one listener of each kind. `drain` comes when `bufferedAmount` has fallen below SEND_LOW_WATER_BYTES. */
   listen(listener: { message: (message: Uint8Array) => void; drain: () => void }): void;
 }
 
+/**
+ * What the other end did: it went, or does not answer or read; it sent what nobody honest sends; or so much of it that it can be no
+ * accident.
+ */
+export type LinkFault = 'gone' | 'broken' | 'flood';
+
 export interface FrameChannelOptions {
   readonly pipe: MessagePipe;
   readonly clock: Clock;
   /** A number that the other end cannot guess, u32. */
   readonly newNonce?: () => number;
-  /** The bytes belong to the receiver. */
-  readonly onFrame: (frame: Uint8Array<ArrayBuffer>) => void;
+  /** The bytes belong to the receiver. @returns a promise where the frame still waits for something, else null. */
+  readonly onFrame: (frame: Uint8Array<ArrayBuffer>) => Promise<unknown> | null;
   /** Once, when this side ends the channel because of what the other did. */
-  readonly onBroken: (error: SkeinError) => void;
+  readonly onBroken: (error: SkeinError, fault: LinkFault) => void;
 }
 
-/** Frames over one message channel: split, paced by the channel's queue, put together again. A peer that breaks the rules loses the channel. */
+/**
+ * Frames over one message channel: split, paced by the channel's queue and by what the other end has handled, put together again.
+ * A peer that says nothing, goes, or breaks the rules loses the channel.
+ */
 export class FrameChannel {
   readonly #pipe: MessagePipe;
   readonly #clock: Clock;
-  readonly #onFrame: (frame: Uint8Array<ArrayBuffer>) => void;
-  readonly #onBroken: (error: SkeinError) => void;
+  readonly #onFrame: FrameChannelOptions['onFrame'];
+  readonly #onBroken: FrameChannelOptions['onBroken'];
   readonly #assembly = new FrameAssembly();
   readonly #gauge: LinkGauge;
+  readonly #heartbeat: Heartbeat;
+  readonly #outbound = new SendWindow();
+  readonly #inbound = new ReceiveWindow();
+  readonly #ration: TokenBucket;
+  #messagesSent = 0;
+  #messagesHeard = 0;
+  #repeatedMessages = 0;
   #cancelAssemblyDeadline: (() => void) | null = null;
   #cancelSuspicion: (() => void) | null = null;
   /** Frames go out one after the other; settles when the last one has. */
@@ -55,8 +86,18 @@ export class FrameChannel {
     this.#gauge = new LinkGauge({
       clock,
       newNonce,
-      send: (echo) => pipe.send(encodeEcho(echo)),
+      send: (echo) => this.#say(echo),
       queuedBytes: () => pipe.bufferedAmount,
+    });
+    this.#heartbeat = new Heartbeat({
+      clock,
+      knock: () => this.#gauge.knock(),
+      onSilent: () => this.#break(silent(LINK_SILENCE_MS), 'gone'),
+    });
+    this.#ration = new TokenBucket({
+      clock,
+      capacity: MAX_MESSAGE_BURST,
+      refillMs: 1000 / MAX_MESSAGES_PER_SECOND,
     });
     pipe.listen({ message: (message) => this.#receive(message), drain: () => this.#wakeSender() });
   }
@@ -66,7 +107,17 @@ export class FrameChannel {
     return this.#gauge.measurement;
   }
 
-  /** Measures the way now. Resolves with the next pong, or when the channel ends: which is never, where the other end is silent. */
+  /** Frames that have come and are not handled yet, in bytes as they count. */
+  get waitingBytes(): number {
+    return this.#inbound.waitingBytes;
+  }
+
+  /** Messages that came twice and were dropped. */
+  get repeatedMessages(): number {
+    return this.#repeatedMessages;
+  }
+
+  /** Measures the way now. Resolves with the next pong, or when the channel ends. */
   probe(): Promise<void> {
     return this.#ended ? Promise.resolve() : this.#gauge.probe();
   }
@@ -75,7 +126,7 @@ export class FrameChannel {
   suspect(error: SkeinError): void {
     if (this.#ended || this.#cancelSuspicion) return;
     this.#gauge.knock();
-    this.#cancelSuspicion = this.#clock.after(SUSPICION_MS, () => this.#break(error));
+    this.#cancelSuspicion = this.#clock.after(SUSPICION_MS, () => this.#break(error, 'gone'));
   }
 
   /**
@@ -89,12 +140,14 @@ export class FrameChannel {
     return sent;
   }
 
-  /** Ends the channel: waiting sends fail with `error`. Only the first call counts. */
+  /** Ends the channel, and says so to the other end: waiting sends fail with `error`. Only the first call counts. */
   finish(error: SkeinError): void {
     if (this.#ended) return;
+    this.#say({ kind: 'bye' });
     this.#ended = error;
     this.#cancelAssemblyDeadline?.();
     this.#cancelSuspicion?.();
+    this.#heartbeat.stop();
     this.#gauge.end();
     this.#wakeSender();
     this.#pipe.close();
@@ -102,65 +155,148 @@ export class FrameChannel {
 
   async #write(frame: Uint8Array<ArrayBuffer>): Promise<void> {
     const messages = splitFrame(frame);
+    if (!this.#ended && !this.#outbound.isOpen) await this.#until(() => this.#outbound.isOpen);
     if (!this.#ended) this.#gauge.frameBegins(frame.length);
+    this.#outbound.spend(frame.length);
     for (const message of messages) {
       if (this.#ended) throw this.#ended;
-      this.#pipe.send(message);
-      if (this.#pipe.bufferedAmount > SEND_HIGH_WATER_BYTES) await this.#drained();
+      this.#post(message);
+      if (this.#pipe.bufferedAmount > SEND_HIGH_WATER_BYTES) {
+        await this.#until(() => this.#pipe.bufferedAmount <= SEND_LOW_WATER_BYTES);
+      }
     }
     if (!this.#ended) this.#gauge.frameEnded();
   }
 
-  async #drained(): Promise<void> {
-    const cancelDeadline = this.#clock.after(SEND_STALL_TIMEOUT_MS, () =>
-      this.#break(
-        new SkeinError('timeout', `The queue of a link did not drain for ${SEND_STALL_TIMEOUT_MS / 1000} s.`),
-      ),
-    );
-    while (!this.#ended && this.#pipe.bufferedAmount > SEND_LOW_WATER_BYTES) {
+  /** Waits as long as there is progress: a long queue on a slow network takes its time. */
+  async #until(isReady: () => boolean): Promise<void> {
+    const backlogBytes = () => this.#pipe.bufferedAmount + this.#outbound.outstandingBytes;
+    let leastBytes = backlogBytes();
+    const watch = (): (() => void) =>
+      this.#clock.after(SEND_STALL_TIMEOUT_MS, () => {
+        if (backlogBytes() < leastBytes) {
+          leastBytes = backlogBytes();
+          cancelDeadline = watch();
+        } else {
+          this.#break(notRead(), 'gone');
+        }
+      });
+    let cancelDeadline = watch();
+    while (!this.#ended && !isReady()) {
       await new Promise<void>((resolve) => (this.#wakeSender = resolve));
     }
     cancelDeadline();
   }
 
+  #say(control: ControlMessage): void {
+    if (!this.#ended) this.#post(encodeControl(control));
+  }
+
+  #post(message: Uint8Array<ArrayBuffer>): void {
+    numberMessage(message, this.#messagesSent);
+    this.#messagesSent += 1;
+    this.#heartbeat.spoke();
+    this.#pipe.send(message);
+  }
+
   #receive(message: Uint8Array): void {
     if (this.#ended) return;
+    this.#heartbeat.heard();
     this.#cancelSuspicion?.();
     this.#cancelSuspicion = null;
-    let frame: Uint8Array<ArrayBuffer> | null;
+    if (!this.#ration.take()) {
+      this.#break(tooManyMessages(), 'flood');
+      return;
+    }
+    let frame: Uint8Array<ArrayBuffer> | null = null;
     try {
-      const echo = decodeEcho(message);
-      if (echo) {
-        this.#gauge.receive(echo);
+      if (!checkNumber(message, this.#messagesHeard)) {
+        this.#repeatedMessages += 1;
         return;
       }
-      frame = this.#assembly.push(message);
+      this.#messagesHeard += 1;
+      const control = decodeControl(message);
+      if (control) this.#hear(control);
+      else frame = this.#assemble(message);
     } catch (thrown) {
-      this.#break(SkeinError.from(thrown));
+      this.#break(SkeinError.from(thrown), 'broken');
       return;
     }
-    this.#watchAssembly();
-    if (frame) this.#onFrame(frame);
+    if (frame) this.#deliver(frame);
   }
 
-  #watchAssembly(): void {
-    if (!this.#assembly.isOpen) {
-      this.#cancelAssemblyDeadline?.();
-      this.#cancelAssemblyDeadline = null;
+  #hear(control: ControlMessage): void {
+    switch (control.kind) {
+      case 'ping':
+      case 'pong':
+        this.#gauge.receive(control);
+        break;
+      case 'handled':
+        this.#outbound.hearHandled(control.total);
+        this.#wakeSender();
+        break;
+      case 'bye':
+        this.#break(new SkeinError('peer-lost', 'The peer said goodbye. Ask for a new route.'), 'gone');
+        break;
+    }
+  }
+
+  #assemble(message: Uint8Array): Uint8Array<ArrayBuffer> | null {
+    const frame = this.#assembly.push(message);
+    this.#cancelAssemblyDeadline?.();
+    this.#cancelAssemblyDeadline = this.#assembly.isOpen
+      ? this.#clock.after(FRAME_ASSEMBLY_TIMEOUT_MS, () => this.#break(incomplete(), 'broken'))
+      : null;
+    return frame;
+  }
+
+  #deliver(frame: Uint8Array<ArrayBuffer>): void {
+    try {
+      this.#inbound.take(frame.length);
+    } catch (thrown) {
+      this.#break(SkeinError.from(thrown), 'flood');
       return;
     }
-    this.#cancelAssemblyDeadline ??= this.#clock.after(FRAME_ASSEMBLY_TIMEOUT_MS, () =>
-      this.#break(
-        new SkeinError('bad-frame', `A frame was not complete after ${FRAME_ASSEMBLY_TIMEOUT_MS / 1000} s.`),
-      ),
-    );
+    const sizeBytes = frame.length;
+    const handled = () => {
+      const total = this.#inbound.handled(sizeBytes);
+      if (total !== null) this.#say({ kind: 'handled', total });
+    };
+    const waiting = this.#onFrame(frame);
+    if (waiting) void waiting.finally(handled);
+    else handled();
   }
 
-  #break(error: SkeinError): void {
+  #break(error: SkeinError, fault: LinkFault): void {
     if (this.#ended) return;
     this.finish(error);
-    this.#onBroken(error);
+    this.#onBroken(error, fault);
   }
+}
+
+function silent(forMs: number): SkeinError {
+  return new SkeinError('peer-lost', `A peer said nothing for ${forMs / 1000} s. Ask for a new route.`);
+}
+
+function notRead(): SkeinError {
+  return new SkeinError(
+    'timeout',
+    `A peer took nothing of what it is sent for ${SEND_STALL_TIMEOUT_MS / 1000} s. Ask for a new route.`,
+  );
+}
+
+function incomplete(): SkeinError {
+  return new SkeinError(
+    'bad-frame',
+    `A frame did not go on for ${FRAME_ASSEMBLY_TIMEOUT_MS / 1000} s. Ask for a new route.`,
+  );
+}
+
+function tooManyMessages(): SkeinError {
+  return new SkeinError(
+    'bad-frame',
+    `A peer sent ${MAX_MESSAGE_BURST} messages, and more than ${MAX_MESSAGES_PER_SECOND} a second. Ask for a new route.`,
+  );
 }
 
 function randomNonce(): number {

@@ -35,12 +35,32 @@ export interface PeerConnectionOptions {
 /** @returns a connection that begins to gather candidates at once. */
 export type Connect = (options: PeerConnectionOptions) => PeerConnection;
 
-/** The connections throw where there is no WebRTC. */
-export function simplePeerConnect(iceServers: readonly IceServer[], wrtc?: WebRtc): Connect {
+/** By which ways peers may reach each other. */
+export interface IceSettings {
+  readonly iceServers: readonly IceServer[];
+  /** Only over a TURN server: peers then learn nothing of each other's addresses. */
+  readonly isRelayOnly: boolean;
+}
+
+/**
+ * @param settings asked for each connection: credentials of relays end some time.
+ * The connections throw where there is no WebRTC, and `no-route` where all ways are to lead over a relay and there is none.
+ */
+export function simplePeerConnect(settings: () => IceSettings, wrtc?: WebRtc): Connect {
   return ({ isInitiator, onSignal, onOpen, onClosed }) => {
+    const { iceServers, isRelayOnly } = settings();
+    if (isRelayOnly && !iceServers.some(isRelay)) {
+      throw new SkeinError(
+        'no-route',
+        'Links are to lead over a TURN server only, and the server named none. Its operator has to.',
+      );
+    }
     const peer = new SimplePeer({
       initiator: isInitiator,
-      config: { iceServers: iceServers.map(({ urls, ...credentials }) => ({ urls, ...credentials })) },
+      config: {
+        iceServers: iceServers.map(({ urls, ...credentials }) => ({ urls, ...credentials })),
+        ...(isRelayOnly && { iceTransportPolicy: 'relay' }),
+      },
       ...(wrtc && { wrtc }),
     });
     let isClosed = false;
@@ -78,12 +98,18 @@ export function simplePeerConnect(iceServers: readonly IceServer[], wrtc?: WebRt
   };
 }
 
+function isRelay({ urls }: IceServer): boolean {
+  return [urls].flat().some((url) => /^turns?:/i.test(url));
+}
+
 function pipeOf(peer: SimplePeer.Instance, isClosed: () => boolean): MessagePipe {
   return {
     get bufferedAmount() {
       return peer.writableLength + peer.bufferSize;
     },
-    send: (message) => void peer.write(message),
+    send(message) {
+      if (!isClosed()) peer.write(message);
+    },
     close: () => void peer.destroy(),
     listen({ message, drain }) {
       peer.on('data', (bytes: Uint8Array) => {

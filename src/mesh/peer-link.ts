@@ -1,12 +1,19 @@
 import { SkeinError } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
-import { DIAL_TIMEOUT_MS, MAX_LINK_QUEUE_BYTES, MAX_SIGNALS_PER_DIAL } from '../protocol/limits.ts';
+import {
+  DIAL_RETRY_MS,
+  DIAL_TIMEOUT_MS,
+  MAX_LINK_QUEUE_BYTES,
+  MAX_SIGNALS_PER_DIAL,
+} from '../protocol/limits.ts';
 import type { Clock } from './clock.ts';
 import { FrameChannel } from './frame-channel.ts';
-import type { MessagePipe } from './frame-channel.ts';
+import type { LinkFault, MessagePipe } from './frame-channel.ts';
+import { closeAttempt, LinkOpening, newAttempt } from './link-attempt.ts';
+import type { LinkAttempt } from './link-attempt.ts';
 import type { LinkMeasurement } from './link-meter.ts';
 import type { LinkSignal, RtcSignal } from './link-signal.ts';
-import type { Connect, PeerConnection } from './peer-connection.ts';
+import type { Connect } from './peer-connection.ts';
 import { blame, peerError, peerLost } from './peer-errors.ts';
 
 export interface PeerLinkOptions {
@@ -17,42 +24,28 @@ export interface PeerLinkOptions {
   /** A new name for a dial. */
   readonly newAttempt: () => string;
   readonly sendSignal: (signal: LinkSignal) => void;
-  readonly onFrame: (frame: Uint8Array<ArrayBuffer>) => void;
+  /** See FrameChannelOptions. */
+  readonly onFrame: (frame: Uint8Array<ArrayBuffer>) => Promise<unknown> | null;
+  /** The other end broke the rules of an open link, which ends right after. */
+  readonly onFault: (fault: LinkFault, error: SkeinError) => void;
   /** The link was open and is not any more; frames may have been lost. The reason names the peer. */
   readonly onLost: (reason: SkeinError) => void;
   /** Nothing is open and nothing is being dialled; the link may be forgotten. */
   readonly onIdle: () => void;
-}
-
-/** One try to connect. Callbacks of an attempt that is not the link's current one are dropped by identity. */
-interface Attempt {
-  readonly name: string;
-  /** Null while the other side, having been asked, has not made its offer. */
-  connection: PeerConnection | null;
-  /** Null until it is open. */
-  channel: FrameChannel | null;
-  signalsHeard: number;
-  hasDescription: boolean;
-}
-
-/** The channel as those see it who want to send: soon, now, or never. */
-interface Opening {
-  readonly channel: Promise<FrameChannel>;
-  readonly resolve: (channel: FrameChannel) => void;
-  readonly reject: (error: SkeinError) => void;
-  readonly cancelDeadline: () => void;
+  /** Finds out more about why a peer cannot be reached. */
+  readonly explain: (error: SkeinError) => Promise<SkeinError>;
 }
 
 /**
- * The connection to one peer, dialled when somebody wants to send and again after it was lost.
+ * The connection to one peer, dialled when somebody wants to send and again after it was lost. A dial that fails is repeated once.
  * There is no glare: the peer with the smaller id makes every offer, and the other asks it to.
  */
 export class PeerLink {
   readonly #options: PeerLinkOptions;
   readonly #makesOffers: boolean;
-  #attempt: Attempt | null = null;
+  #attempt: LinkAttempt | null = null;
   /** Of the current attempt, and of those before it as long as none came to be open. */
-  #opening: Opening | null = null;
+  #opening: LinkOpening | null = null;
   #queuedBytes = 0;
   #lastUse: number;
 
@@ -65,6 +58,11 @@ export class PeerLink {
   /** Milliseconds since a frame came or was to be sent. */
   get idleMs(): number {
     return this.#options.clock.now() - this.#lastUse;
+  }
+
+  /** Frames that have come and wait to be handled, in bytes as they count. */
+  get waitingBytes(): number {
+    return this.#attempt?.channel?.waitingBytes ?? 0;
   }
 
   /** What was measured of the way lately; null where that is nothing. */
@@ -93,12 +91,14 @@ export class PeerLink {
     }
     this.#lastUse = this.#options.clock.now();
     this.#queuedBytes += frame.length;
+    let channel: FrameChannel | null = null;
     try {
       // One promise before and after it opens, so that no send overtakes another.
-      const channel = await (this.#opening ?? this.#dial()).channel;
+      channel = await (this.#opening ?? this.#dial()).channel;
       await channel.send(frame);
     } catch (thrown) {
-      throw blame(remote, SkeinError.from(thrown, 'peer-lost'));
+      const error = blame(remote, SkeinError.from(thrown, 'peer-lost'));
+      throw channel ? error : await this.#options.explain(error);
     } finally {
       this.#queuedBytes -= frame.length;
     }
@@ -122,7 +122,7 @@ export class PeerLink {
       case 'refuse':
         if (signal.attempt === this.#attempt?.name && !this.#attempt.channel) {
           this.end(
-            peerError('busy', this.#options.remote, 'has as many links as it takes. Ask for a new route.'),
+            peerError('busy', this.#options.remote, 'takes no link from here now. Ask for a new route.'),
           );
         }
         break;
@@ -135,8 +135,7 @@ export class PeerLink {
     const attempt = this.#attempt;
     this.#opening = null;
     this.#attempt = null;
-    opening?.cancelDeadline();
-    opening?.reject(error);
+    opening?.fail(error);
     if (attempt) closeAttempt(attempt, error);
     // In this order: whoever hears of the loss may send again at once, over a new link.
     this.#options.onIdle();
@@ -146,6 +145,14 @@ export class PeerLink {
   /** As `end`, unless the link is open: then somebody else's word that the peer is gone does not count. */
   giveUpDialling(error: SkeinError): void {
     if (!this.#attempt?.channel) this.end(error);
+  }
+
+  /** Signals of a dial under way may have been lost: it begins anew, within the time it had. */
+  dialAgain(): void {
+    const attempt = this.#attempt;
+    if (!this.#opening || !attempt || attempt.channel || this.#queuedBytes === 0) return;
+    closeAttempt(attempt, peerLost(this.#options.remote));
+    this.#try();
   }
 
   #receiveRtc(attempt: string, signal: RtcSignal): void {
@@ -176,22 +183,26 @@ export class PeerLink {
     current.connection.signal(signal);
   }
 
-  #dial(): Opening {
+  #dial(): LinkOpening {
     const opening = this.#newOpening();
+    this.#try();
+    return opening;
+  }
+
+  #try(): void {
     const name = this.#options.newAttempt();
     if (this.#makesOffers) {
       this.#begin(name, true);
     } else {
-      this.#attempt = { ...NEW_ATTEMPT, name };
+      this.#attempt = newAttempt(name);
       this.#options.sendSignal({ kind: 'ask', attempt: name });
     }
-    return opening;
   }
 
   /** Replaces whatever attempt there is. Sends that wait for one that never opened wait for this one, not a moment longer. */
   #begin(name: string, isInitiator: boolean): void {
     const older = this.#attempt;
-    const attempt: Attempt = { ...NEW_ATTEMPT, name };
+    const attempt = newAttempt(name);
     this.#attempt = attempt;
     if (older) closeAttempt(older, peerLost(this.#options.remote));
     if (older?.channel || !this.#opening) this.#newOpening();
@@ -204,7 +215,7 @@ export class PeerLink {
         onSignal: (signal) =>
           ifCurrent(() => this.#options.sendSignal({ kind: 'rtc', attempt: name, signal })),
         onOpen: (pipe) => ifCurrent(() => this.#open(attempt, pipe)),
-        onClosed: (error) => ifCurrent(() => this.end(blame(this.#options.remote, error))),
+        onClosed: (error) => ifCurrent(() => this.#connectionClosed(attempt, error)),
       });
     } catch (thrown) {
       this.end(SkeinError.from(thrown, 'no-route'));
@@ -212,54 +223,58 @@ export class PeerLink {
     if (older?.channel) this.#options.onLost(peerLost(this.#options.remote));
   }
 
-  #open(attempt: Attempt, pipe: MessagePipe): void {
-    const { clock, onFrame, remote } = this.#options;
+  /** An open one is lost; one that was never open is tried once more, by those who want it. */
+  #connectionClosed({ channel }: LinkAttempt, error: SkeinError): void {
+    const opening = this.#opening;
+    if (channel || !opening || opening.hasTriedAgain || this.#queuedBytes === 0) {
+      this.end(blame(this.#options.remote, error));
+      return;
+    }
+    opening.hasTriedAgain = true;
+    this.dialAgain();
+  }
+
+  #open(attempt: LinkAttempt, pipe: MessagePipe): void {
+    const { clock, onFrame, onFault, remote } = this.#options;
     const channel = new FrameChannel({
       pipe,
       clock,
       onFrame: (frame) => {
         this.#lastUse = clock.now();
-        onFrame(frame);
+        return onFrame(frame);
       },
-      onBroken: (error) => this.end(blame(remote, error)),
+      onBroken: (error, fault) => {
+        const named = blame(remote, error);
+        if (fault !== 'gone') onFault(fault, named);
+        if (this.#attempt === attempt) this.end(named);
+      },
     });
     attempt.channel = channel;
-    this.#opening?.cancelDeadline();
-    this.#opening?.resolve(channel);
+    this.#opening?.succeed(channel);
   }
 
-  #newOpening(): Opening {
+  #newOpening(): LinkOpening {
     const { clock, remote } = this.#options;
-    const { promise: channel, resolve, reject } = deferred<FrameChannel>();
-    // A dial that only the other side wanted may fail without anybody waiting here.
-    channel.catch(() => undefined);
-    const cancelDeadline = clock.after(DIAL_TIMEOUT_MS, () =>
-      this.end(
-        peerError(
-          'timeout',
-          remote,
-          `could not be reached in ${DIAL_TIMEOUT_MS / 1000} s. Ask for a new route.`,
+    const opening = new LinkOpening();
+    this.#opening = opening;
+    opening.addTimer(
+      clock.after(DIAL_TIMEOUT_MS, () =>
+        this.end(
+          peerError(
+            'timeout',
+            remote,
+            `could not be reached in ${DIAL_TIMEOUT_MS / 1000} s. Ask for a new route.`,
+          ),
         ),
       ),
     );
-    this.#opening = { channel, resolve, reject, cancelDeadline };
-    return this.#opening;
+    opening.addTimer(
+      clock.after(DIAL_RETRY_MS, () => {
+        if (opening.hasTriedAgain || this.#attempt?.signalsHeard !== 0) return;
+        opening.hasTriedAgain = true;
+        this.dialAgain();
+      }),
+    );
+    return opening;
   }
-}
-
-const NEW_ATTEMPT = { connection: null, channel: null, signalsHeard: 0, hasDescription: false };
-
-function closeAttempt(attempt: Attempt, error: SkeinError): void {
-  attempt.channel?.finish(error);
-  attempt.connection?.close();
-}
-
-function deferred<Value>() {
-  let resolve: (value: Value) => void = () => undefined;
-  let reject: (error: SkeinError) => void = () => undefined;
-  const promise = new Promise<Value>((resolvePromise, rejectPromise) => {
-    resolve = resolvePromise;
-    reject = rejectPromise;
-  });
-  return { promise, resolve, reject };
 }

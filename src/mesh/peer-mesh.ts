@@ -3,22 +3,25 @@ import { SkeinError } from '../protocol/errors.ts';
 import { newRequestId, PEER_ID_PATTERN } from '../protocol/ids.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import {
+  BROKEN_LINK_STRIKES,
   LINK_IDLE_MS,
   MAX_INCOMING_LINKS,
   MAX_OUTGOING_LINKS,
   MAX_PROBED_PEERS,
   MAX_REPORTED_LINKS,
+  MAX_STRIKES,
   PROBE_TIMEOUT_MS,
 } from '../protocol/limits.ts';
 import type { ClientMessage, LinkReport, ServerMessage } from '../protocol/signaling.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
+import { Conduct } from './conduct.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { linkSignalSchema } from './link-signal.ts';
 import type { LinkSignal } from './link-signal.ts';
 import { Listeners } from './listeners.ts';
 import { simplePeerConnect } from './peer-connection.ts';
-import type { Connect, IceServer, WebRtc } from './peer-connection.ts';
+import type { Connect, IceServer, IceSettings, WebRtc } from './peer-connection.ts';
 import { blame, peerError, peerLost } from './peer-errors.ts';
 import { PeerLink } from './peer-link.ts';
 import { waitFor } from './wait-for.ts';
@@ -36,11 +39,17 @@ export interface PeerMeshOptions {
   readonly self: PeerId;
   readonly signaling: SignalRelay;
   readonly iceServers: readonly IceServer[];
+  /** See IceSettings. Default false. */
+  readonly isRelayOnly?: boolean;
   /** For places without WebRTC of their own: `@roamhq/wrtc` in Node. */
   readonly wrtc?: WebRtc;
   readonly clock?: Clock;
   /** Makes connections; simple-peer unless a test brings its own. */
   readonly connect?: Connect;
+  /** Puts something between this peer and its connections, such as a wire that harms messages. */
+  readonly wrapConnect?: (connect: Connect) => Connect;
+  /** Finds out more about why a peer cannot be reached: browsers keep that to themselves. */
+  readonly explainDialError?: (error: SkeinError) => Promise<SkeinError>;
 }
 
 interface LinkEntry {
@@ -53,23 +62,30 @@ export class PeerMesh implements FrameTransport {
   readonly self: PeerId;
   readonly #signaling: SignalRelay;
   readonly #connect: Connect;
+  readonly #explain: (error: SkeinError) => Promise<SkeinError>;
+  readonly #conduct: Conduct;
   readonly #clock: Clock;
   readonly #links = new Map<PeerId, LinkEntry>();
   readonly #frames = new Listeners<[from: PeerId, frame: Uint8Array<ArrayBuffer>]>();
   readonly #lost = new Listeners<[peer: PeerId, reason: SkeinError]>();
+  readonly #misbehaved = new Listeners<[peer: PeerId, error: SkeinError]>();
   readonly #stopListening: (() => void)[];
+  #ice: IceSettings;
   /** Peers that lend their devices. */
   #members: ReadonlySet<PeerId> = new Set();
-  readonly #rejectedFrames = new Map<PeerId, number>();
   #isDisposed = false;
   #rejectedSignals = 0;
 
   constructor(options: PeerMeshOptions) {
-    const { self, signaling, iceServers, wrtc, clock = systemClock } = options;
+    const { self, signaling, iceServers, isRelayOnly = false, wrtc, clock = systemClock } = options;
     this.self = self;
     this.#signaling = signaling;
     this.#clock = clock;
-    this.#connect = options.connect ?? simplePeerConnect(iceServers, wrtc);
+    this.#ice = { iceServers, isRelayOnly };
+    const connect = options.connect ?? simplePeerConnect(() => this.#ice, wrtc);
+    this.#connect = options.wrapConnect?.(connect) ?? connect;
+    this.#explain = options.explainDialError ?? ((error) => Promise.resolve(error));
+    this.#conduct = new Conduct(clock);
     this.#stopListening = [
       signaling.on('signal', ({ from, data }) => this.#receive(from, data)),
       signaling.on('error', ({ error }) => this.#hearError(SkeinError.fromShape(error))),
@@ -90,11 +106,23 @@ export class PeerMesh implements FrameTransport {
   send(to: PeerId, frame: Uint8Array<ArrayBuffer>): Promise<void> {
     if (this.#isDisposed) return Promise.reject(disposedError());
     if (to === this.self) return this.#loopBack(frame);
+    const ban = this.#conduct.banOf(to);
+    if (ban) return Promise.reject(ban);
     const link = this.#linkTo(to);
     if (link) return link.send(frame);
     return Promise.reject(
       peerError('busy', to, `cannot be dialled: this peer has ${MAX_OUTGOING_LINKS} links already.`),
     );
+  }
+
+  /** For dials from now on; links that are open stay as they are. */
+  setIceServers(iceServers: readonly IceServer[]): void {
+    this.#ice = { ...this.#ice, iceServers };
+  }
+
+  /** The server is back after it was away: what was said meanwhile to get links did not arrive. */
+  dialAgain(): void {
+    for (const { link } of [...this.#links.values()]) link.dialAgain();
   }
 
   /** What was measured of the links lately, those last used first. */
@@ -126,7 +154,7 @@ export class PeerMesh implements FrameTransport {
     );
   }
 
-  onFrame(listener: (from: PeerId, frame: Uint8Array<ArrayBuffer>) => void): () => void {
+  onFrame(listener: (from: PeerId, frame: Uint8Array<ArrayBuffer>) => unknown): () => void {
     return this.#frames.add(listener);
   }
 
@@ -134,8 +162,15 @@ export class PeerMesh implements FrameTransport {
     return this.#lost.add(listener);
   }
 
-  reject(from: PeerId): void {
-    this.#rejectedFrames.set(from, (this.#rejectedFrames.get(from) ?? 0) + 1);
+  /** A peer was cut off for what it sent. @returns a function that stops listening. */
+  onMisbehaved(listener: (peer: PeerId, error: SkeinError) => void): () => void {
+    return this.#misbehaved.add(listener);
+  }
+
+  reject(from: PeerId, reason: SkeinError): void {
+    if (from === this.self || this.#isDisposed) return;
+    const ban = this.#conduct.strike(from, reason);
+    if (ban) this.#cutOff(from, ban);
   }
 
   /** Closes every link, and says so to whoever waits for one. Idempotent. */
@@ -145,6 +180,7 @@ export class PeerMesh implements FrameTransport {
     this.#frames.clear();
     for (const peer of this.#links.keys()) this.#lost.tell(peer, blame(peer, disposedError()));
     this.#lost.clear();
+    this.#misbehaved.clear();
     for (const { link } of [...this.#links.values()]) link.end(disposedError());
   }
 
@@ -168,6 +204,10 @@ export class PeerMesh implements FrameTransport {
       return;
     }
     const signal = parsed.output;
+    if (this.#conduct.banOf(from)) {
+      if (signal.kind !== 'refuse') this.#sendSignal(from, { kind: 'refuse', attempt: signal.attempt });
+      return;
+    }
     const existing = this.#links.get(from);
     if (existing) {
       existing.link.receive(signal);
@@ -199,14 +239,28 @@ export class PeerMesh implements FrameTransport {
       clock: this.#clock,
       newAttempt: newRequestId,
       sendSignal: (signal) => this.#sendSignal(remote, signal),
-      onFrame: (frame) => this.#frames.tell(remote, frame),
+      onFrame: (frame) => this.#frames.tellAndWait(remote, frame),
+      onFault: (fault, error) => {
+        const ban = this.#conduct.strike(
+          remote,
+          error,
+          fault === 'flood' ? MAX_STRIKES : BROKEN_LINK_STRIKES,
+        );
+        if (ban) this.#cutOff(remote, ban);
+      },
       onLost: (reason) => this.#lost.tell(remote, reason),
       onIdle: () => {
         if (this.#links.get(remote)?.link === link) this.#links.delete(remote);
       },
+      explain: this.#explain,
     });
     this.#links.set(remote, { link, isIncoming });
     return link;
+  }
+
+  #cutOff(peer: PeerId, ban: SkeinError): void {
+    this.#links.get(peer)?.link.end(ban);
+    this.#misbehaved.tell(peer, ban);
   }
 
   #sendSignal(to: PeerId, signal: LinkSignal): void {

@@ -4,12 +4,40 @@
 export const MAX_MESSAGE_BYTES = 64 * 1024;
 /** Largest reassembled frame: 512 rows of 8192 f32 activations are 16 MiB. */
 export const MAX_FRAME_BYTES = 16 * 1024 * 1024 + 64 * 1024;
-/** A frame whose parts do not all arrive within this time is dropped. */
+/** A frame of which no part arrives for this long ends the link. */
 export const FRAME_ASSEMBLY_TIMEOUT_MS = 10_000;
 /** Above this many queued bytes a sender waits; Chrome closes a channel at 16 MiB. */
 export const SEND_HIGH_WATER_BYTES = 1024 * 1024;
 /** A waiting sender goes on below this many queued bytes. */
 export const SEND_LOW_WATER_BYTES = 256 * 1024;
+/**
+ * A sender begins no frame while this much of what it sent is not handled at the other end: 40 MB/s over a way of 100 ms. What
+ * waits at a receiver is at most this and a frame.
+ */
+export const LINK_WINDOW_BYTES = 4 * 1024 * 1024;
+/** What a waiting frame counts beside its bytes: its place in a queue is memory too. */
+export const FRAME_OVERHEAD_BYTES = 1024;
+/**
+ * Messages of one link, at once and then each second. An honest stage sends some hundred frames a second, and large ones at the
+ * rate of a very fast network: 4000 full messages are 250 MB.
+ */
+export const MAX_MESSAGE_BURST = 16_384;
+export const MAX_MESSAGES_PER_SECOND = 4_000;
+/** An open link on which nothing was heard for this long is asked for a sign of life, */
+export const LINK_PING_AFTER_MS = 1_000;
+/** and after this long it is lost. */
+export const LINK_SILENCE_MS = 3_000;
+/**
+ * Refused frames of one peer, at once and then one in this time: faults of a network or of a program happen now and then, and
+ * more is no accident. A broken link weighs as much as several.
+ */
+export const MAX_STRIKES = 16;
+export const STRIKE_REFILL_MS = 4_000;
+export const BROKEN_LINK_STRIKES = 4;
+/** A peer that was cut off for what it sent gets no link for this long. */
+export const BAN_MS = 120_000;
+/** Peers whose conduct is remembered; those that did least are forgotten first. */
+export const MAX_WATCHED_PEERS = 1024;
 
 /** Sequences in one frame. */
 export const MAX_FRAME_SEQUENCES = 256;
@@ -46,8 +74,14 @@ export const MAX_SIGNALING_BYTES = 64 * 1024;
 export const MAX_SERVER_SIGNALING_BYTES = 1024 * 1024;
 /** The signaling socket is given up when the server does not answer `hello` in this time. */
 export const SIGNALING_CONNECT_TIMEOUT_MS = 10_000;
+/** The same for an attempt to get a session back: a network that swallows everything must not cost the time of many attempts. */
+export const SIGNALING_RESUME_TIMEOUT_MS = 5_000;
+/** A connection that held for this long was no passing one: after it, attempts to connect again come quickly at first. */
+export const SESSION_STEADY_MS = 10_000;
 /** From the wish for a link to an open data channel. */
 export const DIAL_TIMEOUT_MS = 15_000;
+/** A dial to which the other end has said nothing for this long is repeated once: signals get lost while a server restarts. */
+export const DIAL_RETRY_MS = 5_000;
 /** A request without any sign from its route for this long has lost it. Generous: a slow tab's first prefill step counts. */
 export const STEP_TIMEOUT_MS = 60_000;
 /** A request may ask for no more time than a day; its caches and links are somebody's. */
@@ -56,6 +90,17 @@ export const MAX_TIME_LIMIT_MS = 24 * 60 * 60 * 1000;
 export const DRAIN_TIMEOUT_MS = 30_000;
 /** A stage frees a sequence that nobody has fed for this long. */
 export const SEQUENCE_IDLE_TIMEOUT_MS = 120_000;
+/**
+ * What a stage has of a request that failed through no fault of its own waits for a new route this long: much longer than finding
+ * one takes, and its cache blocks can be had by others meanwhile.
+ */
+export const SUSPENDED_SEQUENCE_MS = 30_000;
+/** Requests that wait so at one stage; the one that has waited longest goes. Half of those it may have open. */
+export const MAX_SUSPENDED_SEQUENCES = 128;
+/** Activations that a stage sent, kept to be sent again: 65,536 rows of 2048 halves. */
+export const MAX_JOURNAL_BYTES = 256 * 1024 * 1024;
+/** Rows that came at a stage before their next hop could be reached, over all requests: four of the largest frames. */
+export const MAX_HELD_BYTES = 4 * MAX_FRAME_BYTES;
 
 /**
  * Tokens of key-value cache that every stage has at least, and that one request may take. Placement counts them
@@ -112,7 +157,7 @@ export const PROBE_TIMEOUT_MS = 5_000;
 
 /** A route is given, denied or queued for within this time. */
 export const ROUTE_REQUEST_TIMEOUT_MS = 10_000;
-/** A link whose queue does not drain for this long is closed: whoever reads there is gone or hostile. */
+/** A link whose queue gets no shorter for this long is closed: whoever reads there is gone or hostile. */
 export const SEND_STALL_TIMEOUT_MS = 30_000;
 /** Frames that wait for one link, dialling included. Two of the largest. */
 export const MAX_LINK_QUEUE_BYTES = 2 * MAX_FRAME_BYTES;

@@ -16,7 +16,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 class FakeTransport implements FrameTransport {
   readonly self = SELF;
   readonly sent: { to: PeerId; bytes: Bytes; done: Deferred<undefined> }[] = [];
-  readonly frameListeners = new Set<(from: PeerId, frame: Bytes) => void>();
+  readonly frameListeners = new Set<(from: PeerId, frame: Bytes) => unknown>();
   readonly lostListeners = new Set<(peer: PeerId, reason: SkeinError) => void>();
   readonly rejected: { from: PeerId; reason: SkeinError }[] = [];
   #onSend: () => void = () => undefined;
@@ -38,7 +38,7 @@ class FakeTransport implements FrameTransport {
     });
   }
 
-  onFrame(listener: (from: PeerId, frame: Bytes) => void): () => void {
+  onFrame(listener: (from: PeerId, frame: Bytes) => unknown): () => void {
     this.frameListeners.add(listener);
     return () => void this.frameListeners.delete(listener);
   }
@@ -112,6 +112,39 @@ describe('a transport across a port', () => {
     for (const listener of page.frameListeners) listener(OTHER, frame);
     expect(await received).toEqual([OTHER, [7, 8]]);
     expect([...frame]).toEqual([7, 8]);
+  });
+
+  it('counts a frame as waiting until the worker has taken it', async () => {
+    let take: () => void = () => undefined;
+    worker.onFrame(() => new Promise<void>((resolve) => (take = resolve)));
+    const arrived = new Promise((resolve) => worker.onFrame(resolve));
+    let isHandled = false;
+    const [listener] = page.frameListeners;
+    const handled = Promise.resolve(listener?.(OTHER, Uint8Array.of(1))).then(() => (isHandled = true));
+    await arrived;
+    const sent = worker.send(OTHER, Uint8Array.of(2));
+    await page.sentCount(1);
+    page.sent[0]?.done.resolve(undefined);
+    await sent;
+    expect(isHandled).toBe(false);
+    take();
+    await handled;
+  });
+
+  it('lets nothing wait any more for a worker that is gone', async () => {
+    const [listener] = page.frameListeners;
+    const handled = [1, 2].map((value) => listener?.(OTHER, Uint8Array.of(value)));
+    bridge.detach();
+    await Promise.all(handled);
+  });
+
+  it('brings complaints about frames out', async () => {
+    worker.reject(OTHER, new SkeinError('bad-frame', 'wrong', { data: { peer: OTHER } }));
+    void worker.send(OTHER, Uint8Array.of(1)).catch(() => undefined);
+    await page.sentCount(1);
+    expect(page.rejected).toMatchObject([
+      { from: OTHER, reason: { code: 'bad-frame', message: 'wrong', data: { peer: OTHER } } },
+    ]);
   });
 
   it('tells of lost peers', async () => {

@@ -1,22 +1,36 @@
 import type { MessagePipe } from '../../../src/mesh/frame-channel.ts';
-import { decodeEcho } from '../../../src/mesh/framing.ts';
-import type { EchoMessage } from '../../../src/mesh/framing.ts';
+import { ReceiveWindow } from '../../../src/mesh/flow-window.ts';
+import { decodeControl, encodeControl, FrameAssembly, numberMessage } from '../../../src/mesh/framing.ts';
+import type { ControlMessage, EchoMessage } from '../../../src/mesh/framing.ts';
 
 /** A message channel whose queue a test drains by hand. */
 export class FakePipe implements MessagePipe {
+  /** @param isAlive whether the other end answers pings and handles frames, at once. */
+  constructor(readonly isAlive = false) {}
+
   /** Messages of frames. */
   readonly sent: Uint8Array<ArrayBuffer>[] = [];
   /** Pings and pongs. */
   readonly echoes: EchoMessage[] = [];
+  /** What else is no part of a frame. */
+  readonly notices: ControlMessage[] = [];
+  /** The numbers of all messages, in order. */
+  readonly numbers: number[] = [];
   bufferedAmount = 0;
   largestBufferedAmount = 0;
   isClosed = false;
+  #delivered = 0;
+  readonly #assembly = new FrameAssembly();
+  readonly #window = new ReceiveWindow();
   #listener: Parameters<MessagePipe['listen']>[0] = { message: () => undefined, drain: () => undefined };
 
   send(message: Uint8Array<ArrayBuffer>): void {
-    const echo = decodeEcho(message);
-    if (echo) this.echoes.push(echo);
-    else this.sent.push(message);
+    this.numbers.push(new DataView(message.buffer).getUint16(2, true));
+    const control = decodeControl(message);
+    if (!control) this.sent.push(message);
+    else if (control.kind === 'ping' || control.kind === 'pong') this.echoes.push(control);
+    else this.notices.push(control);
+    if (this.isAlive) this.#answer(message, control);
     this.bufferedAmount += message.length;
     this.largestBufferedAmount = Math.max(this.largestBufferedAmount, this.bufferedAmount);
   }
@@ -35,7 +49,28 @@ export class FakePipe implements MessagePipe {
     this.#listener.drain();
   }
 
+  /** A message of the other end, numbered as it would number it. */
   deliver(message: Uint8Array): void {
+    const numbered = message.slice();
+    if (numbered.length >= 4) numberMessage(numbered, this.#delivered);
+    this.#delivered += 1;
+    this.deliverRaw(numbered);
+  }
+
+  deliverRaw(message: Uint8Array): void {
     this.#listener.message(message);
+  }
+
+  hear(control: ControlMessage): void {
+    this.deliver(encodeControl(control));
+  }
+
+  #answer(message: Uint8Array, control: ControlMessage | null): void {
+    if (control?.kind === 'ping') this.hear({ kind: 'pong', nonce: control.nonce });
+    const frame = control ? null : this.#assembly.push(message);
+    if (!frame) return;
+    this.#window.take(frame.length);
+    const total = this.#window.handled(frame.length);
+    if (total !== null) this.hear({ kind: 'handled', total });
   }
 }

@@ -1,10 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { FrameChannel } from '../../../src/mesh/frame-channel.ts';
-import { encodeEcho, FrameAssembly, splitFrame } from '../../../src/mesh/framing.ts';
+import { frameCost } from '../../../src/mesh/flow-window.ts';
+import { FrameAssembly, numberMessage, splitFrame } from '../../../src/mesh/framing.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import {
   FRAME_ASSEMBLY_TIMEOUT_MS,
+  LINK_PING_AFTER_MS,
+  LINK_SILENCE_MS,
+  LINK_WINDOW_BYTES,
+  MAX_FRAME_BYTES,
+  MAX_MESSAGE_BURST,
   MAX_MESSAGE_BYTES,
+  MAX_MESSAGES_PER_SECOND,
   SEND_HIGH_WATER_BYTES,
   SEND_LOW_WATER_BYTES,
   SEND_STALL_TIMEOUT_MS,
@@ -16,18 +23,27 @@ import { ManualClock } from './manual-clock.ts';
 
 const MIB = 1024 * 1024;
 
-function open() {
-  const pipe = new FakePipe();
+/** @param waits whether frames wait here until the test says that they are handled. */
+function open({ isAlive = true, waits = false } = {}) {
+  const pipe = new FakePipe(isAlive);
   const clock = new ManualClock();
   const frames: Uint8Array[] = [];
   const broken: string[] = [];
+  const faults: string[] = [];
+  const handlers: (() => void)[] = [];
   const channel = new FrameChannel({
     pipe,
     clock,
-    onFrame: (frame) => frames.push(frame),
-    onBroken: ({ code }) => broken.push(code),
+    onFrame: (frame) => {
+      frames.push(frame);
+      return waits ? new Promise<void>((resolve) => handlers.push(resolve)) : null;
+    },
+    onBroken: ({ code }, fault) => {
+      broken.push(code);
+      faults.push(fault);
+    },
   });
-  return { pipe, clock, frames, broken, channel };
+  return { pipe, clock, frames, broken, faults, handlers, channel };
 }
 
 function outcomeOf(promise: Promise<void>): { state: string } {
@@ -98,6 +114,63 @@ describe('sending over a frame channel', () => {
     expect(pipe.sent).toHaveLength(1);
   });
 
+  it('has patience with a queue that gets shorter', async () => {
+    const { channel, clock, broken, pipe } = open();
+    outcomeOf(channel.send(new Uint8Array(4 * MIB)));
+    await settled();
+    for (let bytes = pipe.bufferedAmount - 10_000; bytes > SEND_LOW_WATER_BYTES; bytes -= 100_000) {
+      // Queued on a network so slow that only this much left it.
+      pipe.bufferedAmount = bytes;
+      clock.advance(SEND_STALL_TIMEOUT_MS);
+    }
+    expect(broken).toEqual([]);
+    clock.advance(2 * SEND_STALL_TIMEOUT_MS);
+    expect(broken).toEqual(['timeout']);
+  });
+
+  it('begins no frame while too much waits at the other end, and goes on when that was handled', async () => {
+    const { pipe, channel, clock, broken } = open({ isAlive: false });
+    const frame = new Uint8Array(LINK_WINDOW_BYTES / 2);
+    const outcomes = [channel.send(frame), channel.send(frame), channel.send(frame)].map(outcomeOf);
+    const keepAlive = () => pipe.hear({ kind: 'pong', nonce: 0 });
+    for (let round = 0; round < 40; round += 1) {
+      pipe.drainTo(0);
+      await settled();
+    }
+    expect(outcomes.map(({ state }) => state)).toEqual(['sent', 'sent', 'waiting']);
+    pipe.hear({ kind: 'handled', total: frameCost(frame.length) });
+    for (let round = 0; round < 40; round += 1) {
+      pipe.drainTo(0);
+      await settled();
+    }
+    expect(outcomes.map(({ state }) => state)).toEqual(['sent', 'sent', 'sent']);
+    const last = outcomeOf(channel.send(frame));
+    await settled();
+    for (let second = 0; second < SEND_STALL_TIMEOUT_MS / 1000; second += 1) {
+      expect({ broken, state: last.state }).toEqual({ broken: [], state: 'waiting' });
+      keepAlive();
+      clock.advance(1000);
+    }
+    await settled();
+    expect({ broken, state: last.state }).toEqual({ broken: ['timeout'], state: 'timeout' });
+  });
+
+  it('breaks with a receiver that handled more than there was', () => {
+    const { pipe, broken, faults } = open();
+    pipe.hear({ kind: 'handled', total: 1 });
+    expect({ broken, faults }).toEqual({ broken: ['bad-frame'], faults: ['broken'] });
+  });
+
+  it('numbers its messages, whatever they are', async () => {
+    const { pipe, channel } = open();
+    await channel.send(new Uint8Array(200_000));
+    await channel.send(Uint8Array.of(1));
+    channel.finish(new SkeinError('aborted', 'over'));
+    expect(pipe.numbers).toEqual(pipe.numbers.map((_, index) => index));
+    expect(pipe.numbers.length).toBeGreaterThan(5);
+    expect(pipe.notices.at(-1)).toEqual({ kind: 'bye' });
+  });
+
   it('gives up on a peer that stops reading', async () => {
     const { channel, clock, broken, pipe } = open();
     const outcome = outcomeOf(channel.send(new Uint8Array(4 * MIB)));
@@ -134,15 +207,101 @@ describe('receiving over a frame channel', () => {
     });
   });
 
-  it('closes on a frame that does not come to its end in time', () => {
-    const { pipe, clock, broken } = open();
+  it('closes on a frame that does not go on, however slowly it came before', () => {
+    const { pipe, clock, broken, faults } = open();
     const [first = new Uint8Array(), second = new Uint8Array()] = splitFrame(new Uint8Array(300_000));
     pipe.deliver(first);
     clock.advance(FRAME_ASSEMBLY_TIMEOUT_MS - 1);
     pipe.deliver(second);
+    clock.advance(FRAME_ASSEMBLY_TIMEOUT_MS - 1);
     expect(broken).toEqual([]);
     clock.advance(1);
+    expect({ broken, faults }).toEqual({ broken: ['bad-frame'], faults: ['broken'] });
+  });
+
+  it('tells the sender what was handled, and holds no more of it than is allowed', async () => {
+    const { pipe, frames, handlers, broken, faults, channel } = open({ waits: true });
+    const sizeBytes = LINK_WINDOW_BYTES / 4;
+    const deliver = (size: number) => {
+      for (const message of splitFrame(new Uint8Array(size))) pipe.deliver(message);
+    };
+    deliver(sizeBytes);
+    expect(channel.waitingBytes).toBe(frameCost(sizeBytes));
+    expect(pipe.notices).toEqual([]);
+    handlers.shift()?.();
+    await settled();
+    expect(pipe.notices).toEqual([{ kind: 'handled', total: frameCost(sizeBytes) }]);
+    expect(channel.waitingBytes).toBe(0);
+    // One byte less than closes the window: an honest sender may begin one more, of any size.
+    deliver(LINK_WINDOW_BYTES - 1 - frameCost(0));
+    deliver(MAX_FRAME_BYTES);
+    expect(broken).toEqual([]);
+    deliver(1);
+    expect({ broken, faults, frames: frames.length }).toEqual({
+      broken: ['bad-frame'],
+      faults: ['flood'],
+      frames: handlers.length + 1,
+    });
+  });
+
+  it('counts a small frame for more than its bytes', () => {
+    const { pipe, broken, handlers } = open({ waits: true });
+    const [message = new Uint8Array()] = splitFrame(Uint8Array.of(1));
+    const allowed = LINK_WINDOW_BYTES + frameCost(MAX_FRAME_BYTES);
+    while (broken.length === 0 && handlers.length < allowed) pipe.deliver(message);
+    // Either of the two caps ends it: what waits, or the rate of messages.
+    expect(handlers.length).toBeLessThanOrEqual(
+      Math.min(MAX_MESSAGE_BURST, Math.floor(allowed / frameCost(1))),
+    );
     expect(broken).toEqual(['bad-frame']);
+  });
+
+  it('takes any number of messages at an honest rate, and no flood', () => {
+    const { pipe, clock, broken, faults } = open();
+    const [message = new Uint8Array()] = splitFrame(Uint8Array.of(1));
+    for (let tick = 0; tick < 100; tick += 1) {
+      for (let count = 0; count < MAX_MESSAGES_PER_SECOND / 10; count += 1) pipe.deliver(message);
+      clock.advance(100);
+    }
+    expect(broken).toEqual([]);
+    for (let count = 0; count <= MAX_MESSAGE_BURST; count += 1) pipe.deliver(message);
+    expect({ broken, faults }).toEqual({ broken: ['bad-frame'], faults: ['flood'] });
+  });
+
+  it('drops a message that comes twice', () => {
+    const { pipe, frames, broken, channel } = open();
+    const messages = [...splitFrame(new Uint8Array(200_000))];
+    messages.forEach(numberMessage);
+    for (const message of messages) {
+      pipe.deliverRaw(message.slice());
+      pipe.deliverRaw(message.slice());
+    }
+    for (const message of messages) pipe.deliverRaw(message.slice());
+    expect({ broken, frames: frames.length }).toEqual({ broken: [], frames: 1 });
+    expect(channel.repeatedMessages).toBe(2 * messages.length);
+  });
+
+  it.each([
+    ['is missing', ([a, , c, d]: Uint8Array[]) => [a, c, d]],
+    ['comes late', ([a, b, c, d]: Uint8Array[]) => [a, c, b, d]],
+    ['at the beginning is missing', ([, b, c, d]: Uint8Array[]) => [b, c, d]],
+  ])('closes when a message %s', (_what, change) => {
+    const { pipe, frames, broken, faults } = open();
+    const messages = [1, 2, 3, 4].flatMap((value) => [...splitFrame(Uint8Array.of(value))]);
+    messages.forEach(numberMessage);
+    for (const message of change(messages)) if (message) pipe.deliverRaw(message);
+    expect({ broken, faults }).toEqual({ broken: ['bad-frame'], faults: ['broken'] });
+    expect(frames.length).toBeLessThan(2);
+  });
+
+  it('goes on counting messages from 0 after 65,535', () => {
+    const { pipe, clock, frames, broken } = open();
+    const [message = new Uint8Array()] = splitFrame(Uint8Array.of(1));
+    for (let count = 0; count < 70_000; count += 1) {
+      pipe.deliver(message);
+      if (count % 4000 === 0) clock.advance(1000);
+    }
+    expect({ broken, frames: frames.length }).toEqual({ broken: [], frames: 70_000 });
   });
 
   it('measures the time of each frame, and of each by itself', () => {
@@ -153,10 +312,11 @@ describe('receiving over a frame channel', () => {
         clock.advance(FRAME_ASSEMBLY_TIMEOUT_MS / 2);
       }
     }
+    // The timer is the heartbeat's.
     expect({ broken, frames: frames.length, timers: clock.pendingTimers }).toEqual({
       broken: [],
       frames: 5,
-      timers: 0,
+      timers: 1,
     });
     const [first = new Uint8Array()] = splitFrame(new Uint8Array(100_000));
     pipe.deliver(first);
@@ -169,11 +329,11 @@ describe('measuring over a frame channel', () => {
   const answer = ({ pipe, clock }: ReturnType<typeof open>, afterMs: number) => {
     clock.advance(afterMs);
     const nonce = pipe.echoes.at(-1)?.nonce ?? 0;
-    pipe.deliver(encodeEcho({ kind: 'pong', nonce }));
+    pipe.hear({ kind: 'pong', nonce });
   };
 
   it('pings ahead of a frame, answers between the parts of one, and knows the round trip', async () => {
-    const rig = open();
+    const rig = open({ isAlive: false });
     const { pipe, channel, frames } = rig;
     await channel.send(Uint8Array.of(5));
     expect(pipe.echoes.map(({ kind }) => kind)).toEqual(['ping']);
@@ -181,7 +341,7 @@ describe('measuring over a frame channel', () => {
       ...splitFrame(new Uint8Array(MAX_MESSAGE_BYTES)),
     ];
     pipe.deliver(first);
-    pipe.deliver(encodeEcho({ kind: 'ping', nonce: 77 }));
+    pipe.hear({ kind: 'ping', nonce: 77 });
     answer(rig, 25);
     pipe.deliver(second);
     expect(pipe.echoes.at(-1)).toEqual({ kind: 'pong', nonce: 77 });
@@ -189,7 +349,7 @@ describe('measuring over a frame channel', () => {
   });
 
   it('ends a probe with the pong, and when the channel ends', async () => {
-    const rig = open();
+    const rig = open({ isAlive: false });
     const probe = outcomeOf(rig.channel.probe());
     answer(rig, 25);
     await settled();
@@ -205,7 +365,7 @@ describe('measuring over a frame channel', () => {
   });
 
   it('ends when a suspected peer says nothing, and not before', () => {
-    const { pipe, channel, clock, broken } = open();
+    const { pipe, channel, clock, broken } = open({ isAlive: false });
     pipe.bufferedAmount = 5 * MIB;
     channel.suspect(new SkeinError('peer-lost', 'gone'));
     channel.suspect(new SkeinError('peer-lost', 'gone'));
@@ -217,11 +377,11 @@ describe('measuring over a frame channel', () => {
   });
 
   it('goes on with a suspected peer that says anything, and can suspect it again', () => {
-    const { pipe, channel, clock, broken } = open();
+    const { pipe, channel, clock, broken } = open({ isAlive: false });
     channel.suspect(new SkeinError('peer-lost', 'gone'));
     clock.advance(SUSPICION_MS - 1);
-    pipe.deliver(encodeEcho({ kind: 'pong', nonce: pipe.echoes.at(-1)?.nonce ?? 0 }));
-    clock.advance(10 * SUSPICION_MS);
+    pipe.hear({ kind: 'pong', nonce: pipe.echoes.at(-1)?.nonce ?? 0 });
+    clock.advance(SUSPICION_MS);
     expect(broken).toEqual([]);
     expect(channel.measurement).toBeNull();
     channel.suspect(new SkeinError('peer-lost', 'gone'));
@@ -231,8 +391,45 @@ describe('measuring over a frame channel', () => {
   });
 
   it('breaks with a peer whose pings are malformed', () => {
-    const { pipe, broken } = open();
-    pipe.deliver(Uint8Array.of(1, 3, 0, 0, 1));
+    const { pipe, broken } = open({ isAlive: false });
+    pipe.deliver(Uint8Array.of(2, 3, 0, 0, 1));
     expect(broken).toEqual(['bad-frame']);
+  });
+});
+
+describe('the life of a frame channel', () => {
+  it('pings a silent peer, and ends when it stays silent', () => {
+    const { pipe, clock, broken, faults } = open({ isAlive: false });
+    clock.advance(LINK_PING_AFTER_MS - 1);
+    expect(pipe.echoes).toEqual([]);
+    clock.advance(1);
+    expect(pipe.echoes.map(({ kind }) => kind)).toEqual(['ping']);
+    clock.advance(LINK_SILENCE_MS - LINK_PING_AFTER_MS - 1);
+    expect(broken).toEqual([]);
+    clock.advance(1);
+    expect({ broken, faults, timers: clock.pendingTimers }).toEqual({
+      broken: ['peer-lost'],
+      faults: ['gone'],
+      timers: 0,
+    });
+    expect(pipe.notices).toEqual([{ kind: 'bye' }]);
+  });
+
+  it('goes on for hours with a peer that answers and has nothing else to say', () => {
+    const { pipe, clock, broken } = open();
+    clock.advance(3_600_000);
+    expect(broken).toEqual([]);
+    expect(pipe.echoes.length).toBeLessThanOrEqual(3_600);
+  });
+
+  it('ends at once when the other end says goodbye, and says it itself', () => {
+    const { pipe, broken, faults, clock } = open();
+    pipe.hear({ kind: 'bye' });
+    expect({ broken, faults, isClosed: pipe.isClosed, timers: clock.pendingTimers }).toEqual({
+      broken: ['peer-lost'],
+      faults: ['gone'],
+      isClosed: true,
+      timers: 0,
+    });
   });
 });

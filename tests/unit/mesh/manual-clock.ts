@@ -19,15 +19,30 @@ export class ManualClock implements Clock {
     return () => (this.#timers = this.#timers.filter((other) => other !== timer));
   }
 
+  /** Nothing runs until then, and what was due runs then, as after a process was stopped for a while. */
+  pauseUntil(atMs: number): void {
+    const due = this.#timers.filter(({ at }) => at <= atMs).sort((a, b) => a.at - b.at);
+    this.#timers = this.#timers.filter((timer) => !due.includes(timer));
+    this.#now = atMs;
+    for (const { run } of due) run();
+  }
+
   advance(ms: number): void {
     const end = this.#now + ms;
     for (;;) {
-      const [next] = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
-      if (!next) break;
+      const next = this.#earliest();
+      if (!next || next.at > end) break;
       this.#timers = this.#timers.filter((timer) => timer !== next);
       this.#now = next.at;
       next.run();
     }
     this.#now = end;
+  }
+
+  /** Of those that are due at the same time, the one that was set first. */
+  #earliest(): { readonly at: number; readonly run: () => void } | undefined {
+    let earliest = this.#timers[0];
+    for (const timer of this.#timers) if (earliest && timer.at < earliest.at) earliest = timer;
+    return earliest;
   }
 }

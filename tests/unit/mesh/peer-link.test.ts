@@ -1,16 +1,22 @@
 import { describe, expect, it } from 'vitest';
-import { encodeEcho, splitFrame } from '../../../src/mesh/framing.ts';
+import { encodeControl, splitFrame } from '../../../src/mesh/framing.ts';
 import type { Connect, PeerConnection, PeerConnectionOptions } from '../../../src/mesh/peer-connection.ts';
 import { PeerMesh } from '../../../src/mesh/peer-mesh.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
 import {
+  BAN_MS,
+  BROKEN_LINK_STRIKES,
+  DIAL_RETRY_MS,
   DIAL_TIMEOUT_MS,
   LINK_IDLE_MS,
+  LINK_SILENCE_MS,
   MAX_INCOMING_LINKS,
   MAX_LINK_QUEUE_BYTES,
   MAX_OUTGOING_LINKS,
+  MAX_MESSAGE_BURST,
   MAX_SIGNALS_PER_DIAL,
+  MAX_STRIKES,
   SUSPICION_MS,
 } from '../../../src/protocol/limits.ts';
 import { InMemoryRelay } from '../../mesh/signal-relay.ts';
@@ -31,22 +37,41 @@ interface FakeConnection extends PeerConnectionOptions {
 }
 
 /** One peer with fake connections, and everybody else as raw signals. */
-function lonePeer() {
+function lonePeer({
+  isAlive = true,
+  explain,
+}: { isAlive?: boolean; explain?: (error: SkeinError) => Promise<SkeinError> } = {}) {
   const relay = new InMemoryRelay();
   const clock = new ManualClock();
   const connections: FakeConnection[] = [];
   const connect: Connect = (options): PeerConnection => {
-    const connection: FakeConnection = { ...options, pipe: new FakePipe(), signals: [], isClosed: false };
+    const connection: FakeConnection = {
+      ...options,
+      pipe: new FakePipe(isAlive),
+      signals: [],
+      isClosed: false,
+    };
     connections.push(connection);
     return {
       signal: (signal) => connection.signals.push(signal),
       close: () => (connection.isClosed = true),
     };
   };
-  const mesh = new PeerMesh({ self: SELF, signaling: relay.client(SELF), iceServers: [], clock, connect });
+  const mesh = new PeerMesh({
+    self: SELF,
+    signaling: relay.client(SELF),
+    iceServers: [],
+    clock,
+    connect,
+    ...(explain && { explainDialError: explain }),
+  });
   for (const peer of [LOW, HIGH]) relay.client(peer);
   const lost: PeerId[] = [];
-  mesh.onPeerLost((peer) => lost.push(peer));
+  const reasons: string[] = [];
+  mesh.onPeerLost((peer, { code }) => {
+    lost.push(peer);
+    reasons.push(code);
+  });
   const connection = (index: number): FakeConnection => {
     const found = connections[index];
     if (!found) throw new Error(`There is no connection ${index}.`);
@@ -56,7 +81,7 @@ function lonePeer() {
     relay.forge(from, SELF, data);
     await settled();
   };
-  return { relay, clock, mesh, lost, connections, connection, forge };
+  return { relay, clock, mesh, lost, reasons, connections, connection, forge };
 }
 
 /** Follows a promise without waiting for it. */
@@ -122,15 +147,113 @@ describe('dialling', () => {
     expect({ lost, links: mesh.linkedPeers, timers: clock.pendingTimers }).toEqual({
       lost: [],
       links: [HIGH],
-      timers: 0,
+      // The next look at whether the link is silent.
+      timers: 1,
     });
   });
 
-  it('fails when the connection fails, naming the peer', async () => {
-    const { mesh, connection } = lonePeer();
+  it('tries a connection that fails once more, and then names the peer', async () => {
+    const { mesh, connections, connection, relay } = lonePeer();
+    const outcome = outcomeOf(mesh.send(HIGH, BYTE));
     const failing = mesh.send(HIGH, BYTE);
+    connection(0).onSignal(OFFER);
     connection(0).onClosed(new SkeinError('peer-lost', 'ICE failed'));
+    await settled();
+    expect(outcome.state).toBe('waiting');
+    connection(1).onSignal(OFFER);
+    const [first, second] = relay.log.map(({ data }) => (data as { attempt: string }).attempt);
+    expect(second).not.toBe(first);
+    connection(1).onClosed(new SkeinError('peer-lost', 'ICE failed'));
     await expect(failing).rejects.toMatchObject({ code: 'peer-lost', data: { peer: HIGH } });
+    expect({ dials: connections.length, links: mesh.linkedPeers }).toEqual({ dials: 2, links: [] });
+  });
+
+  it('sends over the second try what waited for the first', async () => {
+    const { mesh, connection, clock } = lonePeer();
+    const sent = mesh.send(HIGH, BYTE);
+    connection(0).onClosed(new SkeinError('peer-lost', 'ICE failed'));
+    clock.advance(DIAL_TIMEOUT_MS - 1);
+    connection(1).onOpen(connection(1).pipe);
+    await sent;
+    expect(connection(1).pipe.sent).toHaveLength(1);
+  });
+
+  it('asks again for an offer when the connection failed', async () => {
+    const { mesh, relay, connection, forge } = lonePeer();
+    outcomeOf(mesh.send(LOW, BYTE));
+    const attempts = () => relay.log.map(({ data }) => (data as { attempt: string }).attempt);
+    await forge(LOW, { kind: 'rtc', attempt: attempts()[0], signal: OFFER });
+    connection(0).onClosed(new SkeinError('peer-lost', 'ICE failed'));
+    expect(relay.log.filter(({ from }) => from === SELF)).toMatchObject([
+      { data: { kind: 'ask' } },
+      { data: { kind: 'ask' } },
+    ]);
+    expect(new Set(attempts()).size).toBe(2);
+  });
+
+  it('gives both tries no more than the time of one', async () => {
+    const { mesh, connection, clock } = lonePeer();
+    const outcome = outcomeOf(mesh.send(HIGH, BYTE));
+    clock.advance(DIAL_TIMEOUT_MS - 10);
+    connection(0).onClosed(new SkeinError('peer-lost', 'ICE failed'));
+    clock.advance(10);
+    await settled();
+    expect(outcome.state).toBe('timeout');
+  });
+
+  it('does not try again for nobody: the other end, which wanted the link, does', async () => {
+    const { mesh, connections, connection, forge } = lonePeer();
+    await forge(LOW, { kind: 'rtc', attempt: attemptName(1), signal: OFFER });
+    connection(0).onClosed(new SkeinError('peer-lost', 'ICE failed'));
+    expect({ dials: connections.length, links: mesh.linkedPeers }).toEqual({ dials: 1, links: [] });
+  });
+
+  it('asks once more when nothing was heard, and not when the other end is at it', async () => {
+    const { mesh, relay, clock, connections, connection, forge } = lonePeer();
+    outcomeOf(mesh.send(LOW, BYTE));
+    clock.advance(DIAL_RETRY_MS - 1);
+    expect(relay.log).toHaveLength(1);
+    clock.advance(1);
+    expect(relay.log).toHaveLength(2);
+    outcomeOf(mesh.send(HIGH, BYTE));
+    connection(0).onSignal(OFFER);
+    const { attempt } = relay.log[2]?.data as { attempt: string };
+    await forge(HIGH, { kind: 'rtc', attempt, signal: ANSWER });
+    clock.advance(DIAL_RETRY_MS);
+    expect(connections).toHaveLength(1);
+  });
+
+  it('says all again that was said while the server was away', async () => {
+    const { mesh, relay, connections, connection } = lonePeer();
+    outcomeOf(mesh.send(LOW, BYTE));
+    outcomeOf(mesh.send(HIGH, BYTE));
+    const third = mesh.send(peerId(0xf0), BYTE);
+    connection(1).onOpen(connection(1).pipe);
+    await third;
+    mesh.dialAgain();
+    expect(relay.log.filter(({ to }) => to === LOW)).toHaveLength(2);
+    expect(connections.map(({ isClosed }) => isClosed)).toEqual([true, false, false]);
+  });
+
+  it('says what is known of why a peer cannot be reached', async () => {
+    const { mesh, connection, clock } = lonePeer({
+      explain: (error: SkeinError) =>
+        Promise.resolve(new SkeinError(error.code, 'forbidden', { data: { ...error.data, why: 'rules' } })),
+    });
+    const failing = mesh.send(HIGH, BYTE);
+    clock.advance(DIAL_TIMEOUT_MS);
+    await expect(failing).rejects.toMatchObject({
+      code: 'timeout',
+      message: 'forbidden',
+      data: { peer: HIGH, why: 'rules' },
+    });
+    const sent = mesh.send(HIGH, BYTE);
+    connection(2).onOpen(connection(2).pipe);
+    await sent;
+    const lostOnTheWay = mesh.send(HIGH, new Uint8Array(4 * 1024 * 1024));
+    await settled();
+    connection(2).onClosed(new SkeinError('peer-lost', 'gone'));
+    await expect(lostOnTheWay).rejects.toMatchObject({ message: 'gone' });
   });
 
   it('fails when the other side has too many links', async () => {
@@ -170,6 +293,7 @@ describe('dialling', () => {
     await settled();
     expect(outcomes.map(({ state }) => state)).toEqual(['waiting', 'waiting', 'busy']);
     connection(0).onClosed(new SkeinError('peer-lost', 'gone'));
+    connection(1).onClosed(new SkeinError('peer-lost', 'gone'));
     await settled();
     outcomes.push(outcomeOf(mesh.send(HIGH, BYTE)));
     await settled();
@@ -415,7 +539,7 @@ describe('a peer', () => {
 
 describe('a peer that the server lists no more', () => {
   const linked = async () => {
-    const rig = lonePeer();
+    const rig = lonePeer({ isAlive: false });
     outcomeOf(rig.mesh.send(HIGH, BYTE));
     rig.connection(0).onOpen(rig.connection(0).pipe);
     await settled();
@@ -439,8 +563,8 @@ describe('a peer that the server lists no more', () => {
     const { relay, clock, lost, connection } = await linked();
     relay.announce([]);
     const { pipe } = connection(0);
-    pipe.deliver(encodeEcho({ kind: 'pong', nonce: pipe.echoes[0]?.nonce ?? 0 }));
-    clock.advance(10 * SUSPICION_MS);
+    pipe.hear({ kind: 'pong', nonce: pipe.echoes[0]?.nonce ?? 0 });
+    clock.advance(SUSPICION_MS);
     expect(lost).toEqual([]);
   });
 
@@ -457,5 +581,96 @@ describe('a peer that the server lists no more', () => {
     stranger.relay.announce([LOW]);
     stranger.relay.announce([]);
     expect(stranger.connection(0).pipe.echoes).toEqual([]);
+  });
+});
+
+describe('a peer that is silent, goes, or does what nobody honest does', () => {
+  const linked = async (isAlive = true) => {
+    const rig = lonePeer({ isAlive });
+    const misbehaved: [PeerId, string][] = [];
+    rig.mesh.onMisbehaved((peer, { code }) => misbehaved.push([peer, code]));
+    const sent = rig.mesh.send(HIGH, BYTE);
+    rig.connection(0).onOpen(rig.connection(0).pipe);
+    await sent;
+    return { ...rig, misbehaved, pipe: rig.connection(0).pipe };
+  };
+  const wrong = new SkeinError('bad-frame', 'A frame is wrong.');
+
+  it('is lost after its silence, once, and may be dialled again', async () => {
+    const { mesh, clock, lost, reasons, misbehaved, connections } = await linked(false);
+    clock.advance(LINK_SILENCE_MS - 1);
+    expect(lost).toEqual([]);
+    clock.advance(LINK_SILENCE_MS);
+    expect({ lost, reasons, misbehaved }).toEqual({ lost: [HIGH], reasons: ['peer-lost'], misbehaved: [] });
+    outcomeOf(mesh.send(HIGH, BYTE));
+    expect(connections).toHaveLength(2);
+  });
+
+  it('is lost at once when it says goodbye, and hears goodbye from who leaves', async () => {
+    const { mesh, lost, reasons, pipe } = await linked();
+    pipe.hear({ kind: 'bye' });
+    expect({ lost, reasons }).toEqual({ lost: [HIGH], reasons: ['peer-lost'] });
+    const other = await linked();
+    other.mesh.dispose();
+    expect(other.pipe.notices).toEqual([{ kind: 'bye' }]);
+    expect(mesh.linkedPeers).toEqual([]);
+  });
+
+  it('is forgiven some frames that were refused, and banned for more', async () => {
+    const { mesh, clock, lost, reasons, misbehaved, forge, relay, connections } = await linked();
+    for (let strike = 0; strike < MAX_STRIKES; strike += 1) mesh.reject(HIGH, wrong);
+    expect({ lost, misbehaved }).toEqual({ lost: [], misbehaved: [] });
+    mesh.reject(HIGH, wrong);
+    mesh.reject(HIGH, wrong);
+    expect({ lost, reasons, misbehaved }).toEqual({
+      lost: [HIGH],
+      reasons: ['bad-frame'],
+      misbehaved: [[HIGH, 'bad-frame']],
+    });
+    await expect(mesh.send(HIGH, BYTE)).rejects.toMatchObject({ code: 'bad-frame', data: { peer: HIGH } });
+    await forge(HIGH, { kind: 'ask', attempt: attemptName(1) });
+    expect(relay.log.at(-1)?.data).toEqual({ kind: 'refuse', attempt: attemptName(1) });
+    await forge(HIGH, { kind: 'refuse', attempt: attemptName(1) });
+    expect(connections).toHaveLength(1);
+    clock.advance(BAN_MS);
+    await forge(HIGH, { kind: 'ask', attempt: attemptName(2) });
+    expect(connections).toHaveLength(2);
+  });
+
+  it('is banned when its link breaks again and again', async () => {
+    const { mesh, connection, misbehaved, lost } = await linked();
+    const breaks = MAX_STRIKES / BROKEN_LINK_STRIKES;
+    for (let round = 0; round <= breaks; round += 1) {
+      connection(round).pipe.deliver(Uint8Array.of(9, 9, 9, 9, 9));
+      if (round === breaks) break;
+      expect(misbehaved).toEqual([]);
+      const sent = mesh.send(HIGH, BYTE);
+      connection(round + 1).onOpen(connection(round + 1).pipe);
+      await sent;
+    }
+    expect(misbehaved).toEqual([[HIGH, 'bad-frame']]);
+    expect(lost).toHaveLength(breaks + 1);
+  });
+
+  it('is banned at once for a flood', async () => {
+    const { lost, reasons, misbehaved, pipe } = await linked();
+    const ping = encodeControl({ kind: 'ping', nonce: 1 });
+    for (let count = 0; count <= MAX_MESSAGE_BURST; count += 1) pipe.deliver(ping);
+    expect({ lost, reasons, misbehaved }).toEqual({
+      lost: [HIGH],
+      reasons: ['bad-frame'],
+      misbehaved: [[HIGH, 'bad-frame']],
+    });
+  });
+
+  it('does not answer for others, nor for itself', async () => {
+    const { mesh, lost, misbehaved } = await linked();
+    for (let strike = 0; strike < 3 * MAX_STRIKES; strike += 1) {
+      mesh.reject(LOW, wrong);
+      mesh.reject(SELF, wrong);
+    }
+    expect({ lost, misbehaved }).toEqual({ lost: [], misbehaved: [[LOW, 'bad-frame']] });
+    await mesh.send(SELF, BYTE);
+    await mesh.send(HIGH, BYTE);
   });
 });
