@@ -1,5 +1,7 @@
 import type { AssignedSlice, ContributorState } from '../contributor/contributor-state.ts';
+import type { ConnectionState } from '../contributor/mesh-connection.ts';
 import type { ErrorShape } from '../protocol/errors.ts';
+import type { PeerId } from '../protocol/ids.ts';
 
 /** A contributor's state without what changes all the time. */
 export interface StateSummary {
@@ -19,6 +21,46 @@ export function summarizeState(state: ContributorState): StateSummary {
     default:
       return { phase };
   }
+}
+
+/** News about the connection to the server. */
+export type ConnectionSummary =
+  | { readonly phase: 'reconnecting' | 'offline'; readonly error: ErrorShape }
+  /** The server is back, and this is who it was before. */
+  | { readonly phase: 'resumed'; readonly peer: PeerId };
+
+/** @param wasAway whether the server was away just before. @returns null where there is no news. */
+export function summarizeConnection(
+  state: ConnectionState<{ readonly self: PeerId }>,
+  wasAway: boolean,
+): ConnectionSummary | null {
+  switch (state.phase) {
+    case 'reconnecting':
+    case 'offline':
+      return { phase: state.phase, error: state.error.toShape() };
+    case 'online':
+      return wasAway ? { phase: 'resumed', peer: state.session.self } : null;
+    case 'connecting':
+      return null;
+  }
+}
+
+/** As `summarizeConnection`, in a line for people. */
+export function describeConnection(state: ConnectionState<unknown>, wasAway: boolean): string | null {
+  switch (state.phase) {
+    case 'reconnecting':
+      return `${state.error.message} Answers under way go on. ${againWords(state.retryInMs)}`;
+    case 'offline':
+      return `${state.error.message} ${againWords(state.retryInMs)}`;
+    case 'online':
+      return wasAway ? 'The server is back.' : null;
+    case 'connecting':
+      return null;
+  }
+}
+
+function againWords(retryInMs: number): string {
+  return `Trying again in ${(retryInMs / 1000).toFixed(1)} s.`;
 }
 
 /** A contributor's state in a line for people. */

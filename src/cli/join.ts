@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { Contributor } from '../contributor/contributor.ts';
 import type { ContributorState } from '../contributor/contributor-state.ts';
-import { MeshConnection } from '../contributor/mesh-connection.ts';
+import { MeshConnection, sessionOf } from '../contributor/mesh-connection.ts';
 import type { ConnectionState } from '../contributor/mesh-connection.ts';
 import type { LiveSession } from '../contributor/open-session.ts';
 import { pause } from '../contributor/pause.ts';
@@ -15,7 +15,7 @@ import { SkeinError } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import { numberBetween, wholeNumber } from './arguments.ts';
 import { folderByteStore } from './folder-byte-store.ts';
-import { describeState, summarizeState } from './join-states.ts';
+import { describeConnection, describeState, summarizeConnection, summarizeState } from './join-states.ts';
 import { LocalEnginePort } from './local-engine-port.ts';
 import { openNodeSession, parseServerUrl } from './node-session.ts';
 import { ProgressLine } from './progress-line.ts';
@@ -83,10 +83,10 @@ async function runJoin(serverUrl: string, options: JoinOptions): Promise<void> {
   });
   const voice = options.json ? jsonVoice() : plainVoice();
   connection.subscribe((state) => {
-    contributor.setSession(state.phase === 'online' ? state.session : null);
+    contributor.setSession(sessionOf(state));
     voice.connection(state);
   });
-  contributor.subscribe((state) => voice.contributor(state, selfOf(connection.state)));
+  contributor.subscribe((state) => voice.contributor(state, sessionOf(connection.state)?.self ?? null));
 
   const over = new Promise<ContributorState>((resolve) => {
     contributor.subscribe((state) => {
@@ -116,10 +116,6 @@ function weightsFolder(): string {
   return join(dirname(tuningFilePath({ platform, env, home: homedir() })), 'weights');
 }
 
-function selfOf(state: ConnectionState<LiveSession>): PeerId | null {
-  return state.phase === 'online' ? state.session.self : null;
-}
-
 function parseUrlArgument(text: string): string {
   try {
     return parseServerUrl(text);
@@ -143,11 +139,12 @@ function plainVoice(): Voice {
     progress.clear();
     console.log(line);
   };
+  let isAway = false;
   return {
     connection: (state) => {
-      if (state.phase === 'offline') {
-        say(`${state.error.message} Trying again in ${(state.retryInMs / 1000).toFixed(1)} s.`);
-      }
+      const line = describeConnection(state, isAway);
+      isAway = state.phase === 'reconnecting';
+      if (line !== null) say(line);
     },
     contributor: (state) => {
       say(describeState(state));
@@ -167,9 +164,12 @@ function jsonVoice(): Voice {
     lastKey = key;
     console.log(JSON.stringify({ atMs: Date.now(), ...event }));
   };
+  let isAway = false;
   return {
     connection: (state) => {
-      if (state.phase === 'offline') say({ phase: 'offline', error: state.error.toShape() });
+      const summary = summarizeConnection(state, isAway);
+      isAway = state.phase === 'reconnecting';
+      if (summary !== null) say(summary);
     },
     contributor: (state, self) => say({ ...summarizeState(state), peer: self }),
   };

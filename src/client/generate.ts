@@ -68,6 +68,8 @@ export interface GenerateDeps {
    * @param outcome of the last route: tokens after the first, and the time they took; absent when there were none.
    */
   endRoute(requestId: RequestId, outcome?: { readonly tokens: number; readonly seconds: number }): void;
+  /** Tells the scheduler that a hop of the request's route failed it. */
+  suspect?(requestId: RequestId, peer: PeerId, error: SkeinError): void;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
   /** Resolves after the time, rejects on abort. */

@@ -1,7 +1,7 @@
 import { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
 import type { MeshMember } from '../protocol/signaling.ts';
-import { retryDelayMs } from './backoff.ts';
+import { retryDelayMs } from '../mesh/backoff.ts';
 import type { MeshSession, SessionSignaling } from './mesh-session.ts';
 import { Observable } from './observable.ts';
 
@@ -9,8 +9,10 @@ import { Observable } from './observable.ts';
 export interface OwnedSession<
   Signaling extends SessionSignaling = SessionSignaling,
 > extends MeshSession<Signaling> {
-  /** Resolves with the reason when the server is gone. */
+  /** Resolves with the reason when the server knows this session no more. */
   readonly closed: Promise<SkeinError>;
+  /** Ends a pause before the next attempt to reach the server. */
+  retryNow(): void;
   dispose(): void;
 }
 
@@ -26,6 +28,24 @@ export const EMPTY_MESH: MeshView = { members: [], covered: [] };
 export type ConnectionState<Session> =
   | { readonly phase: 'connecting' }
   | { readonly phase: 'online'; readonly session: Session; readonly mesh: MeshView }
+  /** The server is away. The session, its links and the answers over them go on; the mesh is as it was last known. */
+  | {
+      readonly phase: 'reconnecting';
+      readonly session: Session;
+      readonly mesh: MeshView;
+      readonly error: SkeinError;
+      readonly retryInMs: number;
+    }
+  /** There is no session. */
+  /** The server is away. The session, its links and the answers over them go on; the mesh is as it was last known. */
+  | {
+      readonly phase: 'reconnecting';
+      readonly session: Session;
+      readonly mesh: MeshView;
+      readonly error: SkeinError;
+      readonly retryInMs: number;
+    }
+  /** There is no session. */
   | { readonly phase: 'offline'; readonly error: SkeinError; readonly retryInMs: number };
 
 export interface ConnectionDeps<Session> {
@@ -36,7 +56,12 @@ export interface ConnectionDeps<Session> {
   readonly random: () => number;
 }
 
-/** Keeps a page connected to the server: connects, and after a loss connects again with growing, jittered pauses. */
+/** The session to work through; null while there is none. */
+export function sessionOf<Session>(state: ConnectionState<Session>): Session | null {
+  return state.phase === 'online' || state.phase === 'reconnecting' ? state.session : null;
+}
+
+/** Keeps a page on the mesh: opens a session, and after the end of one another, with growing, jittered pauses. */
 export class MeshConnection<Session extends OwnedSession> {
   readonly #deps: ConnectionDeps<Session>;
   readonly #state = new Observable<ConnectionState<Session>>({ phase: 'connecting' });
@@ -53,6 +78,16 @@ export class MeshConnection<Session extends OwnedSession> {
     return this.#state.value;
   }
 
+  /** The latest there was: over, perhaps, until another is open. */
+  get latestSession(): Session | null {
+    return this.#session;
+  }
+
+  /** The latest there was: over, perhaps, until another is open. */
+  get latestSession(): Session | null {
+    return this.#session;
+  }
+
   subscribe(listener: (state: ConnectionState<Session>) => void): () => void {
     return this.#state.subscribe(listener);
   }
@@ -60,6 +95,7 @@ export class MeshConnection<Session extends OwnedSession> {
   /** Ends a pause between attempts. */
   retryNow(): void {
     this.#retry.abort();
+    this.#session?.retryNow();
   }
 
   dispose(): void {
@@ -97,14 +133,23 @@ export class MeshConnection<Session extends OwnedSession> {
   async #stay(session: Session): Promise<SkeinError> {
     const previous = this.#session;
     this.#session = session;
-    const stopListening = session.signaling.on('mesh', ({ members, covered }) => {
-      this.#state.value = { phase: 'online', session, mesh: { members, covered } };
-    });
-    this.#state.value = { phase: 'online', session, mesh: EMPTY_MESH };
+    let mesh = EMPTY_MESH;
+    const showOnline = () => (this.#state.value = { phase: 'online', session, mesh });
+    const stops = [
+      session.signaling.on('mesh', ({ members, covered }) => {
+        mesh = { members, covered };
+        showOnline();
+      }),
+      session.signaling.on('away', ({ error, retryInMs }) => {
+        this.#state.value = { phase: 'reconnecting', session, mesh, error, retryInMs };
+      }),
+      session.signaling.on('resumed', showOnline),
+    ];
+    showOnline();
     // Links need no server: an old session's went on until there was a new one.
     previous?.dispose();
     const error = await session.closed;
-    stopListening();
+    for (const stop of stops) stop();
     return error;
   }
 }

@@ -1,14 +1,15 @@
 import type { PeerId } from '../protocol/ids.ts';
-import type { ClientMessage, LinkReport, ModelCard, ServerMessage } from '../protocol/signaling.ts';
+import type { SessionEvent, SessionEventOf } from '../mesh/session-events.ts';
+import type { ClientMessage, LinkReport, ModelCard } from '../protocol/signaling.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 
 /** What this module needs of a connection to the server. */
 export interface SessionSignaling {
   send(message: ClientMessage): void;
   /** @returns a function that stops listening. */
-  on<Type extends ServerMessage['type']>(
+  on<Type extends SessionEvent['type']>(
     type: Type,
-    listener: (message: Extract<ServerMessage, { type: Type }>) => void,
+    listener: (event: SessionEventOf<Type>) => void,
   ): () => void;
 }
 
@@ -20,9 +21,10 @@ export interface MeasuredTransport extends FrameTransport {
   probe(peers: readonly PeerId[]): Promise<void>;
 }
 
-/** One stay on the mesh, from `welcome` to a lost connection. A reconnected tab is a new peer with a new session. */
+/** One stay on the mesh under one id, over as many connections to the server as it takes. */
 export interface MeshSession<Signaling extends SessionSignaling = SessionSignaling> {
   readonly self: PeerId;
+  /** As the server said last. */
   readonly models: readonly ModelCard[];
   readonly signaling: Signaling;
   readonly transport: MeasuredTransport;

@@ -25,7 +25,14 @@ export interface SignalingOptions {
   /** Node 20 has no WebSocket of its own: pass one of the `ws` package. */
   readonly createSocket?: (url: string) => SignalingSocket;
   readonly clock?: Clock;
+  /** Who this was before, for the same id again. The server decides: `welcome` says which id it is. */
+  readonly resume?: Resumption;
+  /** For the server to say welcome. Default: SIGNALING_CONNECT_TIMEOUT_MS. */
+  readonly timeoutMs?: number;
 }
+
+/** What `hello` says of an earlier connection. */
+export type Resumption = NonNullable<Extract<ClientMessage, { type: 'hello' }>['resume']>;
 
 export interface RouteQuery {
   readonly model: ModelId;
@@ -75,7 +82,10 @@ export class SignalingClient {
       signal,
       clock = systemClock,
       createSocket = (address: string) => new WebSocket(address),
+      resume,
+      timeoutMs = SIGNALING_CONNECT_TIMEOUT_MS,
     } = options;
+    const hello = { type: 'hello', version: SIGNALING_VERSION, ...(resume && { resume }) } as const;
     let socket: SignalingSocket;
     try {
       signal?.throwIfAborted();
@@ -87,13 +97,13 @@ export class SignalingClient {
       return await waitFor<SignalingClient>(
         {
           clock,
-          timeoutMs: SIGNALING_CONNECT_TIMEOUT_MS,
+          timeoutMs,
           what: `The server at ${url} did not answer`,
           ...(signal && { signal }),
         },
         (resolve, reject) => {
           let isSettled = false;
-          socket.addEventListener('open', () => send(socket, { type: 'hello', version: SIGNALING_VERSION }));
+          socket.addEventListener('open', () => send(socket, hello));
           socket.addEventListener('close', () => reject(serverLost(`at ${url} closed the connection`)));
           socket.addEventListener('error', () => reject(serverLost(`at ${url} cannot be reached`)));
           socket.addEventListener('message', ({ data }) => {
@@ -131,9 +141,16 @@ export class SignalingClient {
     type: Type,
     listener: (message: ServerMessageOf<Type>) => void,
   ): () => void {
+    return this.onMessage((message) => {
+      if (isOfType(message, type)) listener(message);
+    });
+  }
+
+  /** Every message, and the state of the mesh as for `on`. @returns a function that stops listening. */
+  onMessage(listener: (message: ServerMessage) => void): () => void {
     let isListening = true;
     const hear = (message: ServerMessage) => {
-      if (isListening && isOfType(message, type)) listener(message);
+      if (isListening) listener(message);
     };
     const stop = this.#messages.add(hear);
     queueMicrotask(() => {

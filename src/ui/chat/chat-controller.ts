@@ -7,14 +7,15 @@ import type { Answer, Turn } from './conversation.ts';
 import type { SamplingSettings } from './sampling.ts';
 import { samplingParams } from './sampling.ts';
 
-/** Generates through one session on the mesh. */
+/** Generates over the mesh. */
 export interface Generator {
+  /** This tab's id now. */
   readonly self: PeerId;
   generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
 }
 
 export interface ChatDeps {
-  /** The generator of the present session; null while there is no connection. */
+  /** Null while there is no session. */
   readonly generator: () => Generator | null;
   /** A u32, so that the same question is not always answered alike. */
   readonly randomSeed: () => number;
@@ -101,8 +102,10 @@ export class ChatController {
           'There is no connection to the server. Wait until it is back, then try again.',
         );
       }
-      answer = { ...answer, self: generator.self };
-      for await (const event of generator.generate(request, abort.signal)) show(applyEvent(answer, event));
+      for await (const event of generator.generate(request, abort.signal)) {
+        if (event.type === 'route') answer = { ...answer, self: generator.self };
+        show(applyEvent(answer, event));
+      }
     } catch (thrown) {
       show(applyFailure(answer, SkeinError.from(thrown), abort.signal.aborted));
     }

@@ -2,6 +2,7 @@ import { html, LitElement, nothing } from 'lit';
 import { customElement, state } from 'lit/decorators.js';
 import { repeat } from 'lit/directives/repeat.js';
 import { Contributor } from '../../contributor/contributor.ts';
+import { sessionOf } from '../../contributor/mesh-connection.ts';
 import { currentEnvironment, findSupportProblem } from '../../contributor/webgpu-support.ts';
 import { WorkerEngineHost } from '../../contributor/worker-engine-host.ts';
 import type { ModelId } from '../../protocol/ids.ts';
@@ -38,8 +39,7 @@ export class ChatPage extends LitElement {
   readonly #connection = connectPage();
   readonly #contributor = new Contributor({ createHost: () => new WorkerEngineHost(location.href) });
   readonly #chat = new ChatController({
-    generator: () =>
-      this.#connection.state.phase === 'online' ? generatorFor(this.#connection.state.session) : null,
+    generator: () => generatorFor(this.#connection),
     randomSeed: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
   });
   readonly #announcer = new StreamAnnouncer();
@@ -55,12 +55,9 @@ export class ChatPage extends LitElement {
   override connectedCallback(): void {
     super.connectedCallback();
     this.#connection.subscribe((connection) => {
-      if (connection.phase === 'online') {
-        this.models = connection.session.models;
-        this.#contributor.setSession(connection.session);
-      } else {
-        this.#contributor.setSession(null);
-      }
+      const session = sessionOf(connection);
+      if (session !== null) this.models = session.models;
+      this.#contributor.setSession(session);
       this.requestUpdate();
     });
     this.#contributor.subscribe(() => this.requestUpdate());
@@ -120,7 +117,7 @@ export class ChatPage extends LitElement {
   get #isCovered(): boolean | null {
     const { state } = this.#connection;
     const card = this.#card;
-    return state.phase === 'online' && card !== null ? state.mesh.covered.includes(card.id) : null;
+    return 'mesh' in state && card !== null ? state.mesh.covered.includes(card.id) : null;
   }
 
   #renderStatus() {
@@ -228,6 +225,7 @@ export class ChatPage extends LitElement {
     switch (this.#connection.state.phase) {
       case 'connecting':
         return 'Connecting…';
+      case 'reconnecting':
       case 'offline':
         return 'You can send again when the server is back.';
       case 'online':

@@ -30,7 +30,7 @@ export interface Answer {
   readonly tokenIds: readonly number[];
   /** The tabs that compute it; null until they are chosen. */
   readonly route: Route | null;
-  /** This tab's id when it asked; a reconnected tab has another. */
+  /** This tab's id when it got the route. */
   readonly self: PeerId | null;
 }
 

@@ -1,43 +1,44 @@
 import { generate } from '../../client/generate.ts';
+import { generateDeps } from '../../client/generate-deps.ts';
+import { sessionOf } from '../../contributor/mesh-connection.ts';
+import type { MeshConnection } from '../../contributor/mesh-connection.ts';
 import { untilAborted } from '../../model/abort.ts';
 import { HttpSource } from '../../model/http-source.ts';
 import { SkeinError } from '../../protocol/errors.ts';
 import type { ModelCard } from '../../protocol/signaling.ts';
 import { maxSequenceTokens } from '../../protocol/slice-bytes.ts';
 import { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { pause } from '../../contributor/pause.ts';
 import type { PageSession } from '../connection/page-session.ts';
 import type { Generator } from './chat-controller.ts';
 
 /** Tokenizers by model folder; a failed load is forgotten, so that a retry loads again. */
 const tokenizers = new Map<string, Promise<Tokenizer>>();
 
-/** Generates over the mesh of one session, with the tokenizer of the model in this page. */
-export function generatorFor({ self, models, signaling, transport }: PageSession): Generator {
+/**
+ * Generates over this page's sessions on the mesh, with the tokenizer of the model in this page. An answer goes on over the
+ * next session where the one it began with ends.
+ * @returns null where there is none to begin with.
+ */
+export function generatorFor(connection: MeshConnection<PageSession>): Generator | null {
+  const first = sessionOf(connection.state);
+  if (first === null) return null;
+  const current = () => connection.latestSession ?? first;
   return {
-    self,
+    get self() {
+      return current().self;
+    },
     async *generate(request, signal) {
-      const card = models.find(({ id }) => id === request.model);
+      const card = current().models.find(({ id }) => id === request.model);
       if (card === undefined) {
         throw new SkeinError(
           'model-missing',
           `The server does not offer ${request.model}. Choose another model.`,
         );
       }
+      const tokenizer = await untilAborted(tokenizerFor(card), signal);
       yield* generate(
         { ...request, contextTokens: maxSequenceTokens(card) },
-        {
-          transport,
-          tokenizer: await untilAborted(tokenizerFor(card), signal),
-          requestRoute: (query, routeSignal, onQueued) =>
-            signaling.requestRoute(query, routeSignal, onQueued),
-          endRoute: (requestId, outcome) => signaling.endRoute(requestId, outcome),
-          now: () => performance.now(),
-          sleep: async (ms, sleepSignal) => {
-            await pause(ms, sleepSignal);
-            sleepSignal.throwIfAborted();
-          },
-        },
+        generateDeps({ current, tokenizer }),
         signal,
       );
     },

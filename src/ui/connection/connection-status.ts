@@ -6,6 +6,10 @@ export function connectionStatus(
   state: ConnectionState<unknown>,
   isCovered: boolean | null,
 ): ConnectionStatus {
+  if (state.phase === 'reconnecting') {
+    const { phase, error, retryInMs } = state;
+    return { phase, error, retryInMs };
+  }
   if (state.phase !== 'online') return state;
   const servingTabs = state.mesh.members.filter((member) => member.state === 'serving').length;
   return { phase: 'online', servingTabs, isCovered };

@@ -2,6 +2,7 @@ import { html, LitElement, nothing } from 'lit';
 import { customElement, state } from 'lit/decorators.js';
 import { Contributor } from '../../contributor/contributor.ts';
 import type { ContributorState } from '../../contributor/contributor-state.ts';
+import { sessionOf } from '../../contributor/mesh-connection.ts';
 import { adapterProblem, currentEnvironment, findSupportProblem } from '../../contributor/webgpu-support.ts';
 import type { SupportProblem } from '../../contributor/webgpu-support.ts';
 import { WorkerEngineHost } from '../../contributor/worker-engine-host.ts';
@@ -41,7 +42,7 @@ export class ContributePage extends LitElement {
   override connectedCallback(): void {
     super.connectedCallback();
     this.#connection.subscribe((connection) => {
-      this.#contributor.setSession(connection.phase === 'online' ? connection.session : null);
+      this.#contributor.setSession(sessionOf(connection));
       this.requestUpdate();
     });
     this.#contributor.subscribe(() => this.requestUpdate());
@@ -129,8 +130,8 @@ export class ContributePage extends LitElement {
   #renderLayers(state: ContributorState) {
     if (state.phase !== 'loading' && state.phase !== 'serving') return nothing;
     const connection = this.#connection.state;
-    const self = connection.phase === 'online' ? connection.session.self : null;
-    const members = connection.phase === 'online' ? connection.mesh.members : [];
+    const self = sessionOf(connection)?.self ?? null;
+    const members = 'mesh' in connection ? connection.mesh.members : [];
     const others = members.filter(({ peer, model }) => peer !== self && model === state.slice.model);
     return html`
       <skein-layer-map

@@ -10,6 +10,8 @@ import { statusLineStyles } from './status-line.styles.ts';
 export type ConnectionStatus =
   | { readonly phase: 'connecting' }
   | { readonly phase: 'online'; readonly servingTabs: number; readonly isCovered: boolean | null }
+  /** The server is away; what is under way goes on without it. */
+  | { readonly phase: 'reconnecting'; readonly error: SkeinError; readonly retryInMs: number }
   | { readonly phase: 'offline'; readonly error: SkeinError; readonly retryInMs: number };
 
 /** One line about the connection and the mesh. @slot - more facts, such as the model. @fires retry - the person will not wait. */
@@ -31,7 +33,7 @@ export class StatusLine extends LitElement {
         <span role="status">${this.#words()}</span>
         <slot></slot>
         ${
-          this.status.phase === 'offline'
+          this.status.phase === 'offline' || this.status.phase === 'reconnecting'
             ? html`<button class="quiet" @click=${() => this.dispatchEvent(new Event('retry'))}>
                 Connect now
               </button>`
@@ -51,7 +53,9 @@ export class StatusLine extends LitElement {
       case 'connecting':
         return 'Connecting to the server…';
       case 'offline':
-        return `${offlineWords(this.status.error)} Connecting again in ${formatSeconds(this.status.retryInMs)}.`;
+        return `${offlineWords(this.status.error)} ${againWords(this.status.retryInMs)}`;
+      case 'reconnecting':
+        return `The server is away. What is under way goes on. ${againWords(this.status.retryInMs)}`;
       case 'online': {
         const tabs = countOf(this.status.servingTabs, 'serving tab');
         const coverage = { true: ' · every layer held', false: ' · layers missing', null: '' }[
@@ -61,6 +65,10 @@ export class StatusLine extends LitElement {
       }
     }
   }
+}
+
+function againWords(retryInMs: number): string {
+  return `Connecting again in ${formatSeconds(retryInMs)}.`;
 }
 
 /** A silent server and a lost one look the same from here; a server that refuses has its own words. */

@@ -1,5 +1,6 @@
 import type { EngineHost, LoadOptions, MeasureOptions } from '../../../src/contributor/engine-host.ts';
 import type { MeasuredTransport, MeshSession } from '../../../src/contributor/mesh-session.ts';
+import type { SessionEvent } from '../../../src/mesh/session-events.ts';
 import type { SkeinError } from '../../../src/protocol/errors.ts';
 import type { ModelId, PeerId } from '../../../src/protocol/ids.ts';
 import type {
@@ -7,7 +8,6 @@ import type {
   ClientMessage,
   LinkReport,
   ModelCard,
-  ServerMessage,
   SliceName,
 } from '../../../src/protocol/signaling.ts';
 
@@ -106,7 +106,7 @@ export class FakeHost implements EngineHost {
   }
 }
 
-type Listener = (message: ServerMessage) => void;
+type Listener = (event: SessionEvent) => void;
 
 export class FakeSession implements MeshSession {
   readonly self: PeerId;
@@ -145,7 +145,7 @@ export class FakeSession implements MeshSession {
     },
   };
 
-  deliver(message: ServerMessage): void {
-    for (const listener of [...(this.#listeners.get(message.type) ?? [])]) listener(message);
+  deliver(event: SessionEvent): void {
+    for (const listener of [...(this.#listeners.get(event.type) ?? [])]) listener(event);
   }
 }

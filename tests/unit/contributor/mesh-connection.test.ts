@@ -1,19 +1,24 @@
-import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SkeinError } from '../../../src/protocol/errors.ts';
-import { retryDelayMs } from '../../../src/contributor/backoff.ts';
-import { MeshConnection } from '../../../src/contributor/mesh-connection.ts';
+import { MeshConnection, sessionOf } from '../../../src/contributor/mesh-connection.ts';
 import { pause } from '../../../src/contributor/pause.ts';
 import type { OwnedSession } from '../../../src/contributor/mesh-connection.ts';
-import { deferred, FakeSession, settled, TINY } from './fakes.ts';
+import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
+import type { ServerMessage } from '../../../src/protocol/signaling.ts';
+import { deferred, FakeSession, peerId, settled, TINY } from './fakes.ts';
 import type { Deferred } from './fakes.ts';
 
 class FakeOwnedSession extends FakeSession implements OwnedSession {
   readonly closing = deferred<SkeinError>();
   isDisposed = false;
+  retries = 0;
 
   get closed(): Promise<SkeinError> {
     return this.closing.promise;
+  }
+
+  retryNow(): void {
+    this.retries += 1;
   }
 
   dispose(): void {
@@ -21,6 +26,13 @@ class FakeOwnedSession extends FakeSession implements OwnedSession {
   }
 }
 
+const WELCOME = {
+  type: 'welcome' as const,
+  version: SIGNALING_VERSION,
+  peer: peerId('a'),
+  models: [],
+  iceServers: [],
+} satisfies ServerMessage;
 const lost = new SkeinError('server-lost', 'gone');
 
 let attempts: Deferred<FakeOwnedSession>[];
@@ -105,6 +117,36 @@ describe('MeshConnection', () => {
     expect(seen).toEqual(['online before the old one was disposed']);
   });
 
+  it('shows that the server is away while the session goes on, and the mesh as it was', async () => {
+    const session = await goOnline('a');
+    const mesh = { members: [], covered: [TINY.id] };
+    session.deliver({ type: 'mesh', ...mesh });
+    session.deliver({ type: 'away', error: lost, retryInMs: 400 });
+    expect(connection.state).toEqual({ phase: 'reconnecting', session, mesh, error: lost, retryInMs: 400 });
+    expect([attempts.length, session.isDisposed]).toEqual([1, false]);
+    connection.retryNow();
+    expect(session.retries).toBe(1);
+    session.deliver({ type: 'resumed', welcome: WELCOME });
+    expect(connection.state).toEqual({ phase: 'online', session, mesh });
+    session.deliver({ type: 'mesh', members: [], covered: [] });
+    expect(connection.state).toEqual({ phase: 'online', session, mesh: { members: [], covered: [] } });
+  });
+
+  it('opens another session when the server does not know this one any more', async () => {
+    const first = await goOnline('a');
+    first.deliver({ type: 'away', error: lost, retryInMs: 400 });
+    first.closing.resolve(lost);
+    await settled();
+    expect(connection.state).toMatchObject({ phase: 'offline', error: lost, retryInMs: 375 });
+    expect([sessionOf(connection.state), connection.latestSession]).toEqual([null, first]);
+    first.deliver({ type: 'resumed', welcome: WELCOME });
+    expect(connection.state.phase).toBe('offline');
+    pauses[0]?.done.resolve(undefined);
+    await settled();
+    const second = await goOnline('b');
+    expect([sessionOf(connection.state), connection.latestSession]).toEqual([second, second]);
+  });
+
   it('does not hear an old session', async () => {
     const first = await goOnline('a');
     first.closing.resolve(lost);
@@ -126,23 +168,6 @@ describe('MeshConnection', () => {
     connection.dispose();
     await settled();
     expect(attempts).toHaveLength(1);
-  });
-});
-
-describe('retryDelayMs', () => {
-  it('is never shorter than half and never longer than all of the growing, bounded pause', () => {
-    fc.assert(
-      fc.property(
-        fc.integer({ min: 1, max: 2000 }),
-        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
-        (attempt, random) => {
-          const fullMs = Math.min(500 * 2 ** (attempt - 1), 30_000);
-          const delayMs = retryDelayMs(attempt, random);
-          expect(delayMs).toBeGreaterThanOrEqual(fullMs / 2);
-          expect(delayMs).toBeLessThanOrEqual(fullMs);
-        },
-      ),
-    );
   });
 });
 

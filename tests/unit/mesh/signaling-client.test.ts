@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { SignalingClient } from '../../../src/mesh/signaling-client.ts';
-import type { SignalingSocket } from '../../../src/mesh/signaling-client.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import { ROUTE_REQUEST_TIMEOUT_MS, SIGNALING_CONNECT_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
 import type { Route } from '../../../src/protocol/route.ts';
-import { decodeClientMessage, SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
-import type { ClientMessage, ServerMessage } from '../../../src/protocol/signaling.ts';
+import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
+import type { ServerMessage } from '../../../src/protocol/signaling.ts';
+import { FakeSocket } from './fake-socket.ts';
 import { MODEL, peerId, requestId, settled } from './local-mesh.ts';
 import { ManualClock } from './manual-clock.ts';
 
@@ -32,34 +32,6 @@ const ROUTE: Route = {
   hops: [{ peer: peerId(1), layerStart: 0, layerEnd: 3 }],
 };
 
-/** The server's end of a socket. */
-class FakeSocket implements SignalingSocket {
-  readonly sent: ClientMessage[] = [];
-  isClosed = false;
-  readonly #listeners: { readonly type: string; readonly listener: (event: { data: unknown }) => void }[] =
-    [];
-
-  send(text: string): void {
-    this.sent.push(decodeClientMessage(text));
-  }
-
-  close(): void {
-    this.isClosed = true;
-  }
-
-  addEventListener(type: string, listener: (event: { data: unknown }) => void): void {
-    this.#listeners.push({ type, listener });
-  }
-
-  fire(type: 'open' | 'close' | 'error' | 'message', data?: unknown): void {
-    for (const entry of [...this.#listeners]) if (entry.type === type) entry.listener({ data });
-  }
-
-  say(message: ServerMessage): void {
-    this.fire('message', JSON.stringify(message));
-  }
-}
-
 function connecting(signal?: AbortSignal) {
   const socket = new FakeSocket();
   const clock = new ManualClock();
@@ -84,6 +56,16 @@ describe('connecting', () => {
     expect(socket.sent).toEqual([{ type: 'hello', version: SIGNALING_VERSION }]);
     expect(client.welcome.peer).toBe(peerId(5));
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('says who it was, and takes the id that it is given', async () => {
+    const resume = { peer: peerId(5), token: 'secret' };
+    const socket = new FakeSocket();
+    const client = SignalingClient.connect('ws://server/signal', { createSocket: () => socket, resume });
+    socket.fire('open');
+    socket.say({ ...WELCOME, peer: peerId(6) });
+    expect((await client).welcome.peer).toBe(peerId(6));
+    expect(socket.sent).toEqual([{ type: 'hello', version: SIGNALING_VERSION, resume }]);
   });
 
   it('gives up when the server does not answer in time', async () => {
