@@ -8,7 +8,7 @@ export interface BlockTable {
 }
 
 /**
- * Owns the cache blocks of a slice: who holds them, which of them can be found again by the key of their tokens, and which
+ * Owns the cache blocks of a slice: who holds them, which of them can be found again by keys of their tokens, and which
  * of those make room first. Pure bookkeeping: nothing is computed or copied here.
  *
  * A block is free, held by one or more tables, or idle: held by nobody, but keyed, so that a later table may find it. Idle
@@ -16,7 +16,8 @@ export interface BlockTable {
  */
 export class BlockManager {
   readonly #references: Uint32Array;
-  readonly #keys: (string | null)[];
+  /** Of each block; mostly one, and more where scopes share it. */
+  readonly #keys: Set<string>[];
   readonly #byKey = new Map<string, number>();
   readonly #free: number[];
   /** Keyed blocks that nobody holds; the one to forget first comes first. */
@@ -25,7 +26,7 @@ export class BlockManager {
 
   constructor(readonly blockCount: number) {
     this.#references = new Uint32Array(blockCount);
-    this.#keys = new Array<string | null>(blockCount).fill(null);
+    this.#keys = Array.from({ length: blockCount }, () => new Set());
     this.#free = Array.from({ length: blockCount }, (_, index) => blockCount - 1 - index);
   }
 
@@ -34,7 +35,7 @@ export class BlockManager {
     return this.#free.length + this.#idle.size;
   }
 
-  /** Blocks that can be found by a key, held or idle. */
+  /** Keys by which blocks can be found, held or idle. */
   get keyedCount(): number {
     return this.#byKey.size;
   }
@@ -115,8 +116,8 @@ export class BlockManager {
     for (const index of this.#written(blocks, firstToken, endToken)) {
       const from = blocks[index] ?? 0;
       if (!this.#isShared(blocks, index)) {
-        // What its key names is about to be overwritten.
-        this.#forgetKey(from);
+        // What its keys name is about to be overwritten.
+        this.#forgetKeys(from);
         continue;
       }
       const to = this.#take();
@@ -141,15 +142,15 @@ export class BlockManager {
   }
 
   /**
-   * Names a block that holds all its tokens, so that `open` finds it. Where the key or the block has a partner already,
-   * that stays: either is as good.
+   * Names a block that holds all its tokens, so that `open` finds it. Where the key has a block already, that stays: either is
+   * as good. A block may have several names.
    */
   register(table: BlockTable, index: number, key: string): void {
     const block = this.#blocksOf(table)[index];
     if (block === undefined) throw new SkeinError('internal', `A table has no block ${index} to register.`);
-    if (this.#byKey.has(key) || this.#keys[block] !== null) return;
+    if (this.#byKey.has(key)) return;
     this.#byKey.set(key, block);
-    this.#keys[block] = key;
+    this.#keys[block]?.add(key);
   }
 
   /** Blocks cannot be found by these keys any more; whoever holds them keeps them. Unknown keys are ignored. */
@@ -157,8 +158,9 @@ export class BlockManager {
     for (const key of keys) {
       const block = this.#byKey.get(key);
       if (block === undefined) continue;
-      this.#forgetKey(block);
-      if (this.#idle.delete(block)) this.#free.push(block);
+      this.#byKey.delete(key);
+      this.#keys[block]?.delete(key);
+      if (!this.#hasKey(block) && this.#idle.delete(block)) this.#free.push(block);
     }
   }
 
@@ -168,7 +170,7 @@ export class BlockManager {
     for (const block of this.#idle) {
       if (evicted >= count) break;
       this.#idle.delete(block);
-      this.#forgetKey(block);
+      this.#forgetKeys(block);
       this.#free.push(block);
       evicted += 1;
     }
@@ -217,15 +219,18 @@ export class BlockManager {
       throw new SkeinError('internal', `Cache block ${block} was given up by nobody's table.`);
     this.#references[block] = references - 1;
     if (references > 1) return;
-    if (this.#keys[block] === null) this.#free.push(block);
-    else this.#idle.add(block);
+    if (this.#hasKey(block)) this.#idle.add(block);
+    else this.#free.push(block);
   }
 
-  #forgetKey(block: number): void {
-    const key = this.#keys[block] ?? null;
-    if (key === null) return;
-    this.#byKey.delete(key);
-    this.#keys[block] = null;
+  #hasKey(block: number): boolean {
+    return (this.#keys[block]?.size ?? 0) > 0;
+  }
+
+  #forgetKeys(block: number): void {
+    const keys = this.#keys[block];
+    for (const key of keys ?? []) this.#byKey.delete(key);
+    keys?.clear();
   }
 }
 

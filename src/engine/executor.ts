@@ -2,7 +2,7 @@ import { systemClock } from '../protocol/clock.ts';
 import type { Clock } from '../protocol/clock.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { RequestId } from '../protocol/ids.ts';
-import type { OpenRequest, StageExecutor, StageInput, StageOutput } from '../protocol/stage.ts';
+import type { OpenRequest, StageExecutor, StageInput, StageOutput, StagePace } from '../protocol/stage.ts';
 import { assembleBatch } from './assemble-batch.ts';
 import type { PlannedSequence } from './assemble-batch.ts';
 import type { BatchResult, Slice } from './batch.ts';
@@ -143,12 +143,20 @@ export class Executor implements StageExecutor {
     return this.#trace.read();
   }
 
-  open(request: OpenRequest, cacheScope: string = request.requester): { readonly cachedTokens: number } {
+  get pace(): StagePace {
+    return { steps: this.#totals.steps, typicalStepMs: this.#trace.typicalMs };
+  }
+
+  open(
+    request: OpenRequest,
+    cacheScope: string = request.requester,
+    isPrivate = false,
+  ): { readonly cachedTokens: number } {
     if (this.#broken) throw this.#broken;
     this.#checkOpen(request);
     const { hasHead, vocabSize } = this.#slice;
     const history = hasHead ? new TokenHistory(request, vocabSize) : null;
-    const sequence = new Sequence(request, this.#opened++, this.#blocks, cacheScope, history);
+    const sequence = new Sequence(request, this.#opened++, this.#blocks, cacheScope, history, isPrivate);
     const open: OpenSequence = {
       sequence,
       waitedSteps: 0,
@@ -176,11 +184,11 @@ export class Executor implements StageExecutor {
     this.#start();
   }
 
-  close(requestId: RequestId, blockHashes: readonly string[] = []): void {
+  close(requestId: RequestId, blockHashes: readonly string[] = [], keepScope?: string): void {
     const open = this.#open.get(requestId);
     if (open === undefined) return;
     this.#open.delete(requestId);
-    this.#end(open, blockHashes);
+    this.#end(open, blockHashes, keepScope);
     this.#start();
   }
 
@@ -195,10 +203,10 @@ export class Executor implements StageExecutor {
     if (this.#logBytes >= maxLogBytes) throw logLimitError(this.#logBytes, maxLogBytes);
   }
 
-  #end(open: OpenSequence, blockHashes: readonly string[] = []): void {
+  #end(open: OpenSequence, blockHashes: readonly string[] = [], keepScope?: string): void {
     open.cancelDeadline();
     this.#logBytes -= open.sequence.logBytes;
-    open.sequence.end(blockHashes);
+    open.sequence.end(blockHashes, keepScope);
   }
 
   /** What it holds is free at once; it stays open, and silent, until whoever opened it has heard and closes it. */

@@ -39,6 +39,7 @@ export class Sequence {
    * @param age counts the sequences of a stage.
    * @param cacheScope see StageExecutor.open.
    * @param history what sampling counts; null where nothing is sampled.
+   * @param isPrivate whether the scope is of this sequence alone, and what is kept there goes with it.
    */
   constructor(
     readonly request: OpenRequest,
@@ -46,9 +47,10 @@ export class Sequence {
     blocks: BlockManager,
     private readonly cacheScope: string,
     private readonly history: TokenHistory | null,
+    private readonly isPrivate = false,
   ) {
     this.#blocks = blocks;
-    this.#promptKeys = this.#keysOf(request.blockHashes);
+    this.#promptKeys = keysOf(cacheScope, request.blockHashes);
     // The last token of a prompt is computed in any case: the answer begins with what comes of it.
     const usableBlocks = Math.floor((request.promptTokens - 1) / BLOCK_TOKENS);
     this.#table = blocks.open(this.#promptKeys.slice(0, usableBlocks));
@@ -192,16 +194,26 @@ export class Sequence {
    * Gives up everything. Idempotent.
    * @param blockHashes of the full blocks of prompt and answer: those that are in the cache can be found from now on.
    * Where they contradict what the request was opened with, none of them is believed.
+   * @param keepScope under what they are found then.
    */
-  end(blockHashes: readonly string[] = []): void {
+  end(blockHashes: readonly string[] = [], keepScope: string = this.cacheScope): void {
     if (this.#stand === 'over') return;
     const agrees = this.request.blockHashes.every((hash, index) => (blockHashes[index] ?? hash) === hash);
-    const keys = agrees ? this.#keysOf(blockHashes) : [];
+    const keys = agrees ? keysOf(keepScope, blockHashes) : [];
+    if (keys.length > 0) this.#takeBack();
     this.#registerFrom(0, (index) => keys[index]);
+    if (this.isPrivate) this.#blocks.forget([...this.#promptKeys, ...keysOf(this.cacheScope, blockHashes)]);
     if (this.#stand === 'waiting') this.#blocks.forget(this.#lostKeys().filter((key) => this.#isOwnKey(key)));
     this.#blocks.close(this.#table);
     this.#log = new InputLog(0);
     this.#stand = 'over';
+  }
+
+  /** What preemption took of it, as far as nobody needed the room. */
+  #takeBack(): void {
+    if (this.#stand !== 'waiting') return;
+    this.#blocks.attach(this.#table, this.#lostKeys());
+    this.#cacheLength = this.#table.blocks.length * BLOCK_TOKENS;
   }
 
   #begin(position: number): void {
@@ -264,9 +276,9 @@ export class Sequence {
   #isOwnKey(key: string): boolean {
     return key.startsWith(this.#ownPrefix);
   }
+}
 
-  /** Everybody finds only what requests of their own left: who could find others' could tell what they asked. */
-  #keysOf(blockHashes: readonly string[]): string[] {
-    return blockHashes.map((hash) => `${this.cacheScope}:${hash}`);
-  }
+/** Everybody finds only what requests of their own left: who could find others' could tell what they asked. */
+function keysOf(cacheScope: string, blockHashes: readonly string[]): string[] {
+  return blockHashes.map((hash) => `${cacheScope}:${hash}`);
 }

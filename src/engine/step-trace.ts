@@ -23,6 +23,12 @@ export class TraceRing {
     this.#next = (this.#next + 1) % this.capacity;
   }
 
+  /** The median of their times; 0 before the first. */
+  get typicalMs(): number {
+    const times = this.#steps.map(({ startMs, endMs }) => endMs - startMs).sort((a, b) => a - b);
+    return times[Math.floor(times.length / 2)] ?? 0;
+  }
+
   /** A copy, oldest first. */
   read(): StepTrace[] {
     if (this.#steps.length < this.capacity) return [...this.#steps];

@@ -1,5 +1,5 @@
 import { RECORD_SIZE } from '../protocol/frame-layout.ts';
-import type { Frame } from '../protocol/frames.ts';
+import type { ActivationFormat, Frame } from '../protocol/frames.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import { MAX_FRAME_BYTES, MAX_FRAME_ROWS, MAX_FRAME_SEQUENCES } from '../protocol/limits.ts';
 
@@ -10,6 +10,11 @@ type SequenceOf<Type extends SequenceType> = Extract<Frame, { type: Type }>['seq
 export interface Addressed<Type extends SequenceType> {
   readonly to: PeerId;
   readonly part: SequenceOf<Type>;
+}
+
+/** Rows and how they travel: never how others of their frame need to, so that it does not depend on these what arrives. */
+export interface FormattedRows extends Addressed<'activations'> {
+  readonly format: ActivationFormat;
 }
 
 interface OutgoingFrame {
@@ -36,16 +41,28 @@ export function packSequences<Type extends 'tokens' | 'sampled'>(
 }
 
 /**
- * As few frames per peer as the limits allow. Rows of one sequence that are too many for a frame are split, in order.
+ * As few frames per peer and format as the limits allow. Rows of one sequence that are too many for a frame are split, in order.
  * @param parts all of one hidden size; a request has one part.
  */
-export function packActivations(parts: readonly Addressed<'activations'>[]): OutgoingFrame[] {
+export function packActivations(
+  parts: readonly FormattedRows[],
+): (OutgoingFrame & { readonly format: ActivationFormat })[] {
+  const formats = [...new Set(parts.map(({ format }) => format))];
+  return formats.flatMap((format) =>
+    packOneFormat(parts.filter((part) => part.format === format)).map((outgoing) => ({
+      ...outgoing,
+      format,
+    })),
+  );
+}
+
+function packOneFormat(parts: readonly Addressed<'activations'>[]): OutgoingFrame[] {
   const [first] = parts;
   if (!first) return [];
   const hiddenSize = first.part.values.length / first.part.rows;
   const rowsInBytes = Math.floor((MAX_FRAME_BYTES - MAX_HEAD_BYTES) / (hiddenSize * F32_BYTES));
   const maxRows = Math.min(MAX_FRAME_ROWS, rowsInBytes);
-  return [...byPeer(parts)].flatMap(([to, all]) =>
+  return [...byPeer<'activations'>(parts)].flatMap(([to, all]) =>
     groupRows(
       all.flatMap((sequence) => splitRows(sequence, hiddenSize, maxRows)),
       maxRows,

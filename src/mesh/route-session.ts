@@ -1,10 +1,10 @@
 import type { BlockHashChain } from '../protocol/block-hashes.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { decodeFrame, encodeFrame, peekFrameType } from '../protocol/frame-codec.ts';
-import type { Frame } from '../protocol/frames.ts';
+import type { Frame, StageOffer } from '../protocol/frames.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import { MAX_SEQUENCE_TOKENS, STEP_TIMEOUT_MS } from '../protocol/limits.ts';
-import { cacheableTokens } from '../protocol/stage.ts';
+import { agreesOnStarts, cacheableTokens } from '../protocol/stage.ts';
 import type { OpenRequest } from '../protocol/stage.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 import { systemClock } from './clock.ts';
@@ -17,7 +17,7 @@ import type { RouteToken } from './token-inbox.ts';
 export interface RouteSessionOptions {
   readonly transport: FrameTransport;
   /** `requester` is the transport's own peer. */
-  readonly request: Omit<OpenRequest, 'blockHashes'>;
+  readonly request: Omit<OpenRequest, 'blockHashes' | 'keepsCache'> & { readonly keepsCache?: boolean };
   /** As many as `request.promptTokens`. */
   readonly promptTokenIds: Uint32Array;
   /**
@@ -73,7 +73,7 @@ class RouteSession {
 
   constructor(options: RouteSessionOptions) {
     const { transport, promptTokenIds, blockHashes = null, clock = systemClock } = options;
-    const request = { ...options.request, blockHashes: [...(blockHashes?.hashes ?? [])] };
+    const request = { keepsCache: true, ...options.request, blockHashes: [...(blockHashes?.hashes ?? [])] };
     this.#transport = transport;
     this.#request = request;
     this.#promptTokenIds = promptTokenIds;
@@ -93,12 +93,11 @@ class RouteSession {
   }
 
   open(): void {
-    const cachedTokens = cacheableTokens(this.#request);
     this.#mustClose = true;
-    void this.#send({ type: 'open', request: this.#request, cachedTokens });
+    void this.#send({ type: 'open', request: this.#request, offers: [] });
     // A prompt of which nothing can be cached waits for nobody.
-    if (cachedTokens === 0) this.#sendPrompt(0);
-    else this.#isOpening = true;
+    if (agreesOnStarts(this.#request)) this.#isOpening = true;
+    else this.#sendPrompt(0);
   }
 
   abort(): void {
@@ -110,7 +109,7 @@ class RouteSession {
     for (const stop of this.#stopListening) stop();
     const { requestId, epoch } = this.#request.route;
     const blockHashes = this.#blockHashes?.hashes ?? [];
-    if (this.#mustClose) void this.#send({ type: 'close', requestId, epoch, blockHashes });
+    if (this.#mustClose) void this.#send({ type: 'close', requestId, epoch, blockHashes, isMoved: false });
   }
 
   #sendPrompt(position: number): void {
@@ -153,15 +152,18 @@ class RouteSession {
         if (this.inbox.push(sampled)) this.#blockHashes?.append([sampled.tokenId]);
       }
     } else if (frame.type === 'opened' && isMine(frame)) {
-      this.#agree(from, frame.cachedTokens);
+      this.#agree(from, frame.offers);
     }
     if (this.inbox.isOver) this.#stopTimers();
   }
 
   /** The last hop knows what all have; the first hop knows already when that is nothing. Whoever is second is not needed. */
-  #agree(from: PeerId, cachedTokens: number): void {
-    const mayKnow = from === this.#lastHop || (from === this.#firstHop && cachedTokens === 0);
+  #agree(from: PeerId, offers: readonly StageOffer[]): void {
+    const { requestId, epoch, hops } = this.#request.route;
+    const isEarly = from === this.#firstHop && offers.length === 1 && offers[0]?.cachedTokens === 0;
+    const mayKnow = (from === this.#lastHop && offers.length === hops.length) || isEarly;
     if (!this.#isOpening || this.inbox.isOver || !mayKnow) return;
+    const cachedTokens = Math.min(...offers.map((offer) => offer.cachedTokens));
     if (cachedTokens > cacheableTokens(this.#request)) {
       this.inbox.fail(
         peerError('bad-frame', from, `says that ${cachedTokens} tokens are cached, which nobody asked for.`),
@@ -169,6 +171,7 @@ class RouteSession {
       return;
     }
     this.#silence.touch();
+    void this.#send({ type: 'begin', requestId, epoch, starts: hops.map(() => cachedTokens) });
     this.#sendPrompt(cachedTokens);
   }
 

@@ -1,22 +1,61 @@
 import { SkeinError } from '../protocol/errors.ts';
-import { SEQUENCE_IDLE_TIMEOUT_MS } from '../protocol/limits.ts';
+import type { PeerId } from '../protocol/ids.ts';
+import { SEQUENCE_IDLE_TIMEOUT_MS, SUSPENDED_SEQUENCE_MS } from '../protocol/limits.ts';
 import type { Clock } from './clock.ts';
 import { IdleTimer } from './idle-timer.ts';
 import type { StageRows, StageSequence } from './stage-sequence.ts';
 
-/** A request that is open at a stage, and the time in which somebody must feed it. */
-export class ServedSequence {
-  /** Rows that wait until the next hop can be reached, so that no step ever waits for a dial. Null from then on. */
-  held: StageRows[] | null = [];
-  readonly #idle: IdleTimer;
+/** Who was asked how far a request is, and has not said. */
+interface Inquiry {
+  readonly nonce: number;
+  /** Indices of hops behind this one. */
+  readonly awaited: Set<number>;
+}
 
-  /** @param onIdle told why the request ends when nobody fed it for SEQUENCE_IDLE_TIMEOUT_MS. */
-  constructor(
-    readonly sequence: StageSequence,
-    clock: Clock,
-    onIdle: (error: SkeinError) => void,
-  ) {
+export interface ServedSequenceOptions {
+  readonly sequence: StageSequence;
+  /** Under what its blocks are kept and found. */
+  readonly scope: string;
+  readonly clock: Clock;
+  /** Told why the request ends when nobody fed it for SEQUENCE_IDLE_TIMEOUT_MS. */
+  readonly onIdle: (error: SkeinError) => void;
+}
+
+/** A request that is open at a stage: what waits for it, how far it is, and the time in which somebody must feed it. */
+export class ServedSequence {
+  readonly sequence: StageSequence;
+  readonly scope: string;
+  /** Rows that wait until the next hop can be reached and has what is sent again. Null from then on. */
+  held: StageRows[] | null = [];
+  /** Position after the last row whose output was handed on. */
+  sentUpTo = 0;
+  inquiry: Inquiry | null = null;
+  /** Resolves with the starts of all hops; never, if the request ends before. */
+  readonly begun: Promise<readonly number[]>;
+  /** Whoever was lost with it; null for a request that failed for another reason, or runs. */
+  lostPeer: PeerId | null = null;
+  readonly #clock: Clock;
+  readonly #idle: IdleTimer;
+  #begin: (starts: readonly number[]) => void = () => undefined;
+  #cancelEnd: (() => void) | null = null;
+
+  constructor({ sequence, scope, clock, onIdle }: ServedSequenceOptions) {
+    this.sequence = sequence;
+    this.scope = scope;
+    this.#clock = clock;
     this.#idle = new IdleTimer(clock, SEQUENCE_IDLE_TIMEOUT_MS, () => onIdle(idleError(sequence)));
+    this.begun = new Promise((resolve) => (this.#begin = resolve));
+    if (sequence.starts !== null) this.begin(sequence.starts);
+  }
+
+  /** It failed, and what is here of it waits for a later epoch. */
+  get isSuspended(): boolean {
+    return this.#cancelEnd !== null;
+  }
+
+  begin(starts: readonly number[]): void {
+    this.sentUpTo = starts[this.sequence.hopIndex] ?? 0;
+    this.#begin(starts);
   }
 
   /** It was fed, or computed. */
@@ -24,9 +63,17 @@ export class ServedSequence {
     this.#idle.touch();
   }
 
+  /** @param onOver when no later epoch came for it in SUSPENDED_SEQUENCE_MS. */
+  suspend(onOver: () => void): void {
+    this.#idle.stop();
+    this.held = null;
+    this.#cancelEnd ??= this.#clock.after(SUSPENDED_SEQUENCE_MS, onOver);
+  }
+
   /** Ends the waiting. Idempotent. */
   stop(): void {
     this.#idle.stop();
+    this.#cancelEnd?.();
   }
 }
 

@@ -1,22 +1,23 @@
 import { SkeinError } from '../protocol/errors.ts';
 import { decodeFrame, peekFrameType } from '../protocol/frame-codec.ts';
 import type { ActivationFormat, Frame } from '../protocol/frames.ts';
-import type { ModelId, PeerId, RequestId } from '../protocol/ids.ts';
-import { cacheableTokens } from '../protocol/stage.ts';
-import type { OpenRequest, StageExecutor, StageOutput } from '../protocol/stage.ts';
+import type { ModelId, PeerId } from '../protocol/ids.ts';
+import { MAX_JOURNAL_BYTES } from '../protocol/limits.ts';
+import type { StageExecutor, StageOutput } from '../protocol/stage.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
-import { cacheScope } from './cache-scope.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { blame, peerError, peerLost } from './peer-errors.ts';
-import { ServedSequence } from './served-sequence.ts';
-import { admit } from './stage-admission.ts';
-import type { StageIdentity } from './stage-admission.ts';
+import { JournalShelf } from './journal-shelf.ts';
+import { OpenSequences } from './open-sequences.ts';
+import type { Aftermath } from './open-sequences.ts';
+import { blame, peerError } from './peer-errors.ts';
+import type { StageContext } from './stage-context.ts';
 import { newCounters } from './stage-counters.ts';
 import type { StageCounters } from './stage-counters.ts';
+import { StageFeeding } from './stage-feeding.ts';
+import { StageInquiries } from './stage-inquiries.ts';
+import { StageOpening } from './stage-opening.ts';
 import { StageSender } from './stage-sender.ts';
-import { StageSequence } from './stage-sequence.ts';
-import type { StageRows } from './stage-sequence.ts';
 import { checkOutput, packStep } from './step-frames.ts';
 import type { StepResult } from './step-frames.ts';
 
@@ -30,6 +31,8 @@ export interface ServedStageOptions {
   readonly layerEnd: number;
   /** Of the activations this stage sends; it takes both. */
   readonly wireFormat: ActivationFormat;
+  /** Of what was sent, kept to be sent again. */
+  readonly maxJournalBytes?: number;
   readonly clock?: Clock;
 }
 
@@ -39,51 +42,79 @@ export interface ServedStageOptions {
  * One stage per peer and model, or all stages of the peer in one route.
  */
 export class ServedStage {
-  readonly #executor: StageExecutor;
-  readonly #identity: StageIdentity;
-  readonly #sender: StageSender;
-  readonly #clock: Clock;
-  readonly #served = new Map<RequestId, ServedSequence>();
-  readonly #counters = newCounters();
+  readonly #context: StageContext;
+  readonly #sequences: OpenSequences;
+  readonly #feeding: StageFeeding;
+  readonly #opening: StageOpening;
+  readonly #inquiries: StageInquiries;
+  readonly #wireFormat: ActivationFormat;
   readonly #stopListening: (() => void)[];
 
   constructor(options: ServedStageOptions) {
     const { transport, executor, model, layerStart, layerEnd, wireFormat, clock = systemClock } = options;
-    this.#executor = executor;
-    this.#identity = { self: transport.self, model, layerStart, layerEnd };
-    this.#sender = new StageSender(transport, wireFormat, this.#counters, (peer, error) =>
-      this.#lose(peer, error),
-    );
-    this.#clock = clock;
+    const { self } = transport;
+    const counters = newCounters();
+    this.#context = {
+      identity: { self, model, layerStart, layerEnd },
+      executor,
+      sender: new StageSender(transport, wireFormat, counters, (peer, error) => this.#lose(peer, error)),
+      journals: new JournalShelf(options.maxJournalBytes ?? MAX_JOURNAL_BYTES),
+      counters,
+      clock,
+      reject: (from, reason) => {
+        counters.rejected += 1;
+        if (from !== self) transport.reject(from, reason);
+      },
+    };
+    this.#sequences = new OpenSequences(this.#context);
+    this.#feeding = new StageFeeding(this.#context, this.#sequences);
+    this.#opening = new StageOpening(this.#context, this.#sequences, this.#feeding);
+    this.#inquiries = new StageInquiries(this.#context, this.#sequences, this.#feeding);
+    this.#wireFormat = wireFormat;
     executor.onStep = (outputs) => this.#emit(outputs);
     this.#stopListening = [
       transport.onFrame((from, bytes) => this.#receive(from, bytes)),
-      transport.onPeerLost((peer) => this.#lose(peer)),
+      transport.onPeerLost((peer, reason) => this.#lose(peer, blame(peer, reason))),
     ];
   }
 
   get counters(): Readonly<StageCounters> {
-    return { ...this.#counters };
+    return { ...this.#context.counters };
   }
 
-  /** Requests that are open here. */
+  /** Requests that run here. */
   get activeRequests(): number {
-    return this.#served.size;
+    return this.#sequences.all.length - this.suspendedRequests;
+  }
+
+  /** Requests that failed, and of which what is here waits for a later epoch. */
+  get suspendedRequests(): number {
+    return this.#sequences.suspended.length;
+  }
+
+  /** Bytes of what was sent, kept to be sent again. */
+  get journalBytes(): number {
+    return this.#context.journals.sizeBytes;
   }
 
   /**
-   * Fails what is open, so that requesters look for another route at once. Idempotent.
+   * Fails what is open, so that requesters look for another route at once. What the hops behind this one have may be of use for
+   * that, so they are told nothing. Idempotent.
    * @param reason what they are told, naming this peer.
    */
   dispose(reason?: SkeinError): void {
     for (const stop of this.#stopListening) stop();
-    const { self } = this.#identity;
+    const { identity, sender, executor } = this.#context;
+    const { self } = identity;
     const error =
       reason === undefined
         ? peerError('peer-lost', self, 'stopped serving. Ask for a new route.')
         : blame(self, reason);
-    for (const served of [...this.#served.values()]) this.#fail(served, error);
-    this.#executor.onStep = () => Promise.resolve();
+    for (const served of this.#sequences.all) {
+      if (!served.isSuspended) sender.postFailure(served.sequence.request, error);
+      this.#sequences.end(served, [], true);
+    }
+    executor.onStep = () => Promise.resolve();
   }
 
   #receive(from: PeerId, bytes: Uint8Array): void {
@@ -103,25 +134,28 @@ export class ServedStage {
   #handle(from: PeerId, frame: Frame): void {
     switch (frame.type) {
       case 'open':
-        this.#open(from, frame.request, frame.cachedTokens);
+        this.#opening.open(from, frame);
+        break;
+      case 'begin':
+        this.#opening.begin(from, frame);
         break;
       case 'tokens':
-        for (const part of frame.sequences) {
-          this.#take(from, part, (sequence) => sequence.takeTokens(from, part.position, part.tokenIds));
-        }
+        this.#feeding.takeTokens(from, frame);
         break;
       case 'activations':
-        for (const part of frame.sequences) {
-          this.#take(from, part, (sequence) =>
-            sequence.takeActivations(from, part.position, part.rows, part.values),
-          );
-        }
+        this.#feeding.takeActivations(from, frame);
+        break;
+      case 'inquire':
+        this.#inquiries.answer(from, frame);
+        break;
+      case 'state':
+        this.#inquiries.relay(from, frame);
         break;
       case 'close': {
-        const served = this.#find(frame);
+        const served = this.#sequences.find(frame);
         if (!served) break;
-        if (served.sequence.upstream === from) this.#end(served, frame.blockHashes);
-        else this.#counters.rejected += 1;
+        if (served.sequence.upstream === from) this.#sequences.end(served, frame.blockHashes, frame.isMoved);
+        else this.#feeding.refuse(from, served.sequence);
         break;
       }
       case 'opened':
@@ -131,116 +165,41 @@ export class ServedStage {
     }
   }
 
-  /** @param cachedUpstream what the hops before this one have of the prompt. */
-  #open(from: PeerId, request: OpenRequest, cachedUpstream: number): void {
-    const { requestId, epoch } = request.route;
-    const older = this.#served.get(requestId);
-    if (older && older.sequence.epoch >= epoch) {
-      this.#counters.dropped += 1;
-      return;
-    }
-    const admission = admit(request, from, this.#identity);
-    if (admission.kind === 'stranger' || (older && older.sequence.request.requester !== request.requester)) {
-      this.#counters.rejected += 1;
-      return;
-    }
-    if (admission.kind === 'refused') {
-      this.#counters.rejected += 1;
-      this.#sender.postFailure(request, admission.error);
-      return;
-    }
-    // The prompt of the later epoch goes on where the earlier ended, so its hashes name what that one computed. Only who fed
-    // that one is believed: others have no part in what is cached in its scope.
-    if (older) this.#end(older, older.sequence.upstream === from ? request.blockHashes : []);
-    let cachedTokens: number;
-    try {
-      const here = this.#executor.open(request, cacheScope(request, admission.hopIndex));
-      cachedTokens = Math.min(cachedUpstream, here.cachedTokens);
-    } catch (thrown) {
-      this.#sender.postFailure(request, blame(this.#identity.self, thrown));
-      return;
-    }
-    const sequence = new StageSequence(request, admission.hopIndex, cachedTokens);
-    const served = new ServedSequence(sequence, this.#clock, (error) => this.#fail(served, error));
-    this.#served.set(requestId, served);
-    this.#answerOpen(served.sequence);
-    void this.#reachNextHop(served);
-  }
-
-  /** The requester is told what is cached where that is final: at the last hop, or at the first when it is nothing. */
-  #answerOpen({ request, requestId, epoch, cachedTokens, downstream, isFirst }: StageSequence): void {
-    const isFinal = downstream === null || (isFirst && cachedTokens === 0);
-    if (cacheableTokens(request) === 0 || !isFinal) return;
-    void this.#sender.deliver(request.requester, { type: 'opened', requestId, epoch, cachedTokens });
-  }
-
-  async #reachNextHop(served: ServedSequence): Promise<void> {
-    const { downstream, request, cachedTokens } = served.sequence;
-    if (downstream !== null) {
-      try {
-        await this.#sender.send(downstream, { type: 'open', request, cachedTokens });
-      } catch (thrown) {
-        this.#fail(served, blame(downstream, thrown));
-        return;
-      }
-    }
-    const held = served.held ?? [];
-    served.held = null;
-    for (const rows of held) this.#feed(served, rows);
-  }
-
-  #take(
-    from: PeerId,
-    part: { requestId: RequestId; epoch: number },
-    read: (sequence: StageSequence) => StageRows | null,
-  ): void {
-    const served = this.#find(part);
-    if (!served) return;
-    try {
-      const rows = read(served.sequence);
-      if (rows === null) {
-        this.#counters.rejected += 1;
-        return;
-      }
-      served.touch();
-      if (served.held) served.held.push(rows);
-      else this.#feed(served, rows);
-    } catch (thrown) {
-      this.#counters.rejected += 1;
-      this.#fail(served, blame(from, thrown));
-    }
-  }
-
-  #feed(served: ServedSequence, { position, input }: StageRows): void {
-    if (!this.#isOpen(served)) return;
-    try {
-      this.#executor.push(served.sequence.requestId, position, input);
-    } catch (thrown) {
-      this.#counters.rejected += 1;
-      this.#fail(served, blame(served.sequence.upstream, thrown));
-    }
-  }
-
   /** Every frame is encoded before the first wait: the executor may use its buffers again after that. */
   async #emit(outputs: readonly StageOutput[]): Promise<void> {
-    this.#counters.steps += 1;
-    const results: StepResult[] = [];
-    for (const output of outputs) {
-      const served = this.#served.get(output.requestId);
-      if (!served) continue;
-      served.touch();
-      const result = checkOutput(served.sequence, output, this.#identity.self);
-      if (result instanceof SkeinError) this.#fail(served, result);
-      else results.push(result);
-    }
-    this.#counters.tokens += results.filter(({ output }) => output.kind === 'token').length;
-    const { activations, tokens } = packStep(results);
+    const { counters, sender } = this.#context;
+    counters.steps += 1;
+    const { activations, tokens } = packStep(outputs.flatMap((output) => this.#resultsOf(output)));
     // No step waits for tokens: they are a few bytes each, and their requester may have to be dialled first.
     for (const { to, frame } of tokens) {
       if (this.#isForItself(to, frame)) this.#handle(to, frame);
-      else void this.#sender.deliver(to, frame);
+      else void sender.deliver(to, frame);
     }
-    await Promise.all(activations.map(({ to, frame }) => this.#sender.deliver(to, frame)));
+    await Promise.all(activations.map(({ to, frame, format }) => sender.deliver(to, frame, format)));
+  }
+
+  /** What of an output may travel: nothing of what failed or is not sound, and no row that the next hop has already. */
+  #resultsOf(output: StageOutput): StepResult[] {
+    const { identity, journals, counters } = this.#context;
+    const served = this.#sequences.get(output.requestId);
+    if (!served) return [];
+    served.touch();
+    if (output.kind === 'failed') {
+      this.#sequences.fail(served, blame(identity.self, output.error), aftermathOf(output.error));
+      return [];
+    }
+    const result = checkOutput(served.sequence, output, identity.self, this.#wireFormat);
+    if (result instanceof SkeinError) {
+      this.#sequences.fail(served, result, 'ended');
+      return [];
+    }
+    if (result.kind === 'rows') journals.append(output.requestId, result.rows);
+    // What comes of rows that were here when it failed is sent again when it goes on.
+    if (served.isSuspended) return [];
+    if (result.kind === 'token') counters.tokens += 1;
+    served.sentUpTo =
+      result.kind === 'rows' ? result.rows.position + result.rows.rows : result.output.position;
+    return [result];
   }
 
   /**
@@ -249,51 +208,33 @@ export class ServedStage {
    */
   #isForItself(to: PeerId, frame: Frame): boolean {
     return (
-      to === this.#identity.self &&
+      to === this.#context.identity.self &&
       frame.type === 'tokens' &&
-      frame.sequences.every(({ requestId }) => this.#served.get(requestId)?.sequence.isFirst)
+      frame.sequences.every(({ requestId }) => this.#sequences.get(requestId)?.sequence.isFirst)
     );
   }
 
-  /** Nothing of a damaged frame can be believed, so everything that its sender feeds ends. */
+  /** Nothing of a damaged frame can be believed, so everything that its sender feeds fails. */
   #distrust(from: PeerId, thrown: unknown): void {
-    this.#counters.rejected += 1;
-    for (const served of [...this.#served.values()]) {
-      if (served.sequence.isFedBy(from)) this.#fail(served, blame(from, thrown));
+    const error = blame(from, thrown);
+    this.#context.reject(from, error);
+    for (const served of this.#sequences.all) {
+      if (served.sequence.isFedBy(from)) this.#sequences.fail(served, error, 'suspended');
     }
   }
 
-  #lose(peer: PeerId, error: SkeinError = peerLost(peer)): void {
-    for (const served of [...this.#served.values()]) {
-      if (served.sequence.request.requester === peer) this.#end(served);
-      else if (served.sequence.needs(peer)) this.#fail(served, error);
+  #lose(peer: PeerId, error: SkeinError): void {
+    for (const served of this.#sequences.all) {
+      if (served.sequence.request.requester === peer) this.#sequences.end(served);
+      else if (served.sequence.needs(peer)) {
+        if (!served.isSuspended) served.lostPeer = peer;
+        this.#sequences.fail(served, error, 'suspended');
+      }
     }
   }
+}
 
-  #find({ requestId, epoch }: { requestId: RequestId; epoch: number }): ServedSequence | null {
-    const served = this.#served.get(requestId);
-    if (served?.sequence.epoch === epoch) return served;
-    this.#counters.dropped += 1;
-    return null;
-  }
-
-  #isOpen(served: ServedSequence): boolean {
-    return this.#served.get(served.sequence.requestId) === served;
-  }
-
-  #fail(served: ServedSequence, error: SkeinError): void {
-    if (!this.#isOpen(served)) return;
-    this.#sender.postFailure(served.sequence.request, error);
-    this.#end(served);
-  }
-
-  /** @param blockHashes of prompt and answer, as far as somebody who saw them named them. */
-  #end(served: ServedSequence, blockHashes: readonly string[] = []): void {
-    if (!this.#isOpen(served)) return;
-    const { requestId, epoch, downstream } = served.sequence;
-    this.#served.delete(requestId);
-    served.stop();
-    this.#executor.close(requestId, blockHashes);
-    if (downstream !== null) this.#sender.post(downstream, { type: 'close', requestId, epoch, blockHashes });
-  }
+/** A stage that had no room has done nothing wrong, and what it sent before is worth sending again. */
+function aftermathOf({ code }: SkeinError): Aftermath {
+  return code === 'busy' || code === 'out-of-memory' ? 'suspended' : 'ended';
 }

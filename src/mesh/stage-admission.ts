@@ -25,8 +25,8 @@ export function upstreamOf({ requester, route }: OpenRequest, hopIndex: number):
   return route.hops[hopIndex - 1]?.peer ?? requester;
 }
 
-/** Decides about an `open` frame by what it says and whom it came from. */
-export function admit(request: OpenRequest, from: PeerId, stage: StageIdentity): Admission {
+/** Decides about an `open` frame by what it says and whom it came from. @param offers so many hops made theirs before this one. */
+export function admit(request: OpenRequest, from: PeerId, stage: StageIdentity, offers: number): Admission {
   const { hops, model } = request.route;
   const hopIndex = hops.findIndex(
     (hop) =>
@@ -40,6 +40,12 @@ export function admit(request: OpenRequest, from: PeerId, stage: StageIdentity):
     return isMeant ? { kind: 'refused', error: movedError(stage) } : { kind: 'stranger' };
   }
   if (upstreamOf(request, hopIndex) !== from) return { kind: 'stranger' };
+  if (offers !== hopIndex) {
+    return {
+      kind: 'refused',
+      error: peerError('bad-frame', from, `passed on ${offers} offers to hop ${hopIndex}.`),
+    };
+  }
   if (request.promptTokens + request.maxTokens > MAX_SEQUENCE_TOKENS) {
     return refused(`${request.promptTokens} + ${request.maxTokens} tokens are over ${MAX_SEQUENCE_TOKENS}.`);
   }

@@ -11,8 +11,18 @@ export interface StageCounters {
   /** Token rows passed on to a next stage, and the bytes of their frames. */
   activationRows: number;
   activationBytes: number;
+  /** Of those rows, the ones that had been sent before, to another. */
+  replayedRows: number;
 }
 
 export function newCounters(): StageCounters {
-  return { dropped: 0, rejected: 0, steps: 0, tokens: 0, activationRows: 0, activationBytes: 0 };
+  return {
+    dropped: 0,
+    rejected: 0,
+    steps: 0,
+    tokens: 0,
+    activationRows: 0,
+    activationBytes: 0,
+    replayedRows: 0,
+  };
 }

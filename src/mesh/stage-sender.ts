@@ -21,8 +21,8 @@ export class StageSender {
    * The frame is encoded before the first wait: whoever made it may use its buffers again after that.
    * @throws SkeinError what the transport throws, or `bad-argument` for what cannot be encoded.
    */
-  async send(to: PeerId, frame: Frame): Promise<void> {
-    const bytes = encodeFrame(frame, this.wireFormat);
+  async send(to: PeerId, frame: Frame, format: ActivationFormat = this.wireFormat): Promise<void> {
+    const bytes = encodeFrame(frame, format);
     if (frame.type === 'activations') {
       this.counters.activationBytes += bytes.length;
       this.counters.activationRows += frame.sequences.reduce((sum, { rows }) => sum + rows, 0);
@@ -31,9 +31,9 @@ export class StageSender {
   }
 
   /** Like `send`, and ends what relies on the peer when it fails. */
-  async deliver(to: PeerId, frame: Frame): Promise<void> {
+  async deliver(to: PeerId, frame: Frame, format: ActivationFormat = this.wireFormat): Promise<void> {
     try {
-      await this.send(to, frame);
+      await this.send(to, frame, format);
     } catch (thrown) {
       this.onUnreachable(to, blame(to, thrown));
     }

@@ -1,5 +1,6 @@
 import type { PeerId, RequestId } from '../protocol/ids.ts';
-import { BLOCK_TOKENS } from '../protocol/stage.ts';
+import type { StageOffer } from '../protocol/frames.ts';
+import { agreesOnStarts } from '../protocol/stage.ts';
 import type { OpenRequest, StageInput } from '../protocol/stage.ts';
 import { peerError } from './peer-errors.ts';
 import { upstreamOf } from './stage-admission.ts';
@@ -9,6 +10,9 @@ export interface StageRows {
   readonly position: number;
   readonly input: StageInput;
 }
+
+/** What came of a frame's rows: they came before, or from somebody who does not feed this hop of the request. */
+export type TakenRows = StageRows | 'known' | 'of a stranger';
 
 /** One request at one hop: who its neighbours are, who may send what, and which position is next. */
 export class StageSequence {
@@ -22,14 +26,16 @@ export class StageSequence {
   /** Who sends the ring's tokens to the first hop. */
   readonly lastHop: PeerId;
   readonly isFirst: boolean;
-  /** Null until the first rows say where they begin. */
+  /** Of every hop; null until the requester says. */
+  #starts: readonly number[] | null;
+  /** Null until the first rows came. */
   #nextPosition: number | null = null;
 
-  /** @param cachedTokens of the prompt that are in the caches of this hop and of those before it. */
+  /** @param offer what this hop has of it. */
   constructor(
     readonly request: OpenRequest,
-    hopIndex: number,
-    readonly cachedTokens: number,
+    readonly hopIndex: number,
+    readonly offer: StageOffer,
   ) {
     const { hops, requestId, epoch } = request.route;
     this.requestId = requestId;
@@ -39,6 +45,44 @@ export class StageSequence {
     this.firstHop = upstreamOf(request, 1);
     this.lastHop = upstreamOf(request, hops.length);
     this.isFirst = hopIndex === 0;
+    this.#starts = agreesOnStarts(request) ? null : hops.map(() => 0);
+  }
+
+  /** Where each hop starts; null until the requester says. */
+  get starts(): readonly number[] | null {
+    return this.#starts;
+  }
+
+  /**
+   * The requester says where each hop starts.
+   * @returns false when it has said so before.
+   * @throws SkeinError `bad-frame` for starts that this hop did not offer.
+   */
+  begin(starts: readonly number[]): boolean {
+    if (this.#starts !== null) return false;
+    const { cachedTokens, journalFrom } = this.offer;
+    const own = starts[this.hopIndex] ?? Infinity;
+    const next = starts[this.hopIndex + 1] ?? own;
+    const canSendAgain = next >= own || next >= journalFrom;
+    if (starts.length !== this.request.route.hops.length || own > cachedTokens || !canSendAgain) {
+      throw peerError(
+        'bad-frame',
+        this.upstream,
+        `has request ${this.requestId} start at ${own} and ${next}, of ${starts.length} starts, where hop ${this.hopIndex} has ${cachedTokens} rows and can send again from ${journalFrom}.`,
+      );
+    }
+    this.#starts = starts;
+    return true;
+  }
+
+  /** Position after the last row that came, or before which none will come. */
+  get receivedUpTo(): number {
+    return this.#nextPosition ?? this.#start ?? 0;
+  }
+
+  /** The next hop lacks no row before this position. */
+  get nextStart(): number {
+    return this.#starts?.[this.hopIndex + 1] ?? 0;
   }
 
   /** Whether rows of this sequence come from that peer. */
@@ -53,12 +97,12 @@ export class StageSequence {
   }
 
   /**
-   * The prompt from the requester, from a cached position to its end, and then one token at a time from the last hop.
-   * @returns null for a sender with no part in it, or for another hop on this peer.
+   * The prompt from the requester, from where this hop starts to its end, and then one token at a time from the last hop.
    * @throws SkeinError `bad-frame` when the right peer sends the wrong thing.
    */
-  takeTokens(from: PeerId, position: number, tokenIds: Uint32Array): StageRows | null {
-    if (!this.isFirst || !this.isFedBy(from)) return null;
+  takeTokens(from: PeerId, position: number, tokenIds: Uint32Array): TakenRows {
+    if (!this.isFirst || !this.isFedBy(from)) return 'of a stranger';
+    if (this.#isKnown(position, tokenIds.length)) return 'known';
     const isPrompt = this.#nextPosition === null;
     const sender = isPrompt ? this.upstream : this.lastHop;
     const rows = isPrompt ? this.request.promptTokens - position : 1;
@@ -74,8 +118,9 @@ export class StageSequence {
   }
 
   /** @see takeTokens. Activations come from the hop before this one. */
-  takeActivations(from: PeerId, position: number, rows: number, values: Float32Array): StageRows | null {
-    if (this.isFirst || from !== this.upstream) return null;
+  takeActivations(from: PeerId, position: number, rows: number, values: Float32Array): TakenRows {
+    if (this.isFirst || from !== this.upstream) return 'of a stranger';
+    if (this.#isKnown(position, rows)) return 'known';
     this.#advance(from, position, rows);
     return { position, input: { kind: 'activations', rows, values } };
   }
@@ -86,11 +131,15 @@ export class StageSequence {
     return position + 1 >= promptTokens + maxTokens || stopTokenIds.includes(tokenId);
   }
 
+  #isKnown(position: number, rows: number): boolean {
+    return this.#nextPosition !== null && position + rows <= this.#nextPosition;
+  }
+
   #advance(from: PeerId, position: number, rows: number): void {
     // The last token of an answer is sampled and never fed.
     const end = this.request.promptTokens + this.request.maxTokens - 1;
-    if (!this.#mayFollow(position) || position + rows > end) {
-      const next = this.#nextPosition ?? `a whole block up to ${this.cachedTokens}`;
+    if (position !== (this.#nextPosition ?? this.#start) || position + rows > end) {
+      const next = this.#nextPosition ?? this.#start ?? 'begin';
       throw peerError(
         'bad-frame',
         from,
@@ -100,8 +149,7 @@ export class StageSequence {
     this.#nextPosition = position + rows;
   }
 
-  #mayFollow(position: number): boolean {
-    if (this.#nextPosition !== null) return position === this.#nextPosition;
-    return position <= this.cachedTokens && position % BLOCK_TOKENS === 0;
+  get #start(): number | null {
+    return this.#starts?.[this.hopIndex] ?? null;
   }
 }

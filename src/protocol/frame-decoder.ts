@@ -1,46 +1,37 @@
-import { bytesToHex } from '@noble/hashes/utils.js';
-import { BLOCK_HASH_BYTES } from './block-hashes.ts';
 import { allFinite } from './finite.ts';
 import {
   ACTIVATION_HEADER,
   BYTES_PER_TOKEN_ID,
   BYTES_PER_VALUE,
-  CLOSE_HEAD_SIZE,
   FORMAT_CODE,
   FRAME_KIND,
   FRAME_VERSION,
   HEADER,
-  OPEN_HEADER,
-  OPENED_SIZE,
   RECORD,
   RECORD_SIZE,
   TOP_ENTRY,
 } from './frame-layout.ts';
-import {
-  checkHead,
-  checkLength,
-  checkRange,
-  checkRows,
-  copy,
-  decodeJson,
-  readRecords,
-  readRequest,
-  refuse,
-} from './frame-reading.ts';
+import { checkLength, checkRange, checkRows, copy, readRecords, refuse } from './frame-reading.ts';
 import type { Frame } from './frames.ts';
 import { floatsFromHalves } from './half.ts';
 import {
-  MAX_BLOCK_HASHES,
   MAX_FRAME_BYTES,
   MAX_FRAME_ROWS,
   MAX_HIDDEN_SIZE,
   MAX_SEQUENCE_TOKENS,
   MAX_TOP_LOG_PROBABILITIES,
 } from './limits.ts';
+import {
+  decodeBegin,
+  decodeClose,
+  decodeFailed,
+  decodeInquire,
+  decodeOpen,
+  decodeOpened,
+  decodeState,
+} from './request-frame-decoder.ts';
 import { isTopOrder } from './sampling.ts';
 import type { TokenLogProbability } from './sampling.ts';
-import { errorShapeSchema } from './signaling.ts';
-import { BLOCK_TOKENS, cacheableTokens, openRequestSchema } from './stage.ts';
 
 const TYPE_BY_KIND = new Map<number, Frame['type']>(
   (Object.keys(FRAME_KIND) as Frame['type'][]).map((type) => [FRAME_KIND[type], type]),
@@ -84,49 +75,21 @@ export function decodeFrame(bytes: Uint8Array): Frame {
   switch (kind) {
     case FRAME_KIND.open:
       return decodeOpen(view, bytes);
-    case FRAME_KIND.opened: {
-      checkLength(view, HEADER.size + OPENED_SIZE);
-      const cachedTokens = readCachedTokens(view, HEADER.size + RECORD.cachedTokens, MAX_SEQUENCE_TOKENS);
-      return { type: 'opened', ...readRequest(view, HEADER.size), cachedTokens };
-    }
+    case FRAME_KIND.opened:
+      return decodeOpened(view);
+    case FRAME_KIND.begin:
+      return decodeBegin(view);
     case FRAME_KIND.close:
       return decodeClose(view, bytes);
-    case FRAME_KIND.failed: {
-      const head = HEADER.size + RECORD.requestSize;
-      checkHead(view, head);
-      const error = decodeJson(errorShapeSchema, bytes.subarray(head));
-      return { type: 'failed', ...readRequest(view, HEADER.size), error };
-    }
+    case FRAME_KIND.inquire:
+      return decodeInquire(view);
+    case FRAME_KIND.state:
+      return decodeState(view);
+    case FRAME_KIND.failed:
+      return decodeFailed(view, bytes);
     default:
       return refuse(`Frame kind ${kind} is unknown.`);
   }
-}
-
-function decodeOpen(view: DataView, bytes: Uint8Array): Frame {
-  checkHead(view, OPEN_HEADER.size);
-  const request = decodeJson(openRequestSchema, bytes.subarray(OPEN_HEADER.size));
-  const cachedTokens = readCachedTokens(view, OPEN_HEADER.cachedTokens, cacheableTokens(request));
-  return { type: 'open', request, cachedTokens };
-}
-
-function decodeClose(view: DataView, bytes: Uint8Array): Frame {
-  const head = HEADER.size + CLOSE_HEAD_SIZE;
-  checkHead(view, head);
-  const hashCount = view.getUint32(HEADER.size + RECORD.hashCount, true);
-  checkRange('number of block hashes', hashCount, 0, MAX_BLOCK_HASHES);
-  checkLength(view, head + hashCount * BLOCK_HASH_BYTES);
-  const blockHashes = Array.from({ length: hashCount }, (_, index) => {
-    const start = head + index * BLOCK_HASH_BYTES;
-    return bytesToHex(bytes.subarray(start, start + BLOCK_HASH_BYTES));
-  });
-  return { type: 'close', ...readRequest(view, HEADER.size), blockHashes };
-}
-
-function readCachedTokens(view: DataView, offset: number, max: number): number {
-  const cachedTokens = view.getUint32(offset, true);
-  checkRange('number of cached tokens', cachedTokens, 0, max);
-  if (cachedTokens % BLOCK_TOKENS !== 0) refuse(`${cachedTokens} cached tokens are not whole blocks.`);
-  return cachedTokens;
 }
 
 function decodeTokens(view: DataView, sequenceCount: number): Frame {

@@ -12,22 +12,38 @@ export interface FrameSequence {
 
 export type ActivationFormat = 'f32' | 'f16';
 
+/** What one hop has of a request when it is opened: what the requester plans the starts by. */
+export interface StageOffer {
+  /** Rows whose keys and values are here, from position 0: a multiple of BLOCK_TOKENS, below promptTokens. */
+  readonly cachedTokens: number;
+  /**
+   * First position of the rows that it can send to the next hop again without computing them: from here to `cachedTokens` at
+   * least. Equal to or above `cachedTokens` when there are none.
+   */
+  readonly journalFrom: number;
+}
+
 /**
  * Everything one peer says to another about requests.
- * `open`, `tokens`, `activations` and `close` go to stages; `opened`, `sampled` and `failed` go to the requester.
+ * `open`, `begin`, `tokens`, `activations`, `inquire` and `close` go to stages; `opened`, `sampled`, `state` and `failed` go to the
+ * requester.
  */
 export type Frame =
-  /**
-   * Requester → first stage → … → last stage. `cachedTokens` is what every stage so far has of the prompt, from its start;
-   * the requester begins with what hashes can name.
-   */
-  | { readonly type: 'open'; readonly request: OpenRequest; readonly cachedTokens: number }
-  /** The stage where the number is final → requester: the prompt is wanted from this position on. */
+  /** Requester → first stage → … → last stage. Every stage adds its offer: the first is sent none. */
+  | { readonly type: 'open'; readonly request: OpenRequest; readonly offers: readonly StageOffer[] }
+  /** Last stage → requester: what every hop has. From the first, with its offer alone, where that is nothing. */
   | {
       readonly type: 'opened';
       readonly requestId: RequestId;
       readonly epoch: number;
-      readonly cachedTokens: number;
+      readonly offers: readonly StageOffer[];
+    }
+  /** Requester → first stage → … → last stage, before the first rows: the position of the first row that each hop computes. */
+  | {
+      readonly type: 'begin';
+      readonly requestId: RequestId;
+      readonly epoch: number;
+      readonly starts: readonly number[];
     }
   /** Requester → first stage (the prompt), last stage → first stage (the ring). */
   | {
@@ -59,6 +75,33 @@ export type Frame =
       readonly requestId: RequestId;
       readonly epoch: number;
       readonly blockHashes: readonly string[];
+      /** The request goes on without the receiver, which alone is meant: it does not pass this on. */
+      readonly isMoved: boolean;
+    }
+  /** Requester → first stage → … → last stage: how far is it? */
+  | {
+      readonly type: 'inquire';
+      readonly requestId: RequestId;
+      readonly epoch: number;
+      readonly nonce: number;
+    }
+  /** The answer of every hop, back the way the question came. */
+  | {
+      readonly type: 'state';
+      readonly requestId: RequestId;
+      readonly epoch: number;
+      /** Of the `inquire` that this answers. */
+      readonly nonce: number;
+      /** Index of the hop. */
+      readonly hop: number;
+      /** Position after the last row that it was given. */
+      readonly receivedUpTo: number;
+      /** Position after the last row whose output it has handed on; at the last hop, of the row its last token came from. */
+      readonly sentUpTo: number;
+      /** Forward passes of the stage since it was loaded, for any request; counts modulo 2^32. */
+      readonly steps: number;
+      /** The median of its recent passes, f32; 0 before the first. */
+      readonly typicalStepMs: number;
     }
   /** Any stage → requester. */
   | {
@@ -67,3 +110,5 @@ export type Frame =
       readonly epoch: number;
       readonly error: ErrorShape;
     };
+
+export type FrameOf<Type extends Frame['type']> = Extract<Frame, { type: Type }>;

@@ -20,6 +20,11 @@ const INFINITY_F16 = 0x7c00;
 const NAN_F16 = 0x7e00;
 const HALF_COUNT = 0x1_0000;
 
+/** Whether every value is one that rounds to a finite half. */
+export function fitsHalf(values: Float32Array): boolean {
+  return values.every((value) => Math.abs(value) <= MAX_HALF);
+}
+
 /**
  * Rounds to nearest, ties to even; beyond ±65,519.99… comes infinity, NaN stays NaN.
  * @param values f32, not retained.

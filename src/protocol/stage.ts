@@ -37,6 +37,11 @@ export const openRequestSchema = v.pipe(
     sampling: samplingSchema,
     /** What penalties count besides the tokens that this route samples. */
     history: requestHistorySchema,
+    /**
+     * Whether hops may go on with what they have of an earlier epoch, though the hops before them have changed since. False after
+     * a failure that makes the values of that epoch doubtful.
+     */
+    keepsCache: v.boolean(),
   }),
   v.check(
     ({ blockHashes, promptTokens }) => blockHashes.length * BLOCK_TOKENS <= promptTokens,
@@ -51,6 +56,14 @@ export function cacheableTokens({
   promptTokens,
 }: Pick<OpenRequest, 'blockHashes' | 'promptTokens'>): number {
   return Math.min(blockHashes.length, Math.floor((promptTokens - 1) / BLOCK_TOKENS)) * BLOCK_TOKENS;
+}
+
+/**
+ * Whether stages and requester agree on where each of them starts (`opened`, `begin`) before the first rows are sent. Where nothing
+ * can be cached all start at 0, and the prompt follows right behind `open`.
+ */
+export function agreesOnStarts(request: Pick<OpenRequest, 'blockHashes' | 'promptTokens'>): boolean {
+  return cacheableTokens(request) > 0;
 }
 
 /** What a stage feeds to its slice: token ids on the first stage, activations on every other. */
@@ -81,6 +94,14 @@ export type StageOutput =
     }
   | { readonly kind: 'failed'; readonly requestId: RequestId; readonly error: SkeinError };
 
+/** How fast a stage goes, whatever it computes. */
+export interface StagePace {
+  /** Forward passes since it was loaded. */
+  readonly steps: number;
+  /** The median of its recent passes; 0 before the first. */
+  readonly typicalStepMs: number;
+}
+
 /**
  * The port between frames and an engine: the mesh feeds it, the executor implements it.
  * All outputs of one forward pass arrive in one `onStep` call. At most one further pass runs before its promise is
@@ -89,13 +110,15 @@ export type StageOutput =
 export interface StageExecutor {
   /** Set by the one user of the executor before the first `push`. Must not reject. */
   onStep: (outputs: readonly StageOutput[]) => Promise<void>;
+  readonly pace: StagePace;
   /**
    * Takes the request in. `cachedTokens` of the prompt, from its start, are in the prefix cache and stay there for this
    * request: a multiple of BLOCK_TOKENS, below `promptTokens`, because the last token is computed in any case.
    * @param cacheScope requests share cached blocks with others of the same scope only.
+   * @param isPrivate whether the scope is of this request alone: nothing stays in it when the request is closed.
    * @throws SkeinError `busy` when there is no room for it.
    */
-  open(request: OpenRequest, cacheScope: string): { readonly cachedTokens: number };
+  open(request: OpenRequest, cacheScope: string, isPrivate?: boolean): { readonly cachedTokens: number };
   /**
    * Appends rows at `position`, which must be where the sequence ends. The first rows may begin at any multiple of
    * BLOCK_TOKENS up to the `cachedTokens` of `open`; what is cached beyond is given up.
@@ -106,6 +129,8 @@ export interface StageExecutor {
    * Frees the sequence. Unknown ids are ignored: closing twice is safe.
    * @param blockHashes the chain over the full blocks of prompt and answer, whose computed ones may stay cached. Its
    * beginning is what `open` said.
+   * @param keepScope under what they stay: by default, where the request was opened. Under another one they can be found
+   * besides, and what was in the cache under its own before is still there.
    */
-  close(requestId: RequestId, blockHashes?: readonly string[]): void;
+  close(requestId: RequestId, blockHashes?: readonly string[], keepScope?: string): void;
 }

@@ -46,6 +46,7 @@ export async function answer(
       stopTokenIds: [],
       sampling: GREEDY,
       history: NO_HISTORY,
+      keepsCache: true,
     },
     promptTokenIds: Uint32Array.from(prompt),
     blockHashes,

@@ -5,7 +5,13 @@ import { ServedStage } from '../../src/mesh/served-stage.ts';
 import { startRoute } from '../../src/mesh/route-session.ts';
 import { peekFrameType } from '../../src/protocol/frame-codec.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
-import { MAX_FRAME_BYTES, MAX_LINK_QUEUE_BYTES } from '../../src/protocol/limits.ts';
+import { SkeinError } from '../../src/protocol/errors.ts';
+import {
+  LINK_WINDOW_BYTES,
+  MAX_FRAME_BYTES,
+  MAX_LINK_QUEUE_BYTES,
+  MAX_STRIKES,
+} from '../../src/protocol/limits.ts';
 import { GREEDY, NO_HISTORY } from '../../src/protocol/sampling.ts';
 import { AddingMachine, expectedTokens } from '../unit/mesh/adding-machine.ts';
 import { chainOf, MODEL, peerId, requestId } from '../unit/mesh/local-mesh.ts';
@@ -140,6 +146,48 @@ describe('a mesh of real peer connections', () => {
     expect(await largeInbox.next()).toEqual({ from: SMALL, frame: Uint8Array.of(3) });
   });
 
+  it('says goodbye before it closes: nobody has to wait for what WebRTC notices', async () => {
+    const [small, large] = [join(SMALL), join(LARGE)];
+    const inbox = new Inbox(large);
+    await small.send(LARGE, Uint8Array.of(1));
+    await inbox.next();
+    const reason = new Promise<SkeinError>((resolve) => large.onPeerLost((_peer, error) => resolve(error)));
+    small.dispose();
+    const { code, data, message } = await reason;
+    expect({ code, data }).toEqual({ code: 'peer-lost', data: { peer: SMALL } });
+    expect(message).toContain('goodbye');
+  });
+
+  it('holds a sender back whose frames wait at the other end', async () => {
+    const [small, large] = [join(SMALL), join(LARGE)];
+    const waiting: (() => void)[] = [];
+    large.onFrame(() => new Promise<void>((resolve) => waiting.push(resolve)));
+    const frame = pattern(LINK_WINDOW_BYTES, 5);
+    const sends = [small.send(LARGE, frame), small.send(LARGE, frame)];
+    await sends[0];
+    await vi.waitFor(() => expect(waiting).toHaveLength(1));
+    await large.probe([SMALL]);
+    expect(waiting).toHaveLength(1);
+    waiting[0]?.();
+    await sends[1];
+    await vi.waitFor(() => expect(waiting).toHaveLength(2));
+  });
+
+  it('cuts off a peer whose frames are refused again and again, on both ends', async () => {
+    const [small, large] = [join(SMALL), join(LARGE)];
+    const inbox = new Inbox(large);
+    await small.send(LARGE, Uint8Array.of(1));
+    await inbox.next();
+    const lost = lossOf(small);
+    const banned = new Promise((resolve) => large.onMisbehaved(resolve));
+    for (let strike = 0; strike <= MAX_STRIKES; strike += 1) {
+      large.reject(SMALL, new SkeinError('bad-frame', 'A frame is wrong.'));
+    }
+    expect(await banned).toBe(SMALL);
+    expect(await lost).toBe(LARGE);
+    await expect(small.send(LARGE, Uint8Array.of(1))).rejects.toMatchObject({ code: 'busy' });
+  });
+
   it('replaces a link whose other end forgot it, whoever that is', async () => {
     const [small, large] = [join(SMALL), join(LARGE)];
     const inbox = new Inbox(large);
@@ -246,6 +294,7 @@ describe('a route over real peer connections', () => {
           stopTokenIds: [],
           sampling: GREEDY,
           history: NO_HISTORY,
+          keepsCache: true,
         },
         promptTokenIds: Uint32Array.from(prompt),
         blockHashes,

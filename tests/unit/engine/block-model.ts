@@ -4,7 +4,7 @@ import { BLOCK_TOKENS } from '../../../src/protocol/stage.ts';
 export interface ModelBlock {
   /** Token ids; undefined where nothing was written yet. */
   readonly tokens: (number | undefined)[];
-  key: string | null;
+  readonly keys: Set<string>;
   references: number;
 }
 
@@ -22,13 +22,13 @@ export class BlockModel {
   }
 
   get keyedCount(): number {
-    return this.#known.filter(({ key }) => key !== null).length;
+    return this.#known.reduce((sum, { keys }) => sum + keys.size, 0);
   }
 
   open(keys: readonly string[]): ModelBlock[] {
     const found: ModelBlock[] = [];
     for (const key of keys) {
-      const block = this.#known.find((known) => known.key === key);
+      const block = this.#find(key);
       if (block === undefined) break;
       found.push(block);
     }
@@ -54,10 +54,10 @@ export class BlockModel {
     for (let index = first; index < count; index++) {
       const old = written[index];
       if (old?.references === 1) {
-        old.key = null;
+        old.keys.clear();
         continue;
       }
-      const block = { tokens: [...(old?.tokens ?? [])], key: null, references: 1 };
+      const block = { tokens: [...(old?.tokens ?? [])], keys: new Set<string>(), references: 1 };
       this.#make(block);
       if (old) old.references -= 1;
       written[index] = block;
@@ -74,26 +74,30 @@ export class BlockModel {
     for (const block of [...blocks].reverse()) {
       block.references -= 1;
       if (block.references > 0) continue;
-      if (block.key === null) this.#known = this.#known.filter((other) => other !== block);
+      if (block.keys.size === 0) this.#known = this.#known.filter((other) => other !== block);
       else this.idle.push(block);
     }
   }
 
   register(block: ModelBlock, key: string): void {
-    if (block.key === null && !this.#known.some((other) => other.key === key)) block.key = key;
+    if (this.#find(key) === undefined) block.keys.add(key);
   }
 
   forget(key: string): void {
-    const block = this.#known.find((known) => known.key === key);
+    const block = this.#find(key);
     if (block === undefined) return;
-    block.key = null;
-    if (block.references === 0) this.#drop(block);
+    block.keys.delete(key);
+    if (block.references === 0 && block.keys.size === 0) this.#drop(block);
   }
 
   evict(count: number): number {
     const evicted = this.idle.slice(0, count);
     evicted.forEach((block) => this.#drop(block));
     return evicted.length;
+  }
+
+  #find(key: string): ModelBlock | undefined {
+    return this.#known.find(({ keys }) => keys.has(key));
   }
 
   #make(block: ModelBlock): void {

@@ -66,6 +66,48 @@ describe('the prefix cache of an executor', () => {
     });
   });
 
+  it('keeps what a request leaves under the name of another scope, and under its own besides', async () => {
+    const { executor } = listen(new RecordingSlice(16));
+    const prompt = ids(40);
+    const request = (id: number, length = 40) =>
+      openRequest(requestId(id), length, 4, { blockHashes: hashesOf(ids(length)) });
+    executor.open(request(1), 'one way');
+    executor.push(requestId(1), 0, tokens(prompt));
+    await settled();
+    executor.close(requestId(1), hashesOf(prompt), 'private');
+    expect(executor.open(request(2), 'another').cachedTokens).toBe(0);
+    expect(executor.open(request(3), 'one way').cachedTokens).toBe(32);
+    expect(executor.open(request(4), 'private', true).cachedTokens).toBe(32);
+  });
+
+  it('keeps nothing in a scope of one request alone when it ends, and gives up no block that others know', async () => {
+    const { executor } = listen(new RecordingSlice(16));
+    const request = (id: number) => openRequest(requestId(id), 80, 4, { blockHashes: hashesOf(ids(80)) });
+    executor.open(openRequest(requestId(1), 40, 4, { blockHashes: hashesOf(ids(40)) }), 'one way');
+    executor.push(requestId(1), 0, tokens(ids(40)));
+    await settled();
+    executor.close(requestId(1), hashesOf(ids(80)), 'private');
+    expect(executor.open(request(2), 'private', true).cachedTokens).toBe(32);
+    executor.push(requestId(2), 32, tokens(ids(48, 32)));
+    await settled();
+    executor.close(requestId(2), hashesOf(ids(80)));
+    expect(executor.stats.freeBlocks).toBe(16);
+    expect(executor.open(request(3), 'private', true).cachedTokens).toBe(0);
+    // Only what one way computed is found there, and nothing that came of it afterwards.
+    expect(executor.open(request(4), 'one way').cachedTokens).toBe(32);
+  });
+
+  it('hands a private scope on to the next, and leaves nothing in the one before', async () => {
+    const { executor } = listen(new RecordingSlice(16));
+    const request = (id: number) => openRequest(requestId(id), 80, 4, { blockHashes: hashesOf(ids(80)) });
+    executor.open(request(1), 'private', true);
+    executor.push(requestId(1), 0, tokens(ids(80)));
+    await settled();
+    executor.close(requestId(1), hashesOf(ids(80)), 'private too');
+    expect(executor.open(request(2), 'private').cachedTokens).toBe(0);
+    expect(executor.open(request(3), 'private too', true).cachedTokens).toBe(64);
+  });
+
   it('keeps answers that are closed with their hashes, as far as they were computed', async () => {
     const route = new ExecutorRoute([16]);
     const prompt = ids(20);

@@ -39,6 +39,7 @@ export function openRequest(
     stopTokenIds: [],
     sampling: GREEDY,
     history: NO_HISTORY,
+    keepsCache: true,
     ...fields,
   };
 }

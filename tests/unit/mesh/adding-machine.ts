@@ -1,7 +1,13 @@
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { RequestId } from '../../../src/protocol/ids.ts';
 import { BLOCK_TOKENS, cacheableTokens } from '../../../src/protocol/stage.ts';
-import type { OpenRequest, StageExecutor, StageInput, StageOutput } from '../../../src/protocol/stage.ts';
+import type {
+  OpenRequest,
+  StageExecutor,
+  StageInput,
+  StageOutput,
+  StagePace,
+} from '../../../src/protocol/stage.ts';
 
 /** Values stay below 2048, so that they are exact in f16. */
 const MODULUS = 1021;
@@ -37,6 +43,7 @@ export function expectedTokens(prompt: readonly number[], layerCount: number, co
 interface MachineSequence {
   readonly request: OpenRequest;
   readonly cacheScope: string;
+  readonly isPrivate: boolean;
   /** Rows may begin at or before this one; it is not known where until the first come. */
   readonly cachedTokens: number;
   /** After each full block, cached or computed: what a machine that begins there has to know. */
@@ -69,11 +76,16 @@ export class AddingMachine implements StageExecutor {
   largestBatch = 0;
   /** Changes what a step emits; for faults. */
   tamper: (outputs: StageOutput[]) => StageOutput[] = (outputs) => outputs;
+  #steps = 0;
   #running = false;
 
   constructor(private readonly options: AddingMachineOptions) {}
 
-  open(request: OpenRequest, cacheScope: string): { readonly cachedTokens: number } {
+  get pace(): StagePace {
+    return { steps: this.#steps, typicalStepMs: 1 };
+  }
+
+  open(request: OpenRequest, cacheScope: string, isPrivate = false): { readonly cachedTokens: number } {
     const { maxRequests = Infinity, layerStart, layerEnd } = this.options;
     if (this.sequences.size >= maxRequests) throw new SkeinError('busy', 'The machine is full.');
     const { requestId } = request.route;
@@ -84,6 +96,7 @@ export class AddingMachine implements StageExecutor {
     this.sequences.set(requestId, {
       request,
       cacheScope,
+      isPrivate,
       cachedTokens,
       boundaries,
       histories,
@@ -111,12 +124,16 @@ export class AddingMachine implements StageExecutor {
     void this.#run();
   }
 
-  close(requestId: RequestId, blockHashes: readonly string[] = []): void {
+  close(requestId: RequestId, blockHashes: readonly string[] = [], keepScope?: string): void {
     const sequence = this.sequences.get(requestId);
     if (!sequence) return;
     this.sequences.delete(requestId);
     this.closedWith.push(blockHashes);
-    if (sequence.computed !== null) this.#keep(sequence, blockHashes);
+    this.#keep(sequence, blockHashes, keepScope);
+    if (!sequence.isPrivate) return;
+    for (const key of [...this.cache.keys()]) {
+      if (key.startsWith(`${sequence.cacheScope} `)) this.cache.delete(key);
+    }
   }
 
   /** The histories after each block of the longest cached prefix. */
@@ -140,10 +157,14 @@ export class AddingMachine implements StageExecutor {
     sequence.computed = position;
   }
 
-  #keep({ cacheScope, boundaries }: MachineSequence, blockHashes: readonly string[]): void {
+  #keep(
+    { cacheScope, boundaries }: MachineSequence,
+    blockHashes: readonly string[],
+    scope: string = cacheScope,
+  ): void {
     boundaries.forEach((histories, block) => {
       const hash = blockHashes[block];
-      if (hash !== undefined) this.cache.set(`${cacheScope} ${hash}`, histories);
+      if (hash !== undefined) this.cache.set(`${scope} ${hash}`, histories);
     });
   }
 
@@ -163,6 +184,7 @@ export class AddingMachine implements StageExecutor {
   }
 
   #step(waiting: [RequestId, MachineSequence][]): StageOutput[] {
+    this.#steps += 1;
     this.largestBatch = Math.max(this.largestBatch, waiting.length);
     return waiting.flatMap(([requestId, sequence]) => this.#advance(requestId, sequence));
   }

@@ -78,6 +78,7 @@ class ExecutorMesh {
           stopTokenIds: [],
           sampling: GREEDY,
           history: NO_HISTORY,
+          keepsCache: true,
         },
         promptTokenIds: Uint32Array.from(soFar),
         blockHashes: chainOf(soFar),

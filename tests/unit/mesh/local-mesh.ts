@@ -26,6 +26,7 @@ export interface StageAt {
 }
 
 export interface MeshOptions extends Pick<AddingMachineOptions, 'chunkRows' | 'maxRequests'> {
+  readonly maxJournalBytes?: number;
   /** Peer of each stage; by default all different, from 1 on. */
   readonly peers?: readonly PeerId[];
   readonly wireFormat?: ActivationFormat;
@@ -46,6 +47,7 @@ export class LocalMesh {
       peers,
       wireFormat = 'f16',
       wrap = (transport: FrameTransport) => transport,
+      maxJournalBytes,
       ...machineOptions
     } = options;
     const bounds = Array.from({ length: stageCount + 1 }, (_, index) => index + Math.floor(index / 2));
@@ -66,6 +68,7 @@ export class LocalMesh {
         layerEnd,
         wireFormat,
         clock,
+        ...(maxJournalBytes !== undefined && { maxJournalBytes }),
       });
       return { hop, machine, served };
     });
@@ -93,6 +96,7 @@ export class LocalMesh {
       stopTokenIds: [...(changes.stopTokenIds ?? [])],
       sampling: GREEDY,
       history: NO_HISTORY,
+      keepsCache: changes.keepsCache ?? true,
     };
   }
 
@@ -143,6 +147,7 @@ export interface RequestChanges {
   readonly timeLimitMs?: number;
   readonly blockHashes?: BlockHashChain;
   readonly onOpened?: (cachedTokens: number) => void;
+  readonly keepsCache?: boolean;
 }
 
 /** The hash chain of these tokens, which a route may extend. */

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { packActivations, packSequences } from '../../../src/mesh/pack-frames.ts';
 import { decodeFrame, encodeFrame } from '../../../src/protocol/frame-codec.ts';
+import type { ActivationFormat } from '../../../src/protocol/frames.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
 import { MAX_FRAME_ROWS, MAX_FRAME_SEQUENCES } from '../../../src/protocol/limits.ts';
 import { peerId, requestId } from './local-mesh.ts';
@@ -12,12 +13,16 @@ function rowsOf(to: PeerId, index: number, position: number, rows: number, hidde
     { length: rows * hiddenSize },
     (_, at) => position + Math.floor(at / hiddenSize),
   );
-  return { to, part: { requestId: requestId(index), epoch: 0, position, rows, values } };
+  return {
+    to,
+    format: 'f16' as ActivationFormat,
+    part: { requestId: requestId(index), epoch: 0, position, rows, values },
+  };
 }
 
 /** What arrives: of each frame its receiver, and of each row its request and position, with its first value. */
 function travel(parts: readonly ReturnType<typeof rowsOf>[]) {
-  return packActivations(parts).map(({ to, frame }) => {
+  return packActivations(parts).map(({ to, frame, format }) => {
     const decoded = decodeFrame(encodeFrame(frame, 'f32'));
     if (decoded.type !== 'activations') throw new Error(`became ${decoded.type}`);
     const rows = decoded.sequences.flatMap((sequence) =>
@@ -27,7 +32,7 @@ function travel(parts: readonly ReturnType<typeof rowsOf>[]) {
         value: sequence.values[row * decoded.hiddenSize],
       })),
     );
-    return { to, sequences: decoded.sequences.length, rows };
+    return { to, format, sequences: decoded.sequences.length, rows };
   });
 }
 
@@ -37,6 +42,17 @@ describe('packing activations', () => {
     expect(travel(parts).map(({ to, sequences }) => [to, sequences])).toEqual([
       [peerId(1), 2],
       [peerId(0), 2],
+    ]);
+  });
+
+  it('makes frames of their own for rows that travel otherwise', () => {
+    const parts = [1, 2, 3, 4].map((index) => {
+      const format: ActivationFormat = index === 2 ? 'f32' : 'f16';
+      return { ...rowsOf(peerId(1), index, 7, 2, 3), format };
+    });
+    expect(travel(parts).map(({ format, sequences }) => [format, sequences])).toEqual([
+      ['f16', 3],
+      ['f32', 1],
     ]);
   });
 

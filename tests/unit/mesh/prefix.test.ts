@@ -158,11 +158,16 @@ describe('a prefix that stages have', () => {
     const [first, ...others] = request.route.hops;
     if (!first) throw new Error('a route has a first hop');
     const route = { ...request.route, hops: [{ ...first, peer: peerId(9) }, ...others] };
-    await liar.say(peerId(2), { type: 'open', request: { ...request, route }, cachedTokens: 0 });
+    await liar.say(peerId(2), {
+      type: 'open',
+      request: { ...request, route },
+      offers: [{ cachedTokens: 0, journalFrom: 0 }],
+    });
+    await liar.say(peerId(2), { type: 'begin', requestId: requestId(2), epoch: 0, starts: [0, 0, 0] });
     const values = new Float32Array(80).fill(1);
     const rows = { requestId: requestId(2), epoch: 0, position: 0, rows: 40, values };
     await liar.say(peerId(2), { type: 'activations', hiddenSize: 2, sequences: [rows] });
-    const close = { requestId: requestId(2), epoch: 0, blockHashes: request.blockHashes };
+    const close = { requestId: requestId(2), epoch: 0, blockHashes: request.blockHashes, isMoved: false };
     await liar.say(peerId(2), { type: 'close', ...close });
     expect(mesh.stage(1).machine.cache.size).toBe(2);
     expect(mesh.stage(2).machine.cache.size).toBe(2);
@@ -228,11 +233,18 @@ describe('the requester', () => {
     return { mesh, first, last, stranger, done, sent };
   }
 
-  const opened = (cachedTokens: number, epoch = 0): Frame => ({
+  /** @param cachedTokens of each hop. */
+  const opened = (cachedTokens: readonly number[], epoch = 0): Frame => ({
     type: 'opened',
     requestId: requestId(1),
     epoch,
-    cachedTokens,
+    offers: cachedTokens.map((tokens) => ({ cachedTokens: tokens, journalFrom: tokens })),
+  });
+  const begin = (start: number): Frame => ({
+    type: 'begin',
+    requestId: requestId(1),
+    epoch: 0,
+    starts: [start, start],
   });
   const withHashes = { blockHashes: chainOf(PROMPT) };
   const promptFrom = (position: number): Frame => ({
@@ -250,7 +262,7 @@ describe('the requester', () => {
     const { sent } = puppetRoute(prompt, { ...changes, onOpened: (tokens) => agreed.push(tokens) });
     await settled();
     expect(sent().map(({ type }) => type)).toEqual(['open', 'tokens']);
-    expect(sent()[0]).toMatchObject({ cachedTokens: 0 });
+    expect(sent()[0]).toMatchObject({ offers: [] });
     expect(agreed).toEqual([0]);
   });
 
@@ -258,29 +270,31 @@ describe('the requester', () => {
     const { mesh, last, sent } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT) });
     await settled();
     expect(sent()).toMatchObject([
-      { type: 'open', cachedTokens: 32, request: { blockHashes: withHashes.blockHashes.hashes } },
+      { type: 'open', offers: [], request: { blockHashes: withHashes.blockHashes.hashes } },
     ]);
-    await last.say(mesh.requester, opened(16));
-    expect(sent().slice(1)).toEqual([promptFrom(16)]);
-    await last.say(mesh.requester, opened(32));
-    expect(sent()).toHaveLength(2);
+    await last.say(mesh.requester, opened([16, 16]));
+    expect(sent().slice(1)).toEqual([begin(16), promptFrom(16)]);
+    await last.say(mesh.requester, opened([32, 32]));
+    expect(sent()).toHaveLength(3);
   });
 
   it('believes the first hop that nothing is cached, and nothing else', async () => {
     const { mesh, first, last, stranger, sent } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT) });
-    await first.say(mesh.requester, opened(16));
-    await stranger.say(mesh.requester, opened(0));
-    await last.say(mesh.requester, opened(0, 1));
+    await first.say(mesh.requester, opened([16]));
+    await first.say(mesh.requester, opened([0, 0]));
+    await stranger.say(mesh.requester, opened([0]));
+    await last.say(mesh.requester, opened([0]));
+    await last.say(mesh.requester, opened([0, 0], 1));
     expect(sent()).toHaveLength(1);
-    await first.say(mesh.requester, opened(0));
-    expect(sent().slice(1)).toEqual([promptFrom(0)]);
-    await last.say(mesh.requester, opened(0));
-    expect(sent()).toHaveLength(2);
+    await first.say(mesh.requester, opened([0]));
+    expect(sent().slice(1)).toEqual([begin(0), promptFrom(0)]);
+    await last.say(mesh.requester, opened([0, 0]));
+    expect(sent()).toHaveLength(3);
   });
 
   it('takes no more than it asked for', async () => {
     const { mesh, last, done, sent } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT) });
-    await last.say(mesh.requester, opened(48));
+    await last.say(mesh.requester, opened([48, 48]));
     expect(await refusalOf(() => done)).toMatchObject({ code: 'bad-frame', data: { peer: peerId(2) } });
     await settled();
     expect(sent().map(({ type }) => type)).toEqual(['open', 'close']);
@@ -291,7 +305,7 @@ describe('the requester', () => {
     const error = { code: 'internal', message: 'broken' } as const;
     await Promise.all([
       last.say(mesh.requester, { type: 'failed', requestId: requestId(1), epoch: 0, error }),
-      last.say(mesh.requester, opened(16)),
+      last.say(mesh.requester, opened([16, 16])),
     ]);
     expect(await refusalOf(() => done)).toMatchObject({ code: 'internal' });
     expect(sent().map(({ type }) => type)).toEqual(['open', 'close']);
@@ -301,7 +315,7 @@ describe('the requester', () => {
     const { mesh, last, done, sent } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT) });
     await settled();
     mesh.clock.advance(STEP_TIMEOUT_MS - 1);
-    await last.say(mesh.requester, opened(16));
+    await last.say(mesh.requester, opened([16, 16]));
     mesh.clock.advance(STEP_TIMEOUT_MS - 1);
     await settled();
     expect(sent().at(-1)?.type).toBe('tokens');
@@ -320,7 +334,7 @@ describe('the requester', () => {
     const { mesh, last, sent, done } = puppetRoute(PROMPT.slice(0, 30), {
       blockHashes: chainOf(PROMPT.slice(0, 30)),
     });
-    await last.say(mesh.requester, opened(16));
+    await last.say(mesh.requester, opened([16, 16]));
     // One that comes twice is part of the answer once.
     for (const position of [30, 30, 31, 32]) {
       const sequence = { requestId: requestId(1), epoch: 0, position, tokenId: position };

@@ -2,8 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { cacheScope } from '../../../src/mesh/cache-scope.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
+import { BLOCK_TOKENS } from '../../../src/protocol/stage.ts';
 import { chainOf, requestId } from './local-mesh.ts';
-import { around, closeFrame, rowsFrame, tokensFrame } from './stage-rig.ts';
+import { around, beginFrame, closeFrame, offerOf, rowsFrame, tokensFrame } from './stage-rig.ts';
 
 describe('a cached prefix', () => {
   const promptIds = Array.from({ length: 50 }, (_, index) => index * 3);
@@ -20,32 +21,39 @@ describe('a cached prefix', () => {
     return { ...rig, heard };
   }
 
-  it.each([
-    [0, 48, 0],
-    [1, 48, 16],
-    [3, 16, 16],
-    [3, 0, 0],
-  ])('of %i blocks here and %i tokens upstream is one of %i', async (blocks, upstream, least) => {
+  it.each([0, 1, 3])('of %i blocks is offered, behind what others offered', async (blocks) => {
+    const offers = [48, blocks * BLOCK_TOKENS].map(offerOf);
     const middle = knowing(1, blocks);
-    await middle.open(middle.peers.first, changes, upstream);
-    const passedOn = { type: 'open', cachedTokens: least, request: { blockHashes } };
-    expect(middle.heard(middle.peers.last)).toMatchObject([passedOn]);
+    await middle.open(middle.peers.first, changes, 48);
+    expect(middle.heard(middle.peers.last)).toMatchObject([
+      { type: 'open', offers, request: { blockHashes } },
+    ]);
     expect(middle.heard(middle.peers.requester)).toEqual([]);
 
     const last = knowing(2, blocks);
-    await last.open(last.peers.middle, changes, upstream);
-    const answer = { type: 'opened', requestId: requestId(1), epoch: 0, cachedTokens: least };
+    await last.open(last.peers.middle, changes, 48);
+    const all = [48, 48, blocks * BLOCK_TOKENS].map(offerOf);
+    const answer = { type: 'opened', requestId: requestId(1), epoch: 0, offers: all };
     expect(last.heard(last.peers.requester)).toEqual([answer]);
   });
 
   it('that the first hop has nothing of is known at once', async () => {
     const without = knowing(0, 0);
-    await without.open(without.peers.requester, changes, 48);
-    expect(without.heard(without.peers.requester)).toMatchObject([{ type: 'opened', cachedTokens: 0 }]);
-    expect(without.heard(without.peers.middle)).toMatchObject([{ type: 'open', cachedTokens: 0 }]);
+    await without.open(without.peers.requester, changes);
+    expect(without.heard(without.peers.requester)).toMatchObject([{ type: 'opened', offers: [offerOf(0)] }]);
+    expect(without.heard(without.peers.middle)).toMatchObject([{ type: 'open', offers: [offerOf(0)] }]);
     const withSome = knowing(0, 1);
-    await withSome.open(withSome.peers.requester, changes, 48);
+    await withSome.open(withSome.peers.requester, changes);
     expect(withSome.heard(withSome.peers.requester)).toEqual([]);
+  });
+
+  it('is offered once by each hop', async () => {
+    const { say, peers, puppet, request, served } = knowing(1, 3);
+    for (const offers of [[], [offerOf(0), offerOf(0)]]) {
+      await say(peers.first, { type: 'open', request: { ...request, ...changes }, offers });
+    }
+    expect(puppet(peers.requester).failures).toEqual(['bad-frame', 'bad-frame']);
+    expect([served.activeRequests, served.counters.rejected]).toEqual([0, 2]);
   });
 
   it('is not spoken of when there can be none', async () => {
@@ -59,35 +67,39 @@ describe('a cached prefix', () => {
     }
   });
 
-  it.each([0, 16, 32])('may be skipped up to position %i', async (position) => {
+  it.each([0, 16, 32])('is skipped up to %i, where the requester says so', async (start) => {
     const first = knowing(0, 2);
-    await first.open(first.peers.requester, changes, 48);
-    await first.say(first.peers.requester, tokensFrame(position, promptIds.slice(position)));
+    await first.open(first.peers.requester, changes);
+    await first.begin(first.peers.requester, [start, start, start]);
+    await first.say(first.peers.requester, tokensFrame(start, promptIds.slice(start)));
     await first.say(first.peers.last, tokensFrame(50, [7]));
     expect(first.machine.sequences.get(requestId(1))?.computed).toBe(51);
-    expect(first.machine.rowsComputed).toBe(51 - position);
+    expect(first.machine.rowsComputed).toBe(51 - start);
+    expect(first.heard(first.peers.middle)[1]).toEqual(beginFrame([start, start, start]));
 
     const middle = knowing(1, 2);
     await middle.open(middle.peers.first, changes, 48);
-    await middle.say(middle.peers.first, rowsFrame(position, 5));
-    await middle.say(middle.peers.first, rowsFrame(position + 5, 5));
-    expect(middle.machine.sequences.get(requestId(1))?.computed).toBe(position + 10);
+    await middle.begin(middle.peers.first, [start, start, start]);
+    await middle.say(middle.peers.first, rowsFrame(start, 5));
+    await middle.say(middle.peers.first, rowsFrame(start + 5, 5));
+    expect(middle.machine.sequences.get(requestId(1))?.computed).toBe(start + 10);
     expect(middle.served.counters.rejected).toBe(0);
   });
 
+  const begins = (start: number) => beginFrame([start, start, start]);
   const wrong: Record<string, readonly [stage: 0 | 1, Frame[]]> = {
-    'a prompt beyond what is cached': [0, [tokensFrame(48, promptIds.slice(48))]],
-    'a prompt from inside a block': [0, [tokensFrame(8, promptIds.slice(8))]],
-    'a prompt that does not reach its end': [0, [tokensFrame(16, promptIds.slice(16, 49))]],
-    'a prompt past its end': [0, [tokensFrame(16, [...promptIds.slice(16), 1])]],
-    'the skipped part later': [
-      0,
-      [tokensFrame(16, promptIds.slice(16)), tokensFrame(0, promptIds.slice(0, 16))],
-    ],
-    'rows beyond what is cached': [1, [rowsFrame(48, 2)]],
-    'rows from inside a block': [1, [rowsFrame(8, 2)]],
-    'rows that skip a block later': [1, [rowsFrame(0, 2), rowsFrame(16, 2)]],
-    'rows of the skipped part': [1, [rowsFrame(32, 2), rowsFrame(16, 2)]],
+    'rows before it is said where they start': [1, [rowsFrame(0, 2)]],
+    'a prompt before it is said where it starts': [0, [tokensFrame(0, promptIds)]],
+    'a start beyond what was offered': [1, [begins(48)]],
+    'starts of fewer hops than there are': [1, [beginFrame([16, 16])]],
+    'starts of more hops than there are': [1, [beginFrame([16, 16, 16, 16])]],
+    'a prompt behind its start': [0, [begins(16), tokensFrame(32, promptIds.slice(32))]],
+    'a prompt before its start': [0, [begins(16), tokensFrame(0, promptIds)]],
+    'a prompt that does not reach its end': [0, [begins(16), tokensFrame(16, promptIds.slice(16, 49))]],
+    'a prompt past its end': [0, [begins(16), tokensFrame(16, [...promptIds.slice(16), 1])]],
+    'rows behind the start': [1, [begins(16), rowsFrame(32, 2)]],
+    'rows before the start': [1, [begins(16), rowsFrame(0, 2)]],
+    'rows that skip a block later': [1, [begins(0), rowsFrame(0, 2), rowsFrame(16, 2)]],
   };
   it.each(Object.entries(wrong))('does not allow %s', async (_name, [stageIndex, frames]) => {
     const { open, say, peers, puppet, served } = knowing(stageIndex, 2);
@@ -98,11 +110,16 @@ describe('a cached prefix', () => {
     expect(served.activeRequests).toBe(0);
   });
 
-  it('is no longer than what the hops before have, whatever is here', async () => {
-    const { open, say, peers, puppet } = knowing(1, 3);
-    await open(peers.first, changes, 16);
-    await say(peers.first, rowsFrame(32, 2));
-    expect(puppet(peers.requester).failures).toEqual(['bad-frame']);
+  it('is agreed on once, and with the hop before only', async () => {
+    const { open, begin, peers, heard, served, puppet } = knowing(1, 2);
+    await open(peers.first, changes, 48);
+    for (const who of ['requester', 'last', 'stranger'] as const) await begin(peers[who], [0, 0, 0]);
+    expect(served.counters).toMatchObject({ rejected: 3, dropped: 0 });
+    await begin(peers.first, [16, 16, 16]);
+    await begin(peers.first, [0, 0, 0]);
+    expect(served.counters).toMatchObject({ rejected: 3, dropped: 1 });
+    expect(heard(peers.last).slice(1)).toEqual([begins(16)]);
+    expect(puppet(peers.requester).failures).toEqual([]);
   });
 
   it('is named again by a close, here and down the route', async () => {
@@ -114,16 +131,33 @@ describe('a cached prefix', () => {
     expect(heard(peers.last).at(-1)).toEqual({ ...closeFrame, blockHashes: named });
   });
 
-  it('is not named by a next epoch from another peer', async () => {
-    const { open, peers, machine, request } = knowing(1, 0);
-    await open(peers.first, { promptTokens: 20, blockHashes: blockHashes.slice(0, 1) });
-    const hops = request.route.hops.map((hop, index) =>
-      index === 0 ? { ...hop, peer: peers.stranger } : hop,
-    );
-    await open(peers.stranger, { ...changes, route: { ...request.route, epoch: 1, hops } });
-    expect(machine.closedWith).toEqual([[]]);
-    expect(machine.sequences.get(requestId(1))?.request.route.epoch).toBe(1);
-  });
+  it.each([true, false])(
+    'is found over another way by the same request alone, unless it is doubted: %s',
+    async (keepsCache) => {
+      const { open, say, begin, peers, machine, request, heard } = knowing(1, 0);
+      await open(peers.first, { promptTokens: 20, blockHashes: blockHashes.slice(0, 1) });
+      await begin(peers.first, [0, 0, 0]);
+      await say(peers.first, rowsFrame(0, 20));
+      const hops = request.route.hops.map((hop, index) =>
+        index === 0 ? { ...hop, peer: peers.stranger } : hop,
+      );
+      const route = { ...request.route, hops };
+      await open(peers.stranger, { ...changes, keepsCache, route: { ...route, epoch: 1 } });
+      expect(machine.closedWith).toEqual([keepsCache ? blockHashes : []]);
+      // What was sent on is here too: it can be sent again.
+      const offer = keepsCache ? { cachedTokens: 16, journalFrom: 0 } : offerOf(0);
+      expect(heard(peers.last).at(-1)).toMatchObject({ type: 'open', offers: [offerOf(0), offer] });
+
+      const found = async (id: number, hopsOf: typeof hops) => {
+        const other = { ...request.route, requestId: requestId(id), hops: hopsOf };
+        await open(hopsOf[0]?.peer ?? peers.first, { ...changes, route: other });
+        const frame = heard(peers.last).at(-1);
+        return frame?.type === 'open' ? frame.offers[1]?.cachedTokens : undefined;
+      };
+      expect(await found(2, hops)).toBe(0);
+      expect(await found(3, request.route.hops)).toBe(16);
+    },
+  );
 
   it('is kept for the next epoch, by the hashes which that one brings', async () => {
     const { open, peers, machine, heard, request } = knowing(1, 0);
@@ -132,7 +166,6 @@ describe('a cached prefix', () => {
     expect(machine.closedWith).toEqual([blockHashes]);
     expect(heard(peers.last)).toMatchObject([
       { type: 'open' },
-      { type: 'close', epoch: 0, blockHashes },
       { type: 'open', request: { route: { epoch: 1 } } },
     ]);
   });

@@ -5,7 +5,7 @@ import { splitFrame } from '../../../src/mesh/framing.ts';
 import { encodeFrame, peekFrameType } from '../../../src/protocol/frame-codec.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
-import { SEQUENCE_IDLE_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
+import { SEQUENCE_IDLE_TIMEOUT_MS, SUSPENDED_SEQUENCE_MS } from '../../../src/protocol/limits.ts';
 import type { OpenRequest } from '../../../src/protocol/stage.ts';
 import type { FrameTransport } from '../../../src/protocol/transport.ts';
 import { anyFrame } from '../protocol/frame-arbitraries.ts';
@@ -92,10 +92,6 @@ describe('tokens', () => {
     'a prompt that is too long': [['requester', tokensFrame(0, [1, 2, 3, 4])]],
     'a prompt at another position': [['requester', tokensFrame(1, PROMPT)]],
     'a prompt from the ring': [['last', tokensFrame(0, PROMPT)]],
-    'the prompt again': [
-      ['requester', tokensFrame(0, PROMPT)],
-      ['requester', tokensFrame(0, PROMPT)],
-    ],
     'a next token from the requester': [
       ['requester', tokensFrame(0, PROMPT)],
       ['requester', tokensFrame(3, [1])],
@@ -104,23 +100,41 @@ describe('tokens', () => {
       ['requester', tokensFrame(0, PROMPT)],
       ['last', tokensFrame(4, [1])],
     ],
-    'a token again': [
+    'a token again, and one more': [
       ['requester', tokensFrame(0, PROMPT)],
       ['last', tokensFrame(3, [1])],
-      ['last', tokensFrame(3, [1])],
+      ['last', tokensFrame(3, [1, 2])],
     ],
     'two tokens at once': [
       ['requester', tokensFrame(0, PROMPT)],
       ['last', tokensFrame(3, [1, 2])],
     ],
   };
-  it.each(Object.entries(wrong))('fail the request, here and downstream: %s', async (_name, frames) => {
-    const { served, machine, peers, open, say, puppet, hop } = around(0);
+  it.each(Object.entries(wrong))('fail the request here, and later downstream: %s', async (_name, frames) => {
+    const { served, machine, peers, open, say, puppet, hop, mesh } = around(0);
     await open(peers.requester);
     for (const [who, frame] of frames) await say(peers[who], frame);
     expect(puppet(peers.requester).failures).toEqual(['bad-frame']);
+    expect(puppet(peers.middle).heardTypes(hop.peer)).not.toContain('close');
+    expect([served.activeRequests, served.suspendedRequests, served.counters.rejected]).toEqual([0, 1, 1]);
+    mesh.clock.advance(SUSPENDED_SEQUENCE_MS);
+    await settled();
     expect(puppet(peers.middle).heardTypes(hop.peer).at(-1)).toBe('close');
-    expect([served.activeRequests, machine.sequences.size, served.counters.rejected]).toEqual([0, 0, 1]);
+    expect([served.suspendedRequests, machine.sequences.size, mesh.clock.pendingTimers]).toEqual([0, 0, 0]);
+    expect(puppet(peers.requester).failures).toEqual(['bad-frame']);
+  });
+
+  it('that came before are dropped and counted, and change nothing', async () => {
+    const { served, peers, open, say, puppet, machine } = around(0);
+    await open(peers.requester);
+    await say(peers.requester, tokensFrame(0, PROMPT));
+    await say(peers.requester, tokensFrame(0, PROMPT));
+    await say(peers.last, tokensFrame(3, [1]));
+    await say(peers.last, tokensFrame(3, [1]));
+    await say(peers.last, tokensFrame(4, [2]));
+    expect(served.counters).toMatchObject({ dropped: 2, rejected: 0 });
+    expect(puppet(peers.requester).failures).toEqual([]);
+    expect(machine.rowsComputed).toBe(5);
   });
 
   it('of strangers, of another hop or of another epoch are counted and change nothing', async () => {
@@ -160,17 +174,28 @@ describe('activations', () => {
 
   const wrong: Record<string, Frame[]> = {
     'a gap': [rowsFrame(1, 1)],
-    'rows again': [rowsFrame(0, 2), rowsFrame(0, 2)],
     'an overlap': [rowsFrame(0, 2), rowsFrame(1, 2)],
     'more rows than announced': [rowsFrame(0, 13)],
   };
   it.each(Object.entries(wrong))('fail the request: %s', async (_name, frames) => {
-    const { peers, open, say, puppet, served, hop } = around(1);
+    const { peers, open, say, puppet, served, hop, mesh } = around(1);
     await open(peers.first);
     for (const frame of frames) await say(peers.first, frame);
     expect(puppet(peers.requester).failures).toEqual(['bad-frame']);
-    expect(puppet(peers.last).heardTypes(hop.peer).at(-1)).toBe('close');
-    expect(served.activeRequests).toBe(0);
+    expect([served.activeRequests, served.suspendedRequests]).toEqual([0, 1]);
+    expect(mesh.hub.rejectedFrom(peers.first)).toBe(1);
+    expect(puppet(peers.last).heardTypes(hop.peer)).not.toContain('close');
+  });
+
+  it('that came before are dropped and counted, and change nothing', async () => {
+    const { peers, open, say, puppet, served, machine } = around(1);
+    await open(peers.first);
+    for (const frame of [rowsFrame(0, 2), rowsFrame(0, 2), rowsFrame(1, 1), rowsFrame(2, 1)]) {
+      await say(peers.first, frame);
+    }
+    expect(served.counters).toMatchObject({ dropped: 2, rejected: 0 });
+    expect(puppet(peers.requester).failures).toEqual([]);
+    expect(machine.rowsComputed).toBe(3);
   });
 
   it('of others are counted and change nothing', async () => {
@@ -200,8 +225,12 @@ describe('activations', () => {
     expect(puppet(peers.requester).heard.map(({ frame }) => frame)).toMatchObject([
       { type: 'failed', requestId: requestId(1), error: { code: 'bad-frame', data: { peer: peers.first } } },
     ]);
-    await say(peers.stranger, closeFrame);
     expect(served.activeRequests).toBe(1);
+    const closeOther = { ...closeFrame, requestId: requestId(2) };
+    await say(peers.first, closeOther);
+    expect(served.activeRequests).toBe(1);
+    await say(peers.stranger, closeOther);
+    expect([served.activeRequests, served.suspendedRequests]).toEqual([0, 1]);
   });
 });
 
@@ -245,7 +274,7 @@ describe('a stage', () => {
       await say(peers.requester, {
         type: 'open',
         request: { ...request, route: { ...request.route, requestId: requestId(index) } },
-        cachedTokens: 0,
+        offers: [],
       });
     }
     const sequences = Array.from({ length: 20 }, (_, index) => {
@@ -333,22 +362,33 @@ describe('a stage', () => {
     await say(peers.middle, rowsFrame(0, 3));
     mesh.hub.remove(peers.first);
     await settled();
-    expect(served.activeRequests).toBe(0);
+    expect([served.activeRequests, served.suspendedRequests]).toEqual([0, 1]);
     expect(puppet(peers.requester).failures).toEqual(['peer-lost']);
   });
 
-  it.each(['first', 'last', 'requester'] as const)('ends a request when the %s vanishes', async (who) => {
-    const { mesh, peers, open, say, puppet, hop, served, machine } = around(1);
-    await open(peers.first);
-    // A link with the requester exists only if something was said over it.
-    await say(peers.requester, closeFrame);
-    mesh.hub.remove(peers[who]);
-    await settled();
-    expect([served.activeRequests, machine.sequences.size]).toEqual([0, 0]);
-    expect(puppet(peers.requester).failures).toEqual(who === 'requester' ? [] : ['peer-lost']);
-    const lastHeard = puppet(peers.last).heardTypes(hop.peer);
-    expect(lastHeard).toEqual(who === 'last' ? ['open'] : ['open', 'close']);
-  });
+  it.each(['first', 'last', 'requester'] as const)(
+    'lets go of a request when the %s vanishes',
+    async (who) => {
+      const { mesh, peers, open, say, puppet, hop, served, machine } = around(1);
+      await open(peers.first);
+      // A link with the requester exists only if something was said over it.
+      await say(peers.requester, closeFrame);
+      mesh.hub.remove(peers[who]);
+      await settled();
+      // Only without its requester it is over: else it may go on over others, and what is here waits for that.
+      const isOver = who === 'requester';
+      const held = [served.activeRequests, served.suspendedRequests, machine.sequences.size];
+      expect(held).toEqual(isOver ? [0, 0, 0] : [0, 1, 1]);
+      expect(puppet(peers.requester).failures).toEqual(isOver ? [] : ['peer-lost']);
+      expect(puppet(peers.last).heardTypes(hop.peer)).toEqual(isOver ? ['open', 'close'] : ['open']);
+      mesh.clock.advance(SUSPENDED_SEQUENCE_MS - 1);
+      expect(served.suspendedRequests).toBe(isOver ? 0 : 1);
+      mesh.clock.advance(1);
+      await settled();
+      expect([served.suspendedRequests, machine.sequences.size, mesh.clock.pendingTimers]).toEqual([0, 0, 0]);
+      expect(puppet(peers.last).heardTypes(hop.peer)).toEqual(who === 'last' ? ['open'] : ['open', 'close']);
+    },
+  );
 
   it('tells requesters when it stops, and then leaves them alone', async () => {
     const { peers, open, say, puppet, served, machine } = around(1);

@@ -18,11 +18,19 @@ export function rowsFrame(position: number, rows: number, hiddenSize = HIDDEN_SI
   return { type: 'activations', hiddenSize, sequences: [sequence] };
 }
 
+/** So much is cached, and nothing can be sent again. */
+export const offerOf = (cachedTokens: number) => ({ cachedTokens, journalFrom: cachedTokens });
+
+export function beginFrame(starts: readonly number[], epoch = 0): Frame {
+  return { type: 'begin', requestId: requestId(1), epoch, starts };
+}
+
 export const closeFrame = {
   type: 'close',
   requestId: requestId(1),
   epoch: 0,
   blockHashes: [],
+  isMoved: false,
 } as const satisfies Frame;
 
 /** Three stages of which only one is real; the others, the requester and a stranger are puppets. */
@@ -50,7 +58,13 @@ export function around(stageIndex: number, options: MeshOptions = {}) {
   for (const peer of Object.values(peers)) if (peer !== hop.peer) puppet(peer);
   const say = (from: PeerId, frame: Frame) => puppet(from).say(hop.peer, frame);
   const request = mesh.request(PROMPT.length, 10);
+  /** @param cachedTokens of every hop before this one. */
   const open = (from: PeerId, changes: Partial<OpenRequest> = {}, cachedTokens = 0) =>
-    say(from, { type: 'open', request: { ...request, ...changes }, cachedTokens });
-  return { mesh, served, machine, hop, peers, puppet, say, open, request };
+    say(from, {
+      type: 'open',
+      request: { ...request, ...changes },
+      offers: mesh.stages.slice(0, stageIndex).map(() => offerOf(cachedTokens)),
+    });
+  const begin = (from: PeerId, starts: readonly number[]) => say(from, beginFrame(starts));
+  return { mesh, served, machine, hop, peers, puppet, say, open, begin, request };
 }

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { StageSequence } from '../../../src/mesh/stage-sequence.ts';
-import { LocalMesh, peerId } from './local-mesh.ts';
+import { chainOf, LocalMesh, peerId } from './local-mesh.ts';
+import { offerOf } from './stage-rig.ts';
 
 const VALUES = new Float32Array(2);
 
 function sequenceAt(hopIndex: number, hops = 3): StageSequence {
-  return new StageSequence(new LocalMesh(hops).request(4, 3), hopIndex, 0);
+  return new StageSequence(new LocalMesh(hops).request(4, 3), hopIndex, offerOf(0));
 }
 
 describe('a sequence at a hop', () => {
@@ -25,20 +26,42 @@ describe('a sequence at a hop', () => {
 
   it('takes each position once, whatever the engine would do', () => {
     const sequence = sequenceAt(1);
-    expect(sequence.takeActivations(peerId(1), 0, 1, VALUES)?.position).toBe(0);
-    expect(() => sequence.takeActivations(peerId(1), 0, 1, VALUES)).toThrow(/position 0, where 1 is next/);
-    expect(() => sequence.takeActivations(peerId(1), 2, 1, VALUES)).toThrow(/position 2, where 1 is next/);
-    expect(sequence.takeActivations(peerId(1), 1, 1, VALUES)?.position).toBe(1);
+    const take = (position: number, rows = 1) => sequence.takeActivations(peerId(1), position, rows, VALUES);
+    expect(take(0)).toMatchObject({ position: 0 });
+    expect(take(0)).toBe('known');
+    expect(() => take(0, 2)).toThrow(/position 0, where 1 is next/);
+    expect(() => take(2)).toThrow(/position 2, where 1 is next/);
+    expect(take(1)).toMatchObject({ position: 1 });
+    expect([sequence.receivedUpTo, take(0, 2)]).toEqual([2, 'known']);
   });
 
-  it('begins at any block up to what is cached, whatever the engine would do', () => {
-    const request = new LocalMesh(3).request(100, 3);
-    const begin = (position: number) =>
-      new StageSequence(request, 1, 32).takeActivations(peerId(1), position, 1, VALUES);
-    for (const position of [0, 16, 32]) expect(begin(position)?.position).toBe(position);
-    for (const position of [1, 8, 31, 33, 48]) {
-      expect(() => begin(position)).toThrow(/where a whole block up to 32 is next/);
+  const request = {
+    ...new LocalMesh(3).request(100, 3),
+    blockHashes: [...chainOf(new Array<number>(100).fill(7)).hashes],
+  };
+  const middleWith = (journalFrom: number) =>
+    new StageSequence(request, 1, { cachedTokens: 32, journalFrom });
+
+  it.each([0, 16, 32])('begins at %i, where that was agreed on', (start) => {
+    const sequence = middleWith(32);
+    expect(sequence.begin([32, start, start])).toBe(true);
+    for (const position of [0, 1, 16, 32, 33, 48].filter((other) => other !== start)) {
+      expect(() => sequence.takeActivations(peerId(1), position, 1, VALUES)).toThrow(
+        `where ${start} is next`,
+      );
     }
+    expect(sequence.takeActivations(peerId(1), start, 1, VALUES)).toMatchObject({ position: start });
+    expect(sequence.begin([0, 0, 0])).toBe(false);
+  });
+
+  it('begins where it can: with what it has, and where the next hop is sent what it lacks', () => {
+    expect(() => middleWith(32).begin([48, 48, 48])).toThrow(/has 32 rows/);
+    expect(() => middleWith(32).begin([32, 32, 16])).toThrow(/can send again from 32/);
+    expect(() => middleWith(16).begin([32, 32, 0])).toThrow(/can send again from 16/);
+    expect(middleWith(16).begin([32, 32, 16])).toBe(true);
+    expect(middleWith(32).begin([32, 16, 32])).toBe(true);
+    expect(() => middleWith(32).begin([32, 32])).toThrow(/of 2 starts/);
+    expect(() => middleWith(32).begin([32, 32, 32, 32])).toThrow(/of 4 starts/);
   });
 
   it('ends with the last token that was asked for', () => {

@@ -2,7 +2,11 @@ import fc from 'fast-check';
 import { ERROR_CODES } from '../../../src/protocol/errors.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
 import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
-import { MAX_TIME_LIMIT_MS, MAX_TOP_LOG_PROBABILITIES } from '../../../src/protocol/limits.ts';
+import {
+  MAX_SEQUENCE_TOKENS,
+  MAX_TIME_LIMIT_MS,
+  MAX_TOP_LOG_PROBABILITIES,
+} from '../../../src/protocol/limits.ts';
 import type { Hop } from '../../../src/protocol/route.ts';
 import { BLOCK_TOKENS, cacheableTokens } from '../../../src/protocol/stage.ts';
 
@@ -76,6 +80,14 @@ const anyFraction = anyNumber(0, 1);
 const anyPenalty = anyNumber(-2, 2);
 const anyBias = anyNumber(-100, 100);
 
+const anyOffer = (cacheable: number) =>
+  fc.record({
+    cachedTokens: fc
+      .integer({ min: 0, max: cacheable / BLOCK_TOKENS })
+      .map((blocks) => blocks * BLOCK_TOKENS),
+    journalFrom: fc.integer({ min: 0, max: MAX_SEQUENCE_TOKENS }),
+  });
+
 const anyOpen: fc.Arbitrary<Frame> = fc
   .record({
     route: fc.record({
@@ -109,6 +121,7 @@ const anyOpen: fc.Arbitrary<Frame> = fc
         selector: ([id]) => id,
       }),
     }),
+    keepsCache: fc.boolean(),
   })
   .chain((request) =>
     fc
@@ -117,19 +130,52 @@ const anyOpen: fc.Arbitrary<Frame> = fc
   )
   .chain((request) =>
     fc
-      .integer({ min: 0, max: cacheableTokens(request) / BLOCK_TOKENS })
-      .map((blocks) => ({ type: 'open', request, cachedTokens: blocks * BLOCK_TOKENS })),
+      .array(anyOffer(cacheableTokens(request)), { maxLength: request.route.hops.length - 1 })
+      .map((offers) => ({ type: 'open', request, offers })),
   );
 
 const anyOpened: fc.Arbitrary<Frame> = fc
-  .record({ requestId: anyRequestId, epoch: anyEpoch, blocks: fc.integer({ min: 0, max: 60_000 }) })
-  .map(({ blocks, ...request }) => ({ type: 'opened', ...request, cachedTokens: blocks * BLOCK_TOKENS }));
+  .record({
+    requestId: anyRequestId,
+    epoch: anyEpoch,
+    offers: fc.array(anyOffer(960_000), { minLength: 1, maxLength: 8 }),
+  })
+  .map((request) => ({ type: 'opened', ...request }));
+
+const anyBegin: fc.Arbitrary<Frame> = fc
+  .record({
+    requestId: anyRequestId,
+    epoch: anyEpoch,
+    starts: fc.array(
+      fc.integer({ min: 0, max: 60_000 }).map((blocks) => blocks * BLOCK_TOKENS),
+      { minLength: 1, maxLength: 8 },
+    ),
+  })
+  .map((request) => ({ type: 'begin', ...request }));
+
+const anyInquire: fc.Arbitrary<Frame> = fc
+  .record({ requestId: anyRequestId, epoch: anyEpoch, nonce: anyU32 })
+  .map((request) => ({ type: 'inquire', ...request }));
+
+const anyState: fc.Arbitrary<Frame> = fc
+  .record({
+    requestId: anyRequestId,
+    epoch: anyEpoch,
+    nonce: anyU32,
+    hop: fc.integer({ min: 0, max: 127 }),
+    receivedUpTo: anyPosition,
+    sentUpTo: anyPosition,
+    steps: anyU32,
+    typicalStepMs: fc.float({ min: 0, noNaN: true, noDefaultInfinity: true }).map(Math.abs),
+  })
+  .map((request) => ({ type: 'state', ...request }));
 
 const anyClose: fc.Arbitrary<Frame> = fc
   .record({
     requestId: anyRequestId,
     epoch: anyEpoch,
     blockHashes: fc.array(hex(32), { maxLength: 5 }),
+    isMoved: fc.boolean(),
   })
   .map((request) => ({ type: 'close', ...request }));
 
@@ -151,6 +197,9 @@ export const anyFrame: fc.Arbitrary<Frame> = fc.oneof(
   anySampled,
   anyOpen,
   anyOpened,
+  anyBegin,
+  anyInquire,
+  anyState,
   anyClose,
   anyFailed,
 );

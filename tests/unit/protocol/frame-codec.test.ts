@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import { decodeFrame, encodeFrame } from '../../../src/protocol/frame-codec.ts';
-import type { Frame } from '../../../src/protocol/frames.ts';
+import type { Frame, StageOffer } from '../../../src/protocol/frames.ts';
 import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
 import {
   MAX_BLOCK_HASHES,
@@ -22,6 +22,24 @@ import { anyFrame } from './frame-arbitraries.ts';
 const FIRST = '0123456789abcdef' as RequestId;
 const SECOND = 'fedcba9876543210' as RequestId;
 const HASH = '0123456789abcdef'.repeat(2);
+const CLOSE = {
+  type: 'close',
+  requestId: FIRST,
+  epoch: 0,
+  blockHashes: [],
+  isMoved: false,
+} as const satisfies Frame;
+const STATE = {
+  type: 'state',
+  requestId: FIRST,
+  epoch: 7,
+  nonce: 0x01020304,
+  hop: 9,
+  receivedUpTo: 33,
+  sentUpTo: 32,
+  steps: 256,
+  typicalStepMs: 1.5,
+} as const satisfies Frame;
 const FUZZED_FRAMES = 20_000;
 /** For a machine that does many other things at the same time. */
 const PROPERTY_TIMEOUT_MS = 60_000;
@@ -31,12 +49,15 @@ function activations(values: number[], hiddenSize = values.length): Frame {
   return { type: 'activations', hiddenSize, sequences: [{ ...sequence, values: Float32Array.from(values) }] };
 }
 
+const offer = (cachedTokens: number, journalFrom = cachedTokens) => ({ cachedTokens, journalFrom });
+
+/** To the second of two hops: the first has so much. */
 function openFrame(promptTokens: number, blockHashes: string[], cachedTokens: number): Frame {
   const peer = 'a'.repeat(32) as PeerId;
-  const hops = [{ peer, layerStart: 0, layerEnd: 1 }];
+  const hops = [0, 1].map((layerStart) => ({ peer, layerStart, layerEnd: layerStart + 1 }));
   return {
     type: 'open',
-    cachedTokens,
+    offers: [offer(cachedTokens)],
     request: {
       route: { requestId: FIRST, epoch: 0, model: 'm' as ModelId, hops },
       requester: peer,
@@ -47,6 +68,7 @@ function openFrame(promptTokens: number, blockHashes: string[], cachedTokens: nu
       stopTokenIds: [],
       sampling: GREEDY,
       history: NO_HISTORY,
+      keepsCache: true,
     },
   };
 }
@@ -54,9 +76,10 @@ function openFrame(promptTokens: number, blockHashes: string[], cachedTokens: nu
 /** The bytes of an `open` frame whose request says something else than an encoder would let through. */
 function openBytes(change: (request: Record<string, unknown>) => void): Uint8Array {
   const bytes = encodeFrame(openFrame(33, [HASH, HASH], 32), 'f16');
-  const request = JSON.parse(new TextDecoder().decode(bytes.subarray(8))) as Record<string, unknown>;
+  const head = bytes.subarray(0, 16);
+  const request = JSON.parse(new TextDecoder().decode(bytes.subarray(16))) as Record<string, unknown>;
   change(request);
-  return Uint8Array.from([...bytes.subarray(0, 8), ...new TextEncoder().encode(JSON.stringify(request))]);
+  return Uint8Array.from([...head, ...new TextEncoder().encode(JSON.stringify(request))]);
 }
 
 function valuesAfterTravel(frame: Frame, format: 'f16' | 'f32'): number[] {
@@ -105,6 +128,12 @@ const HOSTILE_SAMPLING: Record<string, Record<string, unknown>> = {
   'half a log-probability': { topLogProbabilities: 0.5 },
   'a negative least length': { minTokens: -1 },
 };
+
+/** An open frame for the hop behind the last: every hop of its route has made an offer. */
+function offersOfEveryHop(): Uint8Array {
+  const bytes = tampered(openFrame(49, [HASH], 16), (view) => view.setUint32(4, 2, true));
+  return Uint8Array.from([...bytes.subarray(0, 16), ...bytes.subarray(8, 16), ...bytes.subarray(16)]);
+}
 
 /** A frame of sound size and order, whose first answer has one token more than there may be. */
 function moreThanTheMostProbable(): Uint8Array {
@@ -170,14 +199,14 @@ describe('a frame', () => {
       ],
     };
     expect([...encodeFrame(frame, 'f16')]).toEqual([
-      ...[2, 4, 1, 0],
+      ...[3, 4, 1, 0],
       ...[0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x02, 0x01, 0, 0, 3, 0, 0, 0],
       ...[0x04, 0x03, 0x02, 0x01],
       ...[0, 0, 0, 0xbf, 1, 0, 0, 0],
       ...[0x0b, 0x0a, 0, 0, 0, 0, 0x80, 0xbe],
     ]);
     expect([...encodeFrame(activations([1, -2]), 'f16')]).toEqual([
-      ...[2, 3, 1, 0, 2, 0, 2, 0],
+      ...[3, 3, 1, 0, 2, 0, 2, 0],
       ...[0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 7, 0, 0, 0, 5, 0, 0, 0],
       ...[1, 0, 0, 0],
       ...[0x00, 0x3c, 0x00, 0xc0],
@@ -186,19 +215,60 @@ describe('a frame', () => {
 
   it('has the documented bytes also where it opens and closes', () => {
     const request = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 7, 0, 0, 0];
-    const opened: Frame = { type: 'opened', requestId: FIRST, epoch: 7, cachedTokens: 0x0120 };
-    expect([...encodeFrame(opened, 'f16')]).toEqual([...[2, 7, 0, 0], ...request, ...[0x20, 0x01, 0, 0]]);
-    const blockHashes = [HASH, 'f'.repeat(32)];
-    expect([...encodeFrame({ type: 'close', requestId: FIRST, epoch: 7, blockHashes }, 'f16')]).toEqual([
-      ...[2, 5, 0, 0],
+    const opened: Frame = {
+      type: 'opened',
+      requestId: FIRST,
+      epoch: 7,
+      offers: [offer(0x0120, 5), offer(16, 0x0a0b)],
+    };
+    expect([...encodeFrame(opened, 'f16')]).toEqual([
+      ...[3, 7, 0, 0],
       ...request,
       ...[2, 0, 0, 0],
+      ...[0x20, 0x01, 0, 0, 5, 0, 0, 0],
+      ...[16, 0, 0, 0, 0x0b, 0x0a, 0, 0],
+    ]);
+    const begin: Frame = { type: 'begin', requestId: FIRST, epoch: 7, starts: [0x0120, 16] };
+    expect([...encodeFrame(begin, 'f16')]).toEqual([
+      ...[3, 8, 0, 0],
+      ...request,
+      ...[2, 0, 0, 0],
+      ...[0x20, 0x01, 0, 0, 16, 0, 0, 0],
+    ]);
+    const blockHashes = [HASH, 'f'.repeat(32)];
+    expect([
+      ...encodeFrame({ type: 'close', requestId: FIRST, epoch: 7, blockHashes, isMoved: true }, 'f16'),
+    ]).toEqual([
+      ...[3, 5, 0, 0],
+      ...request,
+      ...[2, 0, 0, 0, 1, 0, 0, 0],
       ...[0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef],
       ...[0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef],
       ...new Array<number>(16).fill(0xff),
     ]);
     const open = encodeFrame(openFrame(32, [HASH, HASH], 16), 'f16');
-    expect([...open.subarray(0, 9)]).toEqual([2, 1, 0, 0, 16, 0, 0, 0, '{'.charCodeAt(0)]);
+    expect([...open.subarray(0, 17)]).toEqual([
+      ...[3, 1, 0, 0],
+      ...[1, 0, 0, 0],
+      ...[16, 0, 0, 0, 16, 0, 0, 0],
+      '{'.charCodeAt(0),
+    ]);
+  });
+
+  it('has the documented bytes also where it asks how far a request is', () => {
+    const request = [0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 7, 0, 0, 0];
+    const inquire: Frame = { type: 'inquire', requestId: FIRST, epoch: 7, nonce: 0x01020304 };
+    expect([...encodeFrame(inquire, 'f16')]).toEqual([...[3, 9, 0, 0], ...request, ...[4, 3, 2, 1]]);
+    expect([...encodeFrame(STATE, 'f16')]).toEqual([
+      ...[3, 10, 0, 0],
+      ...request,
+      ...[4, 3, 2, 1],
+      ...[9, 0, 0, 0],
+      ...[33, 0, 0, 0],
+      ...[32, 0, 0, 0],
+      ...[0, 1, 0, 0],
+      ...[0, 0, 0xc0, 0x3f],
+    ]);
   });
 
   it('costs little more than its values at batch 1', () => {
@@ -222,8 +292,9 @@ describe('a frame', () => {
     const ids = (count: number) => Array.from({ length: count }, (_, index) => 0xffff_ffff - index);
     const frame: Frame = {
       type: 'open',
-      cachedTokens: 0,
+      offers: new Array<StageOffer>(MAX_ROUTE_HOPS - 1).fill(offer(0, 1024 * 1024)),
       request: {
+        keepsCache: false,
         route: { requestId: FIRST, epoch: 0xffff, model: 'é'.repeat(200) as ModelId, hops },
         requester: 'f'.repeat(32) as PeerId,
         promptTokens: 1_000_000,
@@ -288,8 +359,11 @@ describe('decoding', () => {
     requestId: FIRST,
     epoch: 1,
     blockHashes: ['0123456789abcdef'.repeat(2)],
+    isMoved: false,
   };
-  const opened: Frame = { type: 'opened', requestId: FIRST, epoch: 1, cachedTokens: 64 };
+  const opened: Frame = { type: 'opened', requestId: FIRST, epoch: 1, offers: [offer(64)] };
+  const begin: Frame = { type: 'begin', requestId: FIRST, epoch: 1, starts: [64] };
+  const inquire: Frame = { type: 'inquire', requestId: FIRST, epoch: 1, nonce: 1 };
   const failed: Frame = {
     type: 'failed',
     requestId: FIRST,
@@ -304,8 +378,8 @@ describe('decoding', () => {
   const hostile: Record<string, Uint8Array> = {
     'nothing at all': new Uint8Array(0),
     'three bytes': Uint8Array.of(1, 2, 3),
-    'another version': tampered(close, (view) => view.setUint8(0, 3)),
-    'an unknown kind': tampered(close, (view) => view.setUint8(1, 9)),
+    'another version': tampered(close, (view) => view.setUint8(0, 2)),
+    'an unknown kind': tampered(close, (view) => view.setUint8(1, 11)),
     'sequences in a close': tampered(close, (view) => view.setUint16(2, 1, true)),
     'a trailing byte': Uint8Array.from([...encodeFrame(close, 'f16'), 0]),
     'no sequences': tampered(tokens, (view) => view.setUint16(2, 0, true)),
@@ -330,15 +404,27 @@ describe('decoding', () => {
       ...openBytes(() => undefined),
       ...new Uint8Array(MAX_FRAME_JSON_BYTES).fill(0x20),
     ]),
-    'an open without its head': Uint8Array.of(2, 1, 0, 0, 0, 0, 0),
+    'an open without its head': Uint8Array.of(3, 1, 0, 0, 0, 0, 0),
+    'an open that is shorter than its offers': tampered(openFrame(49, [HASH], 16), () => undefined).subarray(
+      0,
+      15,
+    ),
+    'an open of four billion offers': tampered(openFrame(49, [HASH], 16), (view) =>
+      view.setUint32(4, 0xffff_ffff, true),
+    ),
+    'an open that comes after its last hop': offersOfEveryHop(),
+    'a journal past every sequence': tampered(openFrame(49, [HASH], 16), (view) =>
+      view.setUint32(12, 1024 * 1024 + 1, true),
+    ),
+    'keeping a cache by halves': openBytes((request) => (request['keepsCache'] = 1)),
     'more cached than the hashes name': tampered(openFrame(49, [HASH, HASH], 32), (view) =>
-      view.setUint32(4, 48, true),
+      view.setUint32(8, 48, true),
     ),
     'a prompt that is cached whole': tampered(openFrame(32, [HASH, HASH], 16), (view) =>
-      view.setUint32(4, 32, true),
+      view.setUint32(8, 32, true),
     ),
     'a part of a block cached': tampered(openFrame(33, [HASH, HASH], 32), (view) =>
-      view.setUint32(4, 31, true),
+      view.setUint32(8, 31, true),
     ),
     'more hashes than the prompt has blocks': openBytes((request) => (request['promptTokens'] = 31)),
     'a hash that is none': openBytes((request) => (request['blockHashes'] = [HASH.toUpperCase()])),
@@ -374,12 +460,40 @@ describe('decoding', () => {
     'a close of fewer hashes than it has': tampered(close, (view) => view.setUint32(16, 0, true)),
     'a close of four billion hashes': tampered(close, (view) => view.setUint32(16, 0xffff_ffff, true)),
     'a close of more hashes than there may be': Uint8Array.from([
-      ...tampered(close, (view) => view.setUint32(16, MAX_BLOCK_HASHES + 1, true)).subarray(0, 20),
+      ...tampered(close, (view) => view.setUint32(16, MAX_BLOCK_HASHES + 1, true)).subarray(0, 24),
       ...new Uint8Array((MAX_BLOCK_HASHES + 1) * 16),
     ]),
     'a close without its head': tampered(close, () => undefined).subarray(0, 18),
-    'an opened of no whole block': tampered(opened, (view) => view.setUint32(16, 8, true)),
-    'an opened past every sequence': tampered(opened, (view) => view.setUint32(16, 0xffff_fff0, true)),
+    'a close that is moved twice': tampered(close, (view) => view.setUint32(20, 2, true)),
+    'an opened of no whole block': tampered(opened, (view) => view.setUint32(20, 8, true)),
+    'an opened past every sequence': tampered(opened, (view) => view.setUint32(20, 0xffff_fff0, true)),
+    'an opened of nothing': tampered(opened, (view) => view.setUint32(16, 0, true)).subarray(0, 20),
+    'an opened of more offers than it has': tampered(opened, (view) => view.setUint32(16, 2, true)),
+    'an opened of more hops than there may be': Uint8Array.from([
+      ...tampered(opened, (view) => view.setUint32(16, MAX_ROUTE_HOPS + 1, true)).subarray(0, 20),
+      ...new Uint8Array((MAX_ROUTE_HOPS + 1) * 8),
+    ]),
+    'a begin of no whole block': tampered(begin, (view) => view.setUint32(20, 63, true)),
+    'a begin past every sequence': tampered(begin, (view) => view.setUint32(20, 0xffff_fff0, true)),
+    'a begin of nobody': tampered(begin, (view) => view.setUint32(16, 0, true)).subarray(0, 20),
+    'a begin of more starts than it has': tampered(begin, (view) => view.setUint32(16, 2, true)),
+    'a begin of more hops than there may be': Uint8Array.from([
+      ...tampered(begin, (view) => view.setUint32(16, MAX_ROUTE_HOPS + 1, true)).subarray(0, 20),
+      ...new Uint8Array((MAX_ROUTE_HOPS + 1) * 4),
+    ]),
+    'an inquiry that is too long': Uint8Array.from([...encodeFrame(inquire, 'f16'), 0]),
+    'an inquiry without a nonce': encodeFrame(inquire, 'f16').subarray(0, 16),
+    'a state of a hop that no route has': tampered(STATE, (view) => view.setUint32(20, MAX_ROUTE_HOPS, true)),
+    'a state that received more than there is': tampered(STATE, (view) =>
+      view.setUint32(24, 1024 * 1024 + 1, true),
+    ),
+    'a state that sent more than there is': tampered(STATE, (view) =>
+      view.setUint32(28, 1024 * 1024 + 1, true),
+    ),
+    'a state of endless steps': tampered(STATE, (view) => view.setFloat32(36, Infinity, true)),
+    'a state of steps of no value': tampered(STATE, (view) => view.setFloat32(36, NaN, true)),
+    'a state of steps that go back in time': tampered(STATE, (view) => view.setFloat32(36, -1, true)),
+    'a state that is cut': encodeFrame(STATE, 'f16').subarray(0, 36),
     'an opened that is too long': Uint8Array.from([...encodeFrame(opened, 'f16'), 0]),
     'one most probable token too many, and all of them there': moreThanTheMostProbable(),
     'a count of most probable tokens that are not there': tampered(sampled, (view) => {
@@ -393,9 +507,9 @@ describe('decoding', () => {
     'a frame over the cap': new Uint8Array(MAX_FRAME_BYTES + 1).fill(1),
   };
   it('takes what the hostile frames are made of', () => {
-    for (const sound of [twoRows, tokens, sampled, close, opened, failed])
+    for (const sound of [twoRows, tokens, sampled, close, opened, begin, inquire, STATE, failed])
       decodeFrame(encodeFrame(sound, 'f32'));
-    expect(decodeFrame(openBytes(() => undefined))).toMatchObject({ type: 'open', cachedTokens: 32 });
+    expect(decodeFrame(openBytes(() => undefined))).toMatchObject({ type: 'open', offers: [offer(32)] });
   });
 
   it.each(Object.entries(hostile))('refuses %s', (_name, bytes) => {
@@ -439,17 +553,30 @@ describe('encoding refuses what no receiver would take', () => {
     ]),
     'a most probable token of no probability': sampledFrame([[1, -Infinity]]),
     'a most probable token that is no u32': sampledFrame([[2 ** 32, -1]]),
-    'a request id that is none': { type: 'close', requestId: 'xyz' as RequestId, epoch: 0, blockHashes: [] },
-    'an epoch out of range': { type: 'close', requestId: FIRST, epoch: 0x1_0000, blockHashes: [] },
+    'a request id that is none': { ...CLOSE, requestId: 'xyz' as RequestId },
+    'an epoch out of range': { ...CLOSE, epoch: 0x1_0000 },
     'cached tokens that no hash names': openFrame(49, [HASH], 32),
     'the last token of a prompt cached': openFrame(16, [HASH], 16),
     'a part of a block cached': openFrame(33, [HASH], 8),
-    'an opened of no whole block': { type: 'opened', requestId: FIRST, epoch: 0, cachedTokens: 8 },
-    'a hash that is none': { type: 'close', requestId: FIRST, epoch: 0, blockHashes: ['0'] },
-    'more hashes than there may be': {
-      type: 'close',
+    'an opened of no whole block': { type: 'opened', requestId: FIRST, epoch: 0, offers: [offer(8)] },
+    'an opened of nothing': { type: 'opened', requestId: FIRST, epoch: 0, offers: [] },
+    'an opened of half a journal': { type: 'opened', requestId: FIRST, epoch: 0, offers: [offer(16, 0.5)] },
+    'a begin of no whole block': { type: 'begin', requestId: FIRST, epoch: 0, starts: [8] },
+    'a begin of nobody': { type: 'begin', requestId: FIRST, epoch: 0, starts: [] },
+    'a begin of more hops than there may be': {
+      type: 'begin',
       requestId: FIRST,
       epoch: 0,
+      starts: new Array<number>(MAX_ROUTE_HOPS + 1).fill(0),
+    },
+    'a nonce that is no u32': { type: 'inquire', requestId: FIRST, epoch: 0, nonce: 2 ** 32 },
+    'a state of a hop that no route has': { ...STATE, hop: MAX_ROUTE_HOPS },
+    'a state of endless steps': { ...STATE, typicalStepMs: Infinity },
+    'a state of steps that overflow': { ...STATE, typicalStepMs: 1e300 },
+    'a state of steps that go back in time': { ...STATE, typicalStepMs: -1 },
+    'a hash that is none': { ...CLOSE, blockHashes: ['0'] },
+    'more hashes than there may be': {
+      ...CLOSE,
       blockHashes: new Array<string>(MAX_BLOCK_HASHES + 1).fill(HASH),
     },
     'a negative position': {
