@@ -37,15 +37,6 @@ export type ConnectionState<Session> =
       readonly retryInMs: number;
     }
   /** There is no session. */
-  /** The server is away. The session, its links and the answers over them go on; the mesh is as it was last known. */
-  | {
-      readonly phase: 'reconnecting';
-      readonly session: Session;
-      readonly mesh: MeshView;
-      readonly error: SkeinError;
-      readonly retryInMs: number;
-    }
-  /** There is no session. */
   | { readonly phase: 'offline'; readonly error: SkeinError; readonly retryInMs: number };
 
 export interface ConnectionDeps<Session> {
@@ -76,11 +67,6 @@ export class MeshConnection<Session extends OwnedSession> {
 
   get state(): ConnectionState<Session> {
     return this.#state.value;
-  }
-
-  /** The latest there was: over, perhaps, until another is open. */
-  get latestSession(): Session | null {
-    return this.#session;
   }
 
   /** The latest there was: over, perhaps, until another is open. */
