@@ -97,6 +97,18 @@ export class Moves {
     });
   }
 
+  /** What a peer holds is lost with its device, and is loaded anew; if it was to move, it moves now. */
+  reload(
+    peer: PeerId,
+    { lent, slice, move }: Extract<LenderStanding, { move: unknown }>,
+    nowMs: number,
+  ): void {
+    const { peers } = this.#deps;
+    const reloading = { kind: 'loading', lent: withCached(lent, slice), slice, sinceMs: nowMs } as const;
+    peers.set(peer, reloading);
+    if (move !== null) this.#tell(peer, reloading, move.to, nowMs);
+  }
+
   #redirect(peer: PeerId, standing: LenderStanding, to: Assignment | null, nowMs: number): void {
     const { peers } = this.#deps;
     if (standing.kind === 'waiting' || standing.kind === 'loading') {

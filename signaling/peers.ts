@@ -1,6 +1,7 @@
 import type { ModelId, PeerId } from '../src/protocol/ids.ts';
 import { MAX_CACHED_SLICES } from '../src/protocol/limits.ts';
 import type { Capability, MeshMember } from '../src/protocol/signaling.ts';
+import { RESUME_WORD_MS } from './limits.ts';
 import type { Assignment, LayerRange } from './scheduler/types.ts';
 
 /** What a peer that lends its device told of it. */
@@ -38,12 +39,23 @@ export type LenderStanding =
       readonly sinceMs: number;
     };
 
+/** A peer that would lend its device, and is given no work for a while because others found what it sent wrong. */
+export interface SuspectStanding {
+  readonly kind: 'suspect';
+  readonly lent: Lent;
+  /** What it has loaded and answers with; null for nothing. */
+  readonly slice: Assignment | null;
+  /** What others found. */
+  readonly words: string;
+}
+
 /** What a connected peer is to the mesh. */
 export type Standing =
-  /** Connected, but has not said hello. */
-  | { readonly kind: 'stranger' }
+  /** Connected, but has not said hello. `isResumed`: it showed that it had this id before. */
+  | { readonly kind: 'stranger'; readonly isResumed: boolean }
   /** Uses the mesh without lending anything. */
   | { readonly kind: 'visitor' }
+  | SuspectStanding
   | LenderStanding;
 
 /** The connected peers, in order of arrival; those that lend their device, in order of joining. */
@@ -51,9 +63,12 @@ export class Peers {
   readonly #standings = new Map<PeerId, Standing>();
   /** Those of them that lend their device: few of many, where requesters come and go. */
   readonly #lenders = new Map<PeerId, LenderStanding>();
+  readonly #suspects = new Map<PeerId, SuspectStanding>();
+  /** When peers that had their id before a connection broke came back. */
+  readonly #resumedMs = new Map<PeerId, number>();
   #version = 0;
 
-  /** Another number after every change to a peer that lends its device. */
+  /** Another number after every change to a peer that lends its device, or would. */
   get version(): number {
     return this.#version;
   }
@@ -63,15 +78,33 @@ export class Peers {
   }
 
   set(peer: PeerId, standing: Standing): void {
-    if ('lent' in standing || this.#lenders.has(peer)) this.#version += 1;
+    if ('lent' in standing || this.#lenders.has(peer) || this.#suspects.has(peer)) this.#version += 1;
     this.#standings.set(peer, standing);
-    if ('lent' in standing) this.#lenders.set(peer, standing);
+    if (standing.kind === 'suspect') this.#suspects.set(peer, standing);
+    else this.#suspects.delete(peer);
+    if (standing.kind !== 'suspect' && 'lent' in standing) this.#lenders.set(peer, standing);
     else this.#lenders.delete(peer);
   }
 
   remove(peer: PeerId): void {
-    if (this.#lenders.delete(peer)) this.#version += 1;
+    const wasLender = this.#lenders.delete(peer);
+    const wasSuspect = this.#suspects.delete(peer);
+    if (wasLender || wasSuspect) this.#version += 1;
     this.#standings.delete(peer);
+    this.#resumedMs.delete(peer);
+  }
+
+  resumed(peer: PeerId, nowMs: number): void {
+    this.#resumedMs.set(peer, nowMs);
+  }
+
+  /** Whether what a peer says of the time before its connection broke is to be heard: it has just come back. */
+  isBack(peer: PeerId, nowMs: number): boolean {
+    return nowMs - (this.#resumedMs.get(peer) ?? -Infinity) < RESUME_WORD_MS;
+  }
+
+  suspect(peer: PeerId): SuspectStanding | null {
+    return this.#suspects.get(peer) ?? null;
   }
 
   lender(peer: PeerId): LenderStanding | null {
@@ -124,11 +157,16 @@ export class Peers {
 
   /** What pages are shown: a peer that drains still serves. */
   members(): MeshMember[] {
-    return [...this.#lenders].flatMap(([peer, standing]) => {
+    const members = [...this.#lenders].flatMap(([peer, standing]): MeshMember[] => {
       if (!('slice' in standing)) return [];
       const state = standing.kind === 'loading' ? 'loading' : 'serving';
       return [{ peer, ...standing.slice, state, adapter: standing.lent.capability.adapter }];
     });
+    const suspects = [...this.#suspects].flatMap(([peer, { lent, slice, words }]): MeshMember[] => {
+      const { adapter } = lent.capability;
+      return slice === null ? [] : [{ peer, ...slice, state: 'suspect', suspicion: words, adapter }];
+    });
+    return [...members, ...suspects];
   }
 }
 

@@ -1,13 +1,16 @@
-import type { PeerId, RequestId } from '../src/protocol/ids.ts';
+import type { ModelId, PeerId, RequestId } from '../src/protocol/ids.ts';
 import type { Hop } from '../src/protocol/route.ts';
 
 /** A request that was given a route and has not ended. */
 export interface RoutedRequest {
   readonly requester: PeerId;
+  readonly model: ModelId;
   readonly hops: readonly Hop[];
+  /** Those of the route before it, which may have failed it. */
+  readonly had: readonly Hop[];
   /** Of prompt and answer, at most: the cache it may come to take on each hop. */
   readonly tokens: number;
-  /** Of the `RouteDecision`. */
+  /** Of the `RouteDecision`; 0 where another server made it. */
   readonly secondsPerToken: number;
   readonly startedMs: number;
   /** When its requester's time, and some grace, is over. */
@@ -82,6 +85,16 @@ export class RequestLedger {
       if (!passes || this.#broken.has(requestId)) continue;
       this.#broken.add(requestId);
       this.#countBroken(request, 1);
+    }
+  }
+
+  /** A peer is back: of the routes that were broken, those work again whose every hop `isHeld`. */
+  mendRoutes(isHeld: (hop: Hop, request: RoutedRequest) => boolean): void {
+    for (const requestId of this.#broken) {
+      const request = this.#requests.get(requestId);
+      if (request?.hops.every((hop) => isHeld(hop, request)) !== true) continue;
+      this.#broken.delete(requestId);
+      this.#countBroken(request, -1);
     }
   }
 

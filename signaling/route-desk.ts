@@ -1,7 +1,7 @@
 import { SkeinError } from '../src/protocol/errors.ts';
 import type { ModelId, PeerId, RequestId } from '../src/protocol/ids.ts';
 import type { Hop } from '../src/protocol/route.ts';
-import type { ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
+import type { ClientMessage, ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
 import {
   BUSY_RETRY_SECONDS,
   MAX_HELD_ASKED,
@@ -9,9 +9,11 @@ import {
   MAX_QUEUED_REQUESTS,
   MAX_REQUESTS_PER_PEER,
   MAX_RESUMING_REQUESTS,
+  MAX_RETURNING_REQUESTS,
   QUEUE_NOTICE_REPEAT_MS,
   OVERTIME_CHECK_MS,
   QUEUE_NOTICE_REST_MS,
+  RESUME_WORD_MS,
   ROUTE_GRACE_MS,
 } from './limits.ts';
 import { maxSequenceTokens } from '../src/protocol/slice-bytes.ts';
@@ -28,6 +30,8 @@ import { ServingMembers } from './serving-members.ts';
 /** Clocks of requesters run faster or slower than this one's by less. */
 const CLOCK_TOLERANCE = 1.01;
 
+type RouteResume = Extract<ClientMessage, { type: 'route-resume' }>;
+
 export interface RouteDeskDeps {
   readonly models: readonly ModelCard[];
   readonly scheduler: Scheduler;
@@ -35,6 +39,8 @@ export interface RouteDeskDeps {
   readonly measurements: Measurements;
   /** What the scheduler says nobody holds, per model. */
   readonly missing: () => ReadonlyMap<ModelId, string>;
+  /** Peers that failed this requester a short while ago: its routes lead over others, where there are others. */
+  readonly avoidedBy: (requester: PeerId) => readonly PeerId[];
   readonly send: (to: PeerId, message: ServerMessage) => void;
 }
 
@@ -46,6 +52,8 @@ export class RouteDesk {
   readonly #members: ServingMembers;
   /** The hops of each requester's last request on each model, which may still have its prefix. */
   readonly #lastHops = new Map<PeerId, Map<ModelId, readonly Hop[]>>();
+  /** Routes from before a restart, or a broken connection, whose hops are not all here again. */
+  readonly #returning = new Map<RequestId, RoutedRequest>();
   #checkedOvertimeMs = -Infinity;
 
   constructor(deps: RouteDeskDeps) {
@@ -74,6 +82,15 @@ export class RouteDesk {
     return this.#ledger.answerable(peer);
   }
 
+  /** Whether the peer is on the route that the request has, waits to have counted, or had before. */
+  isHopOf(peer: PeerId, requester: PeerId, requestId: RequestId): boolean {
+    const routed = this.#ledger.get(requestId) ?? this.#returning.get(requestId);
+    const [waiting] = [...this.#queues.values()].flatMap((queue) => queue.get(requestId) ?? []);
+    if ((routed ?? waiting)?.requester !== requester) return false;
+    const hops = [...(routed?.hops ?? []), ...(routed?.had ?? []), ...(waiting?.had ?? [])];
+    return hops.some((hop) => hop.peer === peer);
+  }
+
   /** A peer is gone: nobody needs to wait for what ran over it. */
   breakRoutesOver(peer: PeerId): void {
     this.#ledger.breakRoutesOver(peer);
@@ -97,11 +114,44 @@ export class RouteDesk {
     }
   }
 
+  /**
+   * Counts a route that an earlier server gave, or this one before the requester's connection broke. Hops that are not
+   * back yet may still come: until then the route waits to be counted, and waits in vain where they hold something else.
+   */
+  resume(requester: PeerId, { route, tokens, timeLimitMs }: RouteResume, nowMs: number): void {
+    const { requestId, model, hops } = route;
+    const owner = this.#ledger.get(requestId)?.requester ?? this.#returning.get(requestId)?.requester;
+    if ((owner ?? requester) !== requester || this.#isWaiting(requestId)) return;
+    const card = this.#deps.models.find(({ id }) => id === model);
+    if (card === undefined || tokens > maxSequenceTokens(card)) return;
+    const returningCount = [...this.#returning.values()].filter((other) => other.requester === requester);
+    if (this.#ledger.countOf(requester) + returningCount.length >= MAX_REQUESTS_PER_PEER) return;
+    if (this.#returning.size >= MAX_RETURNING_REQUESTS) return;
+    const endsMs = nowMs + timeLimitMs + ROUTE_GRACE_MS;
+    const times = { secondsPerToken: 0, startedMs: nowMs, endsMs };
+    this.#returning.set(requestId, { requester, model, hops, had: [], tokens, ...times });
+    this.#remember(requester, model, hops);
+    this.countReturned(nowMs);
+  }
+
+  /** Somebody is back with what it held: routes over it can be counted, and may be whole again. */
+  countReturned(nowMs: number): void {
+    const { peers } = this.#deps;
+    const isHeld = (hop: Hop, { model }: RoutedRequest) => peers.holds(hop.peer, { model, ...hop });
+    for (const [requestId, request] of this.#returning) {
+      if (request.hops.every((hop) => isHeld(hop, request))) this.#ledger.start(requestId, request);
+      else if (nowMs - request.startedMs < RESUME_WORD_MS) continue;
+      this.#returning.delete(requestId);
+    }
+    this.#ledger.mendRoutes(isHeld);
+  }
+
   /** Only the requester ends its request; anybody else's word is ignored. */
   end(requester: PeerId, requestId: RequestId, outcome: RequestOutcome | undefined, nowMs: number): void {
     for (const queue of this.#queues.values()) {
       if (queue.get(requestId)?.requester === requester) queue.remove(requestId);
     }
+    if (this.#returning.get(requestId)?.requester === requester) this.#returning.delete(requestId);
     if (this.#ledger.get(requestId)?.requester !== requester) return;
     const ended = this.#ledger.end(requestId);
     if (ended === null || outcome === undefined || !isPossible(outcome, ended, nowMs)) return;
@@ -111,6 +161,9 @@ export class RouteDesk {
   endAllOf(requester: PeerId): void {
     this.#ledger.endAllOf(requester);
     this.#lastHops.delete(requester);
+    for (const [requestId, request] of this.#returning) {
+      if (request.requester === requester) this.#returning.delete(requestId);
+    }
     for (const queue of this.#queues.values()) queue.removeAllOf(requester);
   }
 
@@ -135,6 +188,7 @@ export class RouteDesk {
     if (nowMs - this.#checkedOvertimeMs < OVERTIME_CHECK_MS) return;
     this.#checkedOvertimeMs = nowMs;
     this.#ledger.endOverdue(nowMs);
+    this.countReturned(nowMs);
     for (const queue of this.#queues.values()) {
       for (const { requester, request, endsMs } of [...queue.inOrder()]) {
         if (endsMs > nowMs) continue;
@@ -172,11 +226,13 @@ export class RouteDesk {
     const { requestId } = request;
     const card = this.#cardOf(request.model);
     const [waiting] = [...this.#queues.values()].flatMap((other) => other.get(requestId) ?? []);
-    const owner = this.#ledger.get(requestId)?.requester ?? waiting?.requester ?? requester;
+    const returning = this.#returning.get(requestId);
+    const owner = (this.#ledger.get(requestId) ?? waiting ?? returning)?.requester ?? requester;
     if (owner !== requester) {
       throw new SkeinError('bad-argument', `Request id ${requestId} is in use. Choose a random one.`);
     }
-    const had = this.#ledger.end(requestId)?.hops ?? waiting?.had ?? null;
+    this.#returning.delete(requestId);
+    const had = (this.#ledger.end(requestId) ?? returning)?.hops ?? waiting?.had ?? null;
     const resumes = waiting?.resumes === true || (had !== null && this.#isLost(had, request));
     for (const other of this.#queues.values()) other.remove(requestId);
     checkTokens(request, card);
@@ -192,6 +248,10 @@ export class RouteDesk {
     return hops.some(
       (hop) => exclude.includes(hop.peer) || !this.#deps.peers.holds(hop.peer, { model, ...hop }),
     );
+  }
+
+  #isWaiting(requestId: RequestId): boolean {
+    return [...this.#queues.values()].some((queue) => queue.get(requestId) !== null);
   }
 
   #goesBehind({ request, resumes }: QueuedRequest): boolean {
@@ -226,16 +286,18 @@ export class RouteDesk {
       return;
     }
     const { hops, secondsPerToken } = decision;
-    this.#ledger.start(requestId, { requester, hops, tokens, secondsPerToken, startedMs: nowMs, endsMs });
+    const had = queued.had ?? [];
+    const times = { secondsPerToken, startedMs: nowMs, endsMs };
+    this.#ledger.start(requestId, { requester, model, hops, had, tokens, ...times });
     this.#remember(requester, model, hops);
     this.#deps.send(requester, { type: 'route', route: { requestId, epoch, model, hops: [...hops] } });
   }
 
   #decide(queued: QueuedRequest, nowMs: number, exclude = queued.request.exclude): RouteDecision {
     const { requester, request, had } = queued;
-    const { scheduler, measurements, peers } = this.#deps;
+    const { scheduler, measurements, peers, avoidedBy } = this.#deps;
     const card = this.#cardOf(request.model);
-    return scheduler.findRoute({
+    const input = {
       card,
       members: this.#members.of(card, nowMs),
       exclude: new Set(exclude),
@@ -243,7 +305,13 @@ export class RouteDesk {
       requesterRegion: peers.lender(requester) === null ? null : measurements.region(requester),
       tokens: request.tokens,
       previous: had ?? this.#lastHops.get(requester)?.get(request.model) ?? [],
-    });
+    };
+    const avoided = avoidedBy(requester);
+    if (avoided.length > 0) {
+      const decision = scheduler.findRoute({ ...input, exclude: new Set([...exclude, ...avoided]) });
+      if (decision.kind === 'route') return decision;
+    }
+    return scheduler.findRoute(input);
   }
 
   #remember(requester: PeerId, model: ModelId, hops: readonly Hop[]): void {

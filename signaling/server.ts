@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
@@ -5,13 +6,20 @@ import { getRequestListener } from '@hono/node-server';
 import { SkeinError } from '../src/protocol/errors.ts';
 import type { IceServer, ModelCard } from '../src/protocol/signaling.ts';
 import { createApp } from './app.ts';
+import { guardConnections, httpTimeouts } from './connection-guard.ts';
 import { PING_INTERVAL_MS, TICK_INTERVAL_MS } from './limits.ts';
 import type { Log } from './log.ts';
 import { Presence } from './presence.ts';
+import { ResumeTokens } from './resume-tokens.ts';
 import { steadyScheduler } from './scheduler/scheduler.ts';
 import type { StagePolicy } from './scheduler/types.ts';
 import { SignalServer } from './signal-server.ts';
 import type { StaticRoot } from './static-files.ts';
+import { TurnCredentials } from './turn-credentials.ts';
+import type { TurnOptions } from './turn-credentials.ts';
+
+/** Of a secret that the server makes up. */
+const SECRET_BYTES = 32;
 
 export interface ServerOptions {
   /** Address to listen on, for example `127.0.0.1`, or `0.0.0.0` for everybody. */
@@ -25,6 +33,12 @@ export interface ServerOptions {
   readonly log: Log;
   /** STUN and TURN servers that peers are told to use; none by default, which does for one network. */
   readonly iceServers?: readonly IceServer[];
+  /** TURN servers for which every peer gets credentials of its own, which end. */
+  readonly turn?: TurnOptions;
+  /** Tells peers to reach each other over TURN servers only, so that none learns the address of another. */
+  readonly isRelayOnly?: boolean;
+  /** What proves to this server that it gave an id; the same after a restart, and peers get theirs back. Random by default. */
+  readonly secret?: Uint8Array;
   /** Believe X-Forwarded-For. Only behind a proxy that sets it. */
   readonly trustProxy?: boolean;
   /** What beats the time of liveness pings; a timer by default. @returns a function that stops it. */
@@ -32,6 +46,9 @@ export interface ServerOptions {
   /** What beats the time of everything that waits; a timer by default. @returns a function that stops it. */
   readonly everyTick?: (tick: () => void) => () => void;
   readonly maxSocketsPerAddress?: number;
+  readonly maxConnectionsPerAddress?: number;
+  /** How long a client may take to say what it wants. */
+  readonly requestHeadTimeoutMs?: number;
 }
 
 export interface RunningServer {
@@ -47,13 +64,17 @@ export interface RunningServer {
  * @throws SkeinError `bad-argument` when the port or the address cannot be had.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { models, stages, log } = options;
+  const { models, stages, log, isRelayOnly = false } = options;
+  const resumeTokens = new ResumeTokens(options.secret ?? randomBytes(SECRET_BYTES));
   const presence = new Presence({
     models,
     stages,
     scheduler: steadyScheduler,
     iceServers: options.iceServers ?? [],
+    isRelayOnly,
+    resumeToken: (peer) => resumeTokens.tokenOf(peer),
     now: () => performance.now(),
+    ...(options.turn && { turn: new TurnCredentials(options.turn, () => Date.now() / 1000) }),
   });
   const startedMs = performance.now();
   const app = createApp({
@@ -71,12 +92,21 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     }),
   });
   const respond = getRequestListener(app.fetch);
-  const http = createServer((request, response) => void respond(request, response));
+  const http = createServer(httpTimeouts(options.requestHeadTimeoutMs), (request, response) => {
+    void respond(request, response);
+  });
+  guardConnections(http, {
+    countsAddresses: options.trustProxy !== true,
+    ...(options.maxConnectionsPerAddress !== undefined && {
+      maxPerAddress: options.maxConnectionsPerAddress,
+    }),
+  });
   await listen(http, options);
 
   const signaling = new SignalServer({
     presence,
     log,
+    resumeTokens,
     trustProxy: options.trustProxy ?? false,
     everyPing: options.everyPing ?? every(PING_INTERVAL_MS),
     everyTick: options.everyTick ?? every(TICK_INTERVAL_MS),

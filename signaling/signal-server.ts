@@ -6,17 +6,25 @@ import { SkeinError } from '../src/protocol/errors.ts';
 import { newPeerId } from '../src/protocol/ids.ts';
 import type { PeerId } from '../src/protocol/ids.ts';
 import { MAX_SIGNALING_BYTES } from '../src/protocol/limits.ts';
+import type { ClientMessage } from '../src/protocol/signaling.ts';
+import { AddressBook } from './address-book.ts';
+import { accuserName } from './address-key.ts';
 import { clientAddress } from './client-address.ts';
 import { ClientSocket } from './client-socket.ts';
-import { CLOSE_GRACE_MS, MAX_SOCKETS, MAX_SOCKETS_PER_ADDRESS } from './limits.ts';
+import { CLOSE_GRACE_MS, HELLO_TIMEOUT_MS, MAX_MESSAGE_FRAGMENTS, MAX_SOCKETS } from './limits.ts';
 import type { Log } from './log.ts';
 import { MeshBroadcast } from './mesh-broadcast.ts';
-import type { Effect, Presence, PresenceEvent } from './presence.ts';
+import { MessageLimits } from './message-limits.ts';
+import type { Presence, PresenceEvent } from './presence.ts';
+import type { Effect } from './outbox.ts';
+import type { ResumeTokens } from './resume-tokens.ts';
 
 export interface SignalServerOptions {
   readonly presence: Presence;
   readonly log: Log;
   readonly trustProxy: boolean;
+  /** Knows whether somebody had the id that it asks for. */
+  readonly resumeTokens: ResumeTokens;
   /** Calls back at every ping interval. @returns a function that stops it. */
   readonly everyPing: (ping: () => void) => () => void;
   /** Calls back every `TICK_INTERVAL_MS`. @returns a function that stops it. */
@@ -27,16 +35,28 @@ export interface SignalServerOptions {
 /** Where pages and programs connect. */
 export const SIGNAL_PATH = '/signal';
 
+/** A socket and whose it is; null until it has said hello. */
+interface Connection {
+  readonly socket: ClientSocket;
+  readonly address: string;
+  readonly sinceMs: number;
+  peer: PeerId | null;
+}
+
 /** The edge around `Presence`: sockets in, events through, effects out. */
 export class SignalServer {
   readonly #options: SignalServerOptions;
   readonly #webSockets = new WebSocketServer({
     noServer: true,
     maxPayload: MAX_SIGNALING_BYTES,
+    maxFragments: MAX_MESSAGE_FRAGMENTS,
     perMessageDeflate: false,
   });
-  readonly #sockets = new Map<PeerId, ClientSocket>();
-  readonly #socketsPerAddress = new Map<string, number>();
+  /** All open sockets, those that are being closed included. */
+  readonly #connections = new Set<Connection>();
+  /** Those of peers: the one that showed its id last. */
+  readonly #peers = new Map<PeerId, Connection>();
+  readonly #addresses: AddressBook;
   readonly #stopPings: () => void;
   readonly #stopTicks: () => void;
   readonly #broadcast: MeshBroadcast;
@@ -44,14 +64,16 @@ export class SignalServer {
 
   constructor(options: SignalServerOptions) {
     this.#options = options;
+    this.#addresses = new AddressBook(options.maxSocketsPerAddress);
     this.#broadcast = new MeshBroadcast({
       mesh: () => options.presence.mesh(),
       sendAll: (json) => {
-        for (const peer of options.presence.greeted()) this.#sockets.get(peer)?.sendJson(json);
+        const mesh = Buffer.from(json);
+        for (const peer of options.presence.greeted()) this.#peers.get(peer)?.socket.sendMesh(mesh);
       },
     });
     this.#stopPings = options.everyPing(() => this.#pingAll());
-    this.#stopTicks = options.everyTick(() => this.#handle({ type: 'tick' }));
+    this.#stopTicks = options.everyTick(() => this.#tick());
   }
 
   /** Takes over an HTTP upgrade, or answers it with the reason why not. */
@@ -74,9 +96,9 @@ export class SignalServer {
     this.#stopPings();
     this.#stopTicks();
     this.#broadcast.stop();
-    for (const socket of this.#sockets.values()) socket.goAway();
+    for (const { socket } of this.#connections) socket.goAway();
     const cut = setTimeout(() => {
-      for (const socket of this.#sockets.values()) socket.terminate();
+      for (const { socket } of this.#connections) socket.terminate();
     }, CLOSE_GRACE_MS);
     await new Promise<void>((resolve) => {
       this.#webSockets.close(() => resolve());
@@ -86,40 +108,72 @@ export class SignalServer {
 
   #refusal(request: IncomingMessage, address: string): string | null {
     const [path] = (request.url ?? '').split('?');
-    const perAddress = this.#options.maxSocketsPerAddress ?? MAX_SOCKETS_PER_ADDRESS;
     if (path !== SIGNAL_PATH) return '404 Not Found';
-    if (this.#closing || this.#sockets.size >= MAX_SOCKETS) return '503 Service Unavailable';
-    if ((this.#socketsPerAddress.get(address) ?? 0) >= perAddress) return '429 Too Many Requests';
+    if (this.#closing || this.#connections.size >= MAX_SOCKETS) return '503 Service Unavailable';
+    if (!this.#addresses.mayOpen(address, performance.now())) return '429 Too Many Requests';
     return null;
   }
 
   #accept(webSocket: WebSocket, address: string): void {
-    const peer = newPeerId();
     const { log } = this.#options;
-    this.#countAddress(address, 1);
+    const sinceMs = performance.now();
     const socket = new ClientSocket(webSocket, {
-      onMessage: (message) => {
-        // Where a peer is decides what it is given when it joins, so it is not left to the next ping.
-        if (message.type === 'hello') socket.measureRoundTrip();
-        this.#handle({ type: 'message', peer, message });
-      },
-      onRoundTrip: (seconds) => this.#handle({ type: 'round-trip', peer, seconds }),
+      limits: new MessageLimits(this.#addresses.opened(address, sinceMs), sinceMs),
+      onMessage: (message) => this.#receive(connection, message),
+      onRoundTrip: (seconds) => this.#tell(connection, (peer) => ({ type: 'round-trip', peer, seconds })),
       onClose: () => {
-        this.#sockets.delete(peer);
-        this.#countAddress(address, -1);
-        this.#handle({ type: 'disconnected', peer });
+        this.#connections.delete(connection);
+        this.#addresses.closed(address);
+        this.#leave(connection);
       },
-      onAbuse: (reason) => log.warn(`${peer} at ${address}: ${reason}`),
+      onAbuse: (reason) => log.warn(`${connection.peer ?? 'somebody'} at ${address}: ${reason}`),
       nowMs: () => performance.now(),
     });
-    this.#sockets.set(peer, socket);
-    this.#handle({ type: 'connected', peer });
+    const connection: Connection = { socket, address, sinceMs, peer: null };
+    this.#connections.add(connection);
   }
 
-  #countAddress(address: string, change: 1 | -1): void {
-    const count = (this.#socketsPerAddress.get(address) ?? 0) + change;
-    if (count === 0) this.#socketsPerAddress.delete(address);
-    else this.#socketsPerAddress.set(address, count);
+  #receive(connection: Connection, message: ClientMessage): void {
+    if (connection.peer === null) {
+      if (message.type === 'hello') this.#identify(connection, message.resume);
+      else {
+        const words = `"${message.type}" came before "hello". Say hello first.`;
+        connection.socket.strike(new SkeinError('bad-message', words));
+        return;
+      }
+    }
+    // Where a peer is decides what it is given when it joins, so it is not left to the next ping.
+    if (message.type === 'hello') connection.socket.measureRoundTrip();
+    this.#tell(connection, (peer) => ({ type: 'message', peer, message }));
+  }
+
+  /** A peer that proves its id gets it back, and whoever had it until now is sent away; anybody else gets a new one. */
+  #identify(connection: Connection, resume: Extract<ClientMessage, { type: 'hello' }>['resume']): void {
+    const { resumeTokens } = this.#options;
+    const isResumed = resume !== undefined && resumeTokens.isRight(resume.peer, resume.token);
+    const peer = isResumed ? resume.peer : newPeerId();
+    const older = this.#peers.get(peer);
+    if (older !== undefined) {
+      this.#leave(older);
+      older.socket.replace();
+    }
+    connection.peer = peer;
+    this.#peers.set(peer, connection);
+    const accuser = accuserName(connection.address, peer);
+    this.#handle({ type: 'connected', peer, isResumed, accuser });
+  }
+
+  /** What comes over a socket that is not its peer's any more is nobody's. */
+  #tell(connection: Connection, eventOf: (peer: PeerId) => PresenceEvent): void {
+    const { peer } = connection;
+    if (peer !== null && this.#peers.get(peer) === connection) this.#handle(eventOf(peer));
+  }
+
+  #leave(connection: Connection): void {
+    const { peer } = connection;
+    if (peer === null || this.#peers.get(peer) !== connection) return;
+    this.#peers.delete(peer);
+    this.#handle({ type: 'disconnected', peer });
   }
 
   #handle(event: PresenceEvent): void {
@@ -140,14 +194,16 @@ export class SignalServer {
   #perform(effect: Effect, event: PresenceEvent): void {
     switch (effect.type) {
       case 'send':
-        this.#sockets.get(effect.to)?.send(effect.message);
-        if (effect.message.type === 'mesh') this.#broadcast.toldAlone();
+        this.#send(effect, event);
         break;
       case 'mesh-changed':
         this.#broadcast.schedule();
         break;
       case 'close':
-        this.#sockets.get(effect.peer)?.refuse(effect.reason);
+        this.#peers.get(effect.peer)?.socket.refuse(effect.reason);
+        break;
+      case 'cut':
+        this.#cut(effect.peer, effect.reason);
         break;
       case 'log':
         this.#options.log.info(effect.line);
@@ -158,7 +214,46 @@ export class SignalServer {
     }
   }
 
+  #send({ to, message }: Extract<Effect, { type: 'send' }>, event: PresenceEvent): void {
+    const socket = this.#peers.get(to)?.socket;
+    if (message.type === 'mesh') this.#broadcast.toldAlone();
+    if (message.type === 'error' && message.error.code === 'bad-message') {
+      socket?.strike(SkeinError.fromShape(message.error));
+    } else if (message.type === 'signal' && socket?.isSlow === true && 'peer' in event) {
+      // Others must not be able to have it cut for what they send it.
+      const error = new SkeinError('busy', `Peer ${to} is slow to read. Try again in a moment.`);
+      this.#peers.get(event.peer)?.socket.send({ type: 'error', error: error.toShape() });
+    } else {
+      socket?.send(message);
+    }
+  }
+
+  /** Should it wake up after all, it finds its socket closed, and comes back. */
+  #cut(peer: PeerId, reason: string): void {
+    const connection = this.#peers.get(peer);
+    this.#peers.delete(peer);
+    connection?.socket.refuse(reason);
+  }
+
+  #tick(): void {
+    const nowMs = performance.now();
+    for (const { socket, peer, sinceMs } of this.#connections) {
+      if (peer === null && nowMs - sinceMs >= HELLO_TIMEOUT_MS) socket.terminate();
+    }
+    this.#addresses.prune(nowMs);
+    this.#tellOwed();
+    this.#handle({ type: 'tick' });
+  }
+
+  /** Tells those the state of the mesh who were slow to read when it changed. */
+  #tellOwed(): void {
+    const owed = [...this.#peers.values()].filter(({ socket }) => socket.wantsMesh);
+    if (owed.length === 0) return;
+    const mesh = Buffer.from(JSON.stringify(this.#options.presence.mesh()));
+    for (const { socket } of owed) socket.sendMesh(mesh);
+  }
+
   #pingAll(): void {
-    for (const [peer, socket] of this.#sockets) socket.ping(this.#options.presence.isGreeted(peer));
+    for (const { socket, peer } of this.#connections) if (peer !== null) socket.ping();
   }
 }

@@ -12,13 +12,23 @@ export class TokenBucket {
     this.#updatedMs = nowMs;
   }
 
-  /** @returns whether one more may pass; a refused one costs nothing. */
-  take(nowMs: number): boolean {
+  /** @returns whether one more, or one that counts as `cost`, may pass; a refused one costs nothing. */
+  take(nowMs: number, cost = 1): boolean {
+    this.#earn(nowMs);
+    if (this.#tokens < cost) return false;
+    this.#tokens -= cost;
+    return true;
+  }
+
+  /** Whether it is as it was made: nothing passed for a while. */
+  isFull(nowMs: number): boolean {
+    this.#earn(nowMs);
+    return this.#tokens === this.burst;
+  }
+
+  #earn(nowMs: number): void {
     const earned = ((nowMs - this.#updatedMs) / 1000) * this.perSecond;
     this.#tokens = Math.min(this.burst, this.#tokens + Math.max(0, earned));
     this.#updatedMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens -= 1;
-    return true;
   }
 }

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { createLog, LOG_LEVELS } from '../../signaling/log.ts';
-import type { LogLevel } from '../../signaling/log.ts';
+import type { Log, LogLevel } from '../../signaling/log.ts';
 import type { StagePolicy } from '../../signaling/scheduler/types.ts';
 import { startServer } from '../../signaling/server.ts';
 import { SkeinError } from '../protocol/errors.ts';
@@ -17,13 +17,16 @@ import type { Quantization } from '../protocol/quantization.ts';
 import { wholeNumber } from './arguments.ts';
 import { openServedModels } from './served-models.ts';
 import type { ServedModel } from './served-models.ts';
+import { serverSecret, serverSecretPath } from './server-secret.ts';
+import { addNetworkOptions, networkSettings } from './network-options.ts';
+import type { NetworkOptions } from './network-options.ts';
 
 const PROJECT = resolve(import.meta.dirname, '../..');
 const EMBEDDED_MODEL = resolve(PROJECT, 'public/models/skein-tiny');
 const PAGES = resolve(PROJECT, 'dist');
 const MAX_PORT = 65_535;
 
-interface ServeOptions {
+interface ServeOptions extends NetworkOptions {
   readonly host: string;
   readonly port: number;
   readonly model?: readonly string[];
@@ -31,13 +34,12 @@ interface ServeOptions {
   readonly activations: Activations;
   readonly cache: CacheFormat;
   readonly stages: StagePolicy;
-  readonly iceServer?: readonly string[];
   readonly trustProxy: boolean;
   readonly logLevel: LogLevel;
 }
 
 export function serveCommand(): Command {
-  return new Command('serve')
+  const command = new Command('serve')
     .description('Serve the pages, the models and the signaling of a mesh.')
     .addOption(new Option('--host <address>', 'address to listen on').env('HOST').default('127.0.0.1'))
     .addOption(
@@ -63,8 +65,13 @@ export function serveCommand(): Command {
         .choices(ACTIVATIONS)
         .default('f32'),
     )
-    .option('--stages <auto|n>', 'split a model over as few peers as hold it, or over n', parseStages, 'auto')
-    .option('--ice-server <url...>', 'STUN or TURN servers that tabs use to find each other')
+    .option(
+      '--stages <auto|n>',
+      'split a model over as few peers as hold it, or over n',
+      parseStages,
+      'auto',
+    );
+  return addNetworkOptions(command)
     .option('--trust-proxy', 'take client addresses from X-Forwarded-For', false)
     .addOption(new Option('--log-level <level>', 'how much to print').choices(LOG_LEVELS).default('info'))
     .addHelpText(
@@ -75,7 +82,9 @@ Examples:
   $ skein serve --stages 3                          split it over three tabs
   $ skein serve --model ./my-model Qwen/Qwen3-0.6B  a folder and a model from the hub
   $ skein serve --model Qwen/Qwen3-4B --quantize int4  a quarter of the memory in every tab
-  $ HOST=0.0.0.0 PORT=8080 skein serve              for other machines, behind a proxy that speaks HTTPS`,
+  $ HOST=0.0.0.0 PORT=8080 skein serve              for other machines, behind a proxy that speaks HTTPS
+  $ SKEIN_TURN_SECRET=... skein serve --stun stun:turn.example.org --turn turn:turn.example.org
+                                                    for tabs that reach each other over the internet`,
     )
     .action(runServe);
 }
@@ -84,7 +93,10 @@ async function runServe(options: ServeOptions): Promise<void> {
   if (!existsSync(resolve(PAGES, 'index.html'))) {
     throw new SkeinError('bad-argument', `There are no pages in ${PAGES}. Build them with: npm run build`);
   }
+  const network = networkSettings(options);
+  const log = createLog(options.logLevel, (line) => console.error(line));
   const stop = abortOnStop();
+  const secret = await keptSecret(log);
   const served = await openServedModels(
     options.model ?? [EMBEDDED_MODEL],
     { quantization: options.quantize, cache: options.cache, activations: options.activations },
@@ -97,12 +109,23 @@ async function runServe(options: ServeOptions): Promise<void> {
     trustProxy: options.trustProxy,
     models: served.map(({ card }) => card),
     roots: [...served.flatMap(({ root }) => (root === null ? [] : [root])), { urlPath: '/', folder: PAGES }],
-    iceServers: (options.iceServer ?? []).map((urls) => ({ urls })),
-    log: createLog(options.logLevel, (line) => console.error(line)),
+    ...network,
+    ...(secret && { secret }),
+    log,
   });
   console.log(welcome(server.url, served, options.stages));
   if (!stop.aborted) await once(stop, 'abort');
   await server.close();
+}
+
+/** @returns null where none can be kept, and peers that come back after a restart are new ones. */
+async function keptSecret(log: Log): Promise<Uint8Array | null> {
+  try {
+    return await serverSecret(serverSecretPath(process.env));
+  } catch (thrown) {
+    log.warn(`Tabs will not be known again after a restart: ${SkeinError.from(thrown).message}`);
+    return null;
+  }
 }
 
 function parseStages(text: string): StagePolicy {

@@ -30,6 +30,7 @@ export class AskedDesk {
       peers,
       measurements,
       missing,
+      avoidedBy: () => [],
       send,
     });
     for (const { peer, capability, layerStart, layerEnd } of members) {

@@ -4,7 +4,7 @@ import { MAX_TIME_LIMIT_MS } from '../../../src/protocol/limits.ts';
 import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
 import type { ClientMessage, ModelCard, ServerMessage } from '../../../src/protocol/signaling.ts';
 import { Presence } from '../../../signaling/presence.ts';
-import type { Effect, PresenceEvent } from '../../../signaling/presence.ts';
+import type { Effect, PresenceEvent, PresenceOptions } from '../../../signaling/presence.ts';
 import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
 import type { Assignment, Scheduler, StagePolicy } from '../../../signaling/scheduler/types.ts';
 import { card, MODEL, node } from './scheduler/instances.ts';
@@ -12,7 +12,10 @@ import { card, MODEL, node } from './scheduler/instances.ts';
 type ServerMessageOf<Type extends ServerMessage['type']> = Extract<ServerMessage, { type: Type }>;
 type RouteRequest = Extract<ClientMessage, { type: 'route-request' }>;
 
-export interface StageOptions {
+/** A slice that a peer says it holds. */
+type Holds = Extract<ClientMessage, { type: 'join' }>['holds'];
+
+export interface StageOptions extends Partial<Pick<PresenceOptions, 'turn' | 'isRelayOnly' | 'resumeToken'>> {
   readonly stages?: StagePolicy;
   readonly models?: readonly ModelCard[];
   readonly scheduler?: Scheduler;
@@ -25,8 +28,15 @@ export class Stage {
   nowMs = 0;
   expectsFaults = false;
 
-  constructor({ stages = 'auto', models = [card()], scheduler = steadyScheduler }: StageOptions = {}) {
-    this.presence = new Presence({ models, stages, scheduler, iceServers: [], now: () => this.nowMs });
+  constructor(options: StageOptions = {}) {
+    this.presence = new Presence({
+      models: [card()],
+      stages: 'auto',
+      scheduler: steadyScheduler,
+      iceServers: [],
+      now: () => this.nowMs,
+      ...options,
+    });
   }
 
   handle(event: PresenceEvent): readonly Effect[] {
@@ -48,6 +58,32 @@ export class Stage {
     }
   }
 
+  /** They come from one address each, or from one all together. */
+  connectFrom(accuser: string, ...peers: readonly PeerId[]): void {
+    for (const peer of peers) {
+      this.handle({ type: 'connected', peer, accuser });
+      this.say(peer, { type: 'hello', version: SIGNALING_VERSION });
+    }
+  }
+
+  /** Comes back with the id that it had. */
+  resume(peer: PeerId): void {
+    this.handle({ type: 'connected', peer, isResumed: true });
+    this.say(peer, { type: 'hello', version: SIGNALING_VERSION });
+  }
+
+  /** Comes back with what it had. @returns what it is told to do in answer to its `join`. */
+  returnWith(peer: PeerId, holds: Holds): ServerMessage[] {
+    this.resume(peer);
+    const join = {
+      type: 'join',
+      capability: node(0).capability,
+      cached: [],
+      ...(holds && { holds }),
+    } as const;
+    return this.say(peer, { ...join, cached: [] }).filter(({ type }) => type !== 'probe');
+  }
+
   disconnect(peer: PeerId): void {
     this.handle({ type: 'disconnected', peer });
   }
@@ -59,6 +95,12 @@ export class Stage {
       this.nowMs = Math.min(endMs, this.nowMs + 1000);
       this.handle({ type: 'tick' });
     }
+  }
+
+  /** Time passes at once, with one tick at its end. */
+  skip(ms: number): void {
+    this.nowMs += ms;
+    this.handle({ type: 'tick' });
   }
 
   join(...peers: readonly PeerId[]): void {

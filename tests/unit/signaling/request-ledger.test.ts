@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { PeerId, RequestId } from '../../../src/protocol/ids.ts';
 import { RequestLedger } from '../../../signaling/request-ledger.ts';
+import { MODEL } from './scheduler/instances.ts';
 
 const peers = ['a', 'b', 'c'] as PeerId[];
 const requests = ['1', '2', '3', '4'] as RequestId[];
@@ -20,6 +21,7 @@ const steps = fc.array(
     fc.record({ type: fc.constant('end' as const), request: fc.constantFrom(...requests) }),
     fc.record({ type: fc.constant('end-all' as const), requester: fc.constantFrom(...peers) }),
     fc.record({ type: fc.constant('break' as const), peer: fc.constantFrom(...peers) }),
+    fc.record({ type: fc.constant('mend' as const), held: fc.subarray(peers) }),
   ),
 );
 
@@ -40,7 +42,8 @@ it('counts exactly the running requests and their tokens over every peer, whatev
         if (step.type === 'start') {
           const { requester, tokens, endsMs } = step;
           const hops = step.route.map((peer, index) => ({ peer, layerStart: index, layerEnd: index + 1 }));
-          ledger.start(step.request, { requester, hops, tokens, secondsPerToken: 1, startedMs: 0, endsMs });
+          const times = { secondsPerToken: 1, startedMs: 0, endsMs };
+          ledger.start(step.request, { requester, model: MODEL, hops, had: [], tokens, ...times });
           running.set(step.request, { ...step, isBroken: false });
         } else if (step.type === 'end') {
           expect(ledger.end(step.request)?.tokens).toBe(running.get(step.request)?.tokens);
@@ -51,6 +54,11 @@ it('counts exactly the running requests and their tokens over every peer, whatev
         } else if (step.type === 'break') {
           ledger.breakRoutesOver(step.peer);
           for (const request of running.values()) request.isBroken ||= request.route.includes(step.peer);
+        } else if (step.type === 'mend') {
+          ledger.mendRoutes((hop) => step.held.includes(hop.peer));
+          for (const request of running.values()) {
+            request.isBroken &&= !request.route.every((peer) => step.held.includes(peer));
+          }
         } else {
           ledger.endAllOf(step.requester);
           for (const [request, { requester }] of running) {

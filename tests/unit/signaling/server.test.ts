@@ -1,18 +1,22 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
-import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import { newRequestId } from '../../../src/protocol/ids.ts';
-import type { RequestId } from '../../../src/protocol/ids.ts';
 import { CACHE_RESERVE_TOKENS, MAX_SIGNALING_BYTES } from '../../../src/protocol/limits.ts';
-import type { ClientMessage } from '../../../src/protocol/signaling.ts';
-import { CACHE_OVERCOMMIT, MAX_STRIKES, MESSAGE_BURST } from '../../../signaling/limits.ts';
-import { createLog } from '../../../signaling/log.ts';
+import { CACHE_OVERCOMMIT, HELLO_TIMEOUT_MS, MAX_STRIKES, MESSAGE_BURST } from '../../../signaling/limits.ts';
 import { Presence } from '../../../signaling/presence.ts';
-import { startServer } from '../../../signaling/server.ts';
-import type { RunningServer, ServerOptions } from '../../../signaling/server.ts';
-import { card, MODEL, node } from './scheduler/instances.ts';
+import { MODEL } from './scheduler/instances.ts';
+import {
+  CAPABILITY,
+  contribute,
+  JOIN,
+  ManualBeat,
+  openRaw,
+  readAll,
+  routeRequest,
+  serve,
+  ServerRig,
+} from './server-rig.ts';
 import { SignalClient } from './signal-client.ts';
 
 const POLICY_VIOLATION = 1008;
@@ -20,78 +24,10 @@ const MESSAGE_TOO_BIG = 1009;
 const CUT_OFF = 1006;
 const GOING_AWAY = 1001;
 
-const servers: RunningServer[] = [];
-const logLines: string[] = [];
-afterEach(async () => {
-  await Promise.all(servers.splice(0).map((server) => server.close()));
-  logLines.length = 0;
-});
-
-async function start(overrides: Partial<ServerOptions> = {}): Promise<RunningServer> {
-  const server = await startServer({
-    host: '127.0.0.1',
-    port: 0,
-    models: [card()],
-    roots: [],
-    stages: 'auto',
-    log: createLog('debug', (line) => logLines.push(line)),
-    ...overrides,
-  });
-  servers.push(server);
-  return server;
-}
-
-const CAPABILITY = { ...node(0).capability, matvecBytesPerSecond: 1e6, matmulFlopsPerSecond: 1e8 };
-const JOIN: ClientMessage = { type: 'join', capability: CAPABILITY, cached: [] };
-
-/** Joins, loads what it is given, and serves it. */
-async function contribute(url: string) {
-  const client = await SignalClient.greeted(url);
-  client.send(JOIN);
-  return client;
-}
-
-async function serve(client: SignalClient) {
-  const { model, layerStart, layerEnd } = await client.next('assign');
-  client.send({ type: 'serving', model, layerStart, layerEnd });
-}
-
-function routeRequest(requestId: RequestId = newRequestId(), tokens = 64): ClientMessage {
-  return {
-    type: 'route-request',
-    requestId,
-    model: MODEL,
-    epoch: 0,
-    exclude: [],
-    tokens,
-    timeLimitMs: 60_000,
-  };
-}
-
-/** Pings when the test says so. */
-class ManualPings {
-  beat: () => void = () => undefined;
-
-  readonly every = (ping: () => void) => {
-    this.beat = ping;
-    return () => undefined;
-  };
-}
-
-/** Says what a proxy, a scanner or an attacker might: raw bytes on the port. */
-async function openRaw({ port }: RunningServer): Promise<Socket> {
-  const socket = connect(port, '127.0.0.1');
-  await once(socket, 'connect');
-  return socket;
-}
-
-async function readAll(socket: Socket): Promise<string> {
-  const chunks: Buffer[] = [];
-  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-  socket.on('error', () => undefined);
-  await new Promise((resolve) => socket.on('close', resolve));
-  return Buffer.concat(chunks).toString('latin1');
-}
+const rig = new ServerRig();
+const start = rig.start.bind(rig);
+const { logLines } = rig;
+afterEach(() => rig.stopAll());
 
 describe('a mesh over real sockets', () => {
   it('forms, answers, loses a peer, says so, and forms again', async () => {
@@ -131,12 +67,8 @@ describe('a mesh over real sockets', () => {
   });
 
   it('lets requests wait for room, and tells them so as time passes', async () => {
-    let tick: () => void = () => undefined;
-    const everyTick = (beat: () => void) => {
-      tick = beat;
-      return () => undefined;
-    };
-    const { url } = await start({ everyTick });
+    const ticks = new ManualBeat();
+    const { url } = await start({ everyTick: ticks.every });
     const lender = await contribute(url);
     await serve(lender);
     const [ann, bob] = [await SignalClient.greeted(url), await SignalClient.greeted(url)];
@@ -153,7 +85,7 @@ describe('a mesh over real sockets', () => {
     expect(await bob.next('route-queued')).toEqual({ type: 'route-queued', requestId: second, position: 1 });
     expect(await (await fetch(`${url}/healthz`)).json()).toMatchObject({ requests: 2, queued: 1 });
     const now = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 6_000);
-    tick();
+    ticks.beat();
     expect((await bob.next('route-queued')).position).toBe(1);
     now.mockRestore();
     ann.send({ type: 'route-end', requestId: first, outcome: { tokens: 10, seconds: 2 } });
@@ -276,7 +208,7 @@ describe('clients that do not behave', () => {
   });
 
   it('are cut when they stop answering pings, and their layers are free again', async () => {
-    const pings = new ManualPings();
+    const pings = new ManualBeat();
     const { url } = await start({ everyPing: pings.every });
     const watcher = await SignalClient.greeted(url);
     const dead = await SignalClient.greeted(url, { autoPong: false });
@@ -295,16 +227,20 @@ describe('clients that do not behave', () => {
     expect(await watcher.next('assign')).toMatchObject({ model: MODEL });
   });
 
-  it('are cut when they never say hello', async () => {
-    const pings = new ManualPings();
-    const { url } = await start({ everyPing: pings.every });
+  it('are cut when they never say hello, whatever else they say', async () => {
+    const ticks = new ManualBeat();
+    const { url } = await start({ everyTick: ticks.every });
     const mute = await SignalClient.connect(url);
-    pings.beat();
-    await once(mute.socket, 'ping');
-    mute.socket.send('not a hello');
+    mute.send({ type: 'leave' });
+    expect((await mute.next('error')).error.message).toContain('before "hello"');
+    const now = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + HELLO_TIMEOUT_MS - 1000);
+    ticks.beat();
+    mute.send({ type: 'leave' });
     await mute.next('error');
-    pings.beat();
+    now.mockReturnValue(performance.now() + 1000);
+    ticks.beat();
     expect(await mute.closed).toBe(CUT_OFF);
+    now.mockRestore();
   });
 
   it('get only so many sockets from one address', async () => {

@@ -7,6 +7,9 @@ import type { PeerId } from '../../../src/protocol/ids.ts';
 
 type MessageOf<Type extends ServerMessage['type']> = Extract<ServerMessage, { type: Type }>;
 
+/** A client that the server knows, and what proves who it is. */
+export type GreetedClient = SignalClient & { readonly peer: PeerId; readonly token: string };
+
 /** A client of the server under test that keeps everything it is sent, checked against the protocol. */
 export class SignalClient {
   readonly received: ServerMessage[] = [];
@@ -30,11 +33,15 @@ export class SignalClient {
   }
 
   /** Connected and welcomed. */
-  static async greeted(url: string, options: ClientOptions = {}): Promise<SignalClient & { peer: PeerId }> {
+  static async greeted(url: string, options: ClientOptions = {}): Promise<GreetedClient> {
     const client = await SignalClient.connect(url, options);
-    client.send({ type: 'hello', version: SIGNALING_VERSION });
-    const { peer } = await client.next('welcome');
-    return Object.assign(client, { peer });
+    return greet(client, { type: 'hello', version: SIGNALING_VERSION });
+  }
+
+  /** Connected, and welcomed as who it was, if the server takes the token. */
+  static async resumed(url: string, resume: { peer: PeerId; token: string }): Promise<GreetedClient> {
+    const client = await SignalClient.connect(url);
+    return greet(client, { type: 'hello', version: SIGNALING_VERSION, resume });
   }
 
   send(message: ClientMessage): void {
@@ -65,4 +72,10 @@ function isType<Type extends ServerMessage['type']>(
   type: Type,
 ): message is MessageOf<Type> {
   return message.type === type;
+}
+
+async function greet(client: SignalClient, hello: ClientMessage): Promise<GreetedClient> {
+  client.send(hello);
+  const { peer, resumeToken = '' } = await client.next('welcome');
+  return Object.assign(client, { peer, token: resumeToken });
 }

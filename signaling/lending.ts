@@ -1,0 +1,237 @@
+import type { PeerId } from '../src/protocol/ids.ts';
+import type { ClientMessage, ModelCard } from '../src/protocol/signaling.ts';
+import type { Measurements } from './measurements.ts';
+import type { Moves } from './moves.ts';
+import type { Outbox } from './outbox.ts';
+import { sameSlice } from './peers.ts';
+import type { LenderStanding, Lent, Peers } from './peers.ts';
+import type { Placing } from './placing.ts';
+import type { Probing } from './probing.ts';
+import type { Rebalancing } from './rebalancing.ts';
+import { fits } from './scheduler/cost.ts';
+import type { Assignment } from './scheduler/types.ts';
+
+export interface LendingDeps {
+  readonly models: readonly ModelCard[];
+  readonly peers: Peers;
+  readonly measurements: Measurements;
+  readonly moves: Moves;
+  readonly placing: Placing;
+  readonly probing: Probing;
+  readonly rebalancing: Rebalancing;
+  readonly outbox: Outbox;
+  /** What others found of a suspect, which is one however often it joins; null for who is none. */
+  readonly suspicionOf: (peer: PeerId) => string | null;
+  /** A peer is back with the slice that it held. */
+  readonly onReturned: () => void;
+}
+
+type Message<Type extends ClientMessage['type']> = Extract<ClientMessage, { type: Type }>;
+
+/** What peers that lend their device say of it, from `join` to `leave`. */
+export class Lending {
+  readonly #deps: LendingDeps;
+  /** Of the last ping to each peer that came back; known before it joins. */
+  readonly #serverRttSeconds = new Map<PeerId, number>();
+
+  constructor(deps: LendingDeps) {
+    this.#deps = deps;
+  }
+
+  roundTrip(peer: PeerId, seconds: number, nowMs: number): void {
+    this.#serverRttSeconds.set(peer, seconds);
+    this.#deps.measurements.serverRoundTrip(peer, seconds, nowMs);
+  }
+
+  /** Joining again tells a new capability; a slice that still fits stays. */
+  join(peer: PeerId, { capability, cached, holds }: Message<'join'>, nowMs: number): void {
+    const { peers, placing, probing, outbox } = this.#deps;
+    const standing = peers.lender(peer);
+    const lent = { capability, cached, abandoned: standing?.lent.abandoned ?? [] };
+    const words = this.#deps.suspicionOf(peer);
+    if (words !== null && standing === null) {
+      const slice = peers.suspect(peer)?.slice ?? null;
+      if (slice === null && holds !== undefined) outbox.send(peer, { type: 'unassign' });
+      peers.set(peer, { kind: 'suspect', lent, slice, words });
+      return;
+    }
+    this.#measure(peer, lent, nowMs);
+    const isBack = holds !== undefined && standing === null;
+    peers.set(peer, isBack ? this.#beginningWith(holds, peer, lent, nowMs) : withLent(standing, lent));
+    outbox.log(`${peer} lends ${capability.adapter}`);
+    if (peers.lender(peer)?.kind === 'serving') this.#deps.onReturned();
+    placing.place(nowMs);
+    probing.ask(nowMs);
+  }
+
+  /** What a peer says of a slice that it no longer holds is of no use; its links are where they were. */
+  report(peer: PeerId, { stage, links }: Message<'report'>, nowMs: number): void {
+    const standing = this.#deps.peers.lender(peer);
+    if (standing === null) return;
+    const isOfSlice = stage !== null && 'slice' in standing && sameSlice(standing.slice, stage);
+    this.#deps.measurements.reported(peer, { stage: isOfSlice ? stage : null, links }, nowMs);
+  }
+
+  serving(peer: PeerId, message: Message<'serving'>): void {
+    const { peers, outbox } = this.#deps;
+    const standing = peers.lender(peer);
+    if (standing !== null && 'slice' in standing && sameSlice(standing.slice, message)) {
+      const { lent, slice } = standing;
+      if (standing.kind === 'loading') peers.set(peer, { kind: 'serving', lent, slice, move: null });
+    } else if (
+      peers.suspect(peer) === null &&
+      standing?.lent.abandoned.some((slice) => sameSlice(slice, message)) !== true
+    ) {
+      const words = `${capitalized(sliceInWords(message))} are not assigned to this peer.`;
+      outbox.refuse(peer, 'bad-argument', words);
+    }
+  }
+
+  loadFailed(peer: PeerId, { error }: Message<'load-failed'>, nowMs: number): void {
+    this.#deps.outbox.log(`${peer} could not load its slice: ${error.message}`);
+    this.leave(peer, nowMs);
+  }
+
+  /** The slice is lost with its device, and is being loaded anew: no route leads there until it is. */
+  reloading(peer: PeerId, message: Message<'reloading'>, nowMs: number): void {
+    const { peers, moves, placing, outbox } = this.#deps;
+    const suspect = peers.suspect(peer);
+    if (suspect !== null && suspect.slice !== null) {
+      outbox.send(peer, { type: 'unassign' });
+      peers.set(peer, { ...suspect, slice: null });
+      return;
+    }
+    const standing = peers.lender(peer);
+    if (standing?.kind !== 'serving' && standing?.kind !== 'draining') return;
+    if (!sameSlice(standing.slice, message)) return;
+    outbox.log(`${peer} loads ${sliceInWords(message)} again: ${message.error.message}`);
+    moves.reload(peer, standing, nowMs);
+    moves.takeBack();
+    placing.place(nowMs);
+  }
+
+  /**
+   * Out of new routes at once; requests that it has are its own to finish. A peer that failed to load is not tried again
+   * before it joins again.
+   */
+  leave(peer: PeerId, nowMs: number): void {
+    const { peers } = this.#deps;
+    if (peers.suspect(peer) !== null) peers.set(peer, { kind: 'visitor' });
+    if (peers.lender(peer) !== null) this.#withdraw([peer], nowMs);
+  }
+
+  /** It is given no work, and its layers are given to others, as if it had left. */
+  suspect(peer: PeerId, words: string, nowMs: number): void {
+    const { peers, outbox } = this.#deps;
+    const standing = peers.lender(peer);
+    if (standing === null) return;
+    const isLoaded = standing.kind === 'serving' || standing.kind === 'draining';
+    if (standing.kind === 'loading') outbox.send(peer, { type: 'unassign' });
+    this.#forget(peer);
+    const { lent } = standing;
+    peers.set(peer, { kind: 'suspect', lent, slice: isLoaded ? standing.slice : null, words });
+    this.#replaceLost(nowMs);
+  }
+
+  /** A suspect is one no more. It still has what it had. */
+  clear(peer: PeerId, nowMs: number): void {
+    const { peers, placing } = this.#deps;
+    const standing = peers.suspect(peer);
+    if (standing === null) return;
+    const { lent, slice } = standing;
+    this.#measure(peer, lent, nowMs);
+    peers.set(
+      peer,
+      slice === null ? { kind: 'waiting', lent } : { kind: 'serving', lent, slice, move: null },
+    );
+    placing.place(nowMs);
+  }
+
+  /** The socket is gone, and with it everything of the peer. */
+  disconnected(peer: PeerId, nowMs: number): void {
+    this.#serverRttSeconds.delete(peer);
+    try {
+      this.leave(peer, nowMs);
+    } finally {
+      this.#deps.peers.remove(peer);
+    }
+  }
+
+  /**
+   * To be called as time passes. Those that load for too long count as failed to load. Should one of them wake up after
+   * all, it frees what it has, and tells its person why.
+   */
+  giveUpHung(nowMs: number): void {
+    const { moves, outbox } = this.#deps;
+    const hung = moves.overdue(nowMs);
+    if (hung.length === 0) return;
+    for (const { peer, slice, limitMs } of hung) {
+      const layers = sliceInWords(slice);
+      const minutes = Math.round(limitMs / 60_000);
+      outbox.log(`${peer} did not load ${layers} within ${minutes} minutes`);
+      outbox.send(peer, { type: 'unassign' });
+      const words = `This device did not load ${layers} within ${minutes} minutes, so others were given them. Start again to lend it.`;
+      outbox.refuse(peer, 'timeout', words);
+    }
+    this.#withdraw(
+      hung.map(({ peer }) => peer),
+      nowMs,
+    );
+  }
+
+  #measure(peer: PeerId, { capability }: Lent, nowMs: number): void {
+    const { measurements } = this.#deps;
+    measurements.joined(peer, capability, nowMs);
+    const seconds = this.#serverRttSeconds.get(peer);
+    if (seconds !== undefined) measurements.serverRoundTrip(peer, seconds, nowMs);
+  }
+
+  /** Whoever was here before its connection broke, or before a restart, goes on with what it holds. */
+  #beginningWith(holds: Assignment, peer: PeerId, lent: Lent, nowMs: number): LenderStanding {
+    const { models, peers, measurements, outbox } = this.#deps;
+    const slice = { model: holds.model, layerStart: holds.layerStart, layerEnd: holds.layerEnd };
+    const card = models.find(({ id }) => id === slice.model);
+    const isSlice =
+      card !== undefined && slice.layerStart < slice.layerEnd && slice.layerEnd <= card.layerCount;
+    const { memoryBytes } = measurements.capability(peer);
+    if (peers.isBack(peer, nowMs) && isSlice && fits(card, memoryBytes, slice)) {
+      outbox.log(`${peer} is back with ${sliceInWords(slice)}`);
+      return { kind: 'serving', lent, slice, move: null };
+    }
+    outbox.send(peer, { type: 'unassign' });
+    return { kind: 'waiting', lent };
+  }
+
+  /** Their slices go to others, all in one placement: none to another of them. */
+  #withdraw(lenders: readonly PeerId[], nowMs: number): void {
+    for (const peer of lenders) {
+      this.#forget(peer);
+      this.#deps.peers.set(peer, { kind: 'visitor' });
+    }
+    this.#replaceLost(nowMs);
+  }
+
+  #forget(peer: PeerId): void {
+    const { measurements, probing, rebalancing } = this.#deps;
+    measurements.left(peer);
+    probing.forget(peer);
+    rebalancing.forget(peer);
+  }
+
+  #replaceLost(nowMs: number): void {
+    this.#deps.moves.takeBack();
+    this.#deps.placing.place(nowMs);
+  }
+}
+
+function withLent(standing: LenderStanding | null, lent: Lent): LenderStanding {
+  return standing === null ? { kind: 'waiting', lent } : { ...standing, lent };
+}
+
+function sliceInWords(slice: Assignment): string {
+  return `layers [${slice.layerStart}, ${slice.layerEnd}) of ${slice.model}`;
+}
+
+function capitalized(words: string): string {
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
