@@ -8,7 +8,7 @@ import { SkeinError } from '../protocol/errors.ts';
 export function openNodeSession(
   serverUrl: string,
   signal: AbortSignal,
-  parts: Pick<SessionParts, 'wrapConnect'> = {},
+  parts: SessionParts = {},
 ): Promise<LiveSession> {
   return openSession(serverUrl, signal, { createSocket: (url) => new WebSocket(url), wrtc, ...parts });
 }

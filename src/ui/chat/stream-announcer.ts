@@ -1,5 +1,5 @@
 import { SentenceBuffer } from '../text/sentence-buffer.ts';
-import { errorWords } from '../text/error-words.ts';
+import { wordsOf } from '../text/error-words.ts';
 import { isUnderWay } from './conversation.ts';
 import type { Turn } from './conversation.ts';
 
@@ -24,7 +24,7 @@ export class StreamAnnouncer {
     this.#isOver = true;
     const rest = this.#sentences.flush(answer.text);
     if (answer.status.phase === 'failed') {
-      const { title, advice } = errorWords(answer.status.error.code);
+      const { title, advice } = wordsOf(answer.status.error);
       return `${rest} ${title}. ${advice}`.trim();
     }
     return answer.status.phase === 'stopped' ? `${rest} Stopped.`.trim() : rest || null;

@@ -1,7 +1,7 @@
 import { html, LitElement, nothing } from 'lit';
 import { customElement, property } from 'lit/decorators.js';
 import type { SkeinError } from '../../protocol/errors.ts';
-import { errorWords } from '../text/error-words.ts';
+import { wordsOf } from '../text/error-words.ts';
 import { baseStyles } from '../theme/base.styles.ts';
 import { errorNoticeStyles } from './error-notice.styles.ts';
 
@@ -14,7 +14,7 @@ export class ErrorNotice extends LitElement {
 
   override render() {
     if (this.error === null) return nothing;
-    const { title, advice } = errorWords(this.error.code);
+    const { title, advice } = wordsOf(this.error);
     return html`
       <div role="alert" data-testid="error" data-code=${this.error.code}>
         <p class="title">${title}</p>

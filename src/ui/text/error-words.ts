@@ -1,4 +1,5 @@
-import type { ErrorCode } from '../../protocol/errors.ts';
+import { LOCAL_NETWORK_ACCESS } from '../../contributor/local-network-access.ts';
+import type { ErrorCode, ErrorShape } from '../../protocol/errors.ts';
 
 /** What a person needs before the details: what happened, and what to do. */
 export interface ErrorWords {
@@ -61,6 +62,17 @@ const WORDS: Readonly<Record<ErrorCode, ErrorWords>> = {
   internal: { title: 'Something went wrong', advice: 'Try again; if it stays, reload this page.' },
 };
 
+const LOCAL_NETWORK_BLOCKED: ErrorWords = {
+  title: 'A browser keeps its page from the local network',
+  advice:
+    'If it is this one: allow access to the local network in the site settings, behind the icon left of the address, and reload.',
+};
+
 export function errorWords(code: ErrorCode): ErrorWords {
   return WORDS[code];
+}
+
+/** As `errorWords`, and more where the error says more than its code. */
+export function wordsOf({ code, data }: Pick<ErrorShape, 'code' | 'data'>): ErrorWords {
+  return data?.['blockedBy'] === LOCAL_NETWORK_ACCESS ? LOCAL_NETWORK_BLOCKED : errorWords(code);
 }
