@@ -1,0 +1,23 @@
+import { expect, it } from 'vitest';
+import { problemsOf } from '../../fuzz/fuzz-report.ts';
+import { runFuzz } from '../../fuzz/fuzz.ts';
+
+const FRAMES = 50_000;
+const MESSAGES = 5_000;
+/** For a machine that does many other things at the same time. */
+const TIMEOUT_MS = 180_000;
+
+it(
+  'nothing that is not as it should be crashes, allocates, passes or disturbs anything',
+  { timeout: TIMEOUT_MS },
+  async () => {
+    const result = await runFuzz({
+      frames: FRAMES,
+      messages: MESSAGES,
+      seed: 'unit',
+      onProgress: () => undefined,
+    });
+    expect(problemsOf(result)).toEqual([]);
+    for (const { tried } of result.tallies.slice(0, 2)) expect(tried).toBeGreaterThan(FRAMES / 10);
+  },
+);
