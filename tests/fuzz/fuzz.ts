@@ -6,6 +6,7 @@ import { FrameCorpus } from './frame-corpus.ts';
 import { fuzzFraming } from './framing-fuzz.ts';
 import { fuzzLinks } from './link-fuzz.ts';
 import { fuzzPresence } from './presence-fuzz.ts';
+import { fuzzResumeTokens } from './resume-fuzz.ts';
 import { fuzzMessages } from './signaling-fuzz.ts';
 import { fuzzStages, fuzzWire } from './stage-fuzz.ts';
 import { describe } from './tally.ts';
@@ -61,6 +62,7 @@ export async function runFuzz({ frames, messages, seed, onProgress }: FuzzOption
     done(await fuzzWire(Math.ceil(frames / FRAMES_PER_DAMAGED_REQUEST), dice.fork('wire')));
     done(...fuzzMessages(messages, dice.fork('messages')));
     done(fuzzPresence(messages, dice.fork('presence')));
+    done(fuzzResumeTokens(messages, dice.fork('tokens')));
     done(await fuzzLinks(corpus, messages, dice.fork('links')));
   } finally {
     process.off('unhandledRejection', note);

@@ -21,7 +21,10 @@ const HONEST_LENDERS = [1, 2, 3].map(peerId);
 const HONEST_REQUESTER = peerId(9);
 const HOSTILE = Array.from({ length: 24 }, (_, index) => peerId(0x100 + index));
 const REQUEST_IDS = 40;
+const ADDRESSES = 5;
 const MUTATED_SHARE = 0.6;
+/** Longer than anybody stays a suspect. */
+const CALM_MINUTES = 15;
 const CHECK_EVERY = 100;
 const MAX_LOG_CHARACTERS = 3000;
 /** Messages that one message may bring about: a new placement tells everybody, and a queue moves up. */
@@ -78,7 +81,9 @@ class PresenceFuzz {
     const peer = dice.oneOf(HOSTILE);
     if (!this.#connected.has(peer)) {
       this.#connected.add(peer);
-      this.#guard('connect', () => this.#stage.handle({ type: 'connected', peer }));
+      const accuser = `address ${dice.below(ADDRESSES)}`;
+      const isResumed = dice.chance(0.3);
+      this.#guard('connect', () => this.#stage.handle({ type: 'connected', peer, accuser, isResumed }));
       if (dice.chance(0.95)) this.#say(peer, JSON.stringify({ type: 'hello', version: SIGNALING_VERSION }));
     } else if (dice.chance(0.01)) {
       this.#connected.delete(peer);
@@ -160,7 +165,7 @@ class PresenceFuzz {
     this.#guard('afterwards', () => {
       const { presence } = this.#stage;
       for (const peer of this.#connected) this.#stage.disconnect(peer);
-      for (let tries = 0; tries < 5; tries++) {
+      for (let minutes = 0; minutes < CALM_MINUTES; minutes++) {
         this.#stage.loadAll();
         this.#stage.pass(60_000);
       }
