@@ -2,8 +2,9 @@ import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_TIME_LIMIT_MS, encodePrompt, generate } from '../client/generate.ts';
-import type { GenerateRequest, GenerateResult, Prompt } from '../client/generate.ts';
+import type { GenerateEvent, GenerateRequest, GenerateResult, Prompt } from '../client/generate.ts';
 import { queueWords } from '../client/queue-words.ts';
+import { lossWords, rerouteWords } from '../client/reroute-words.ts';
 import { LocalMesh } from '../contributor/local-mesh.ts';
 import type { Precision } from '../engine/weight-format.ts';
 import { requireTokenizer } from '../model/gguf/gguf-file.ts';
@@ -188,6 +189,10 @@ async function stream(
   );
   for await (const event of events) {
     if (event.type === 'queued') process.stderr.write(`${queueWords(event.position)}\n`);
+    if (event.type === 'waiting') process.stderr.write(`${waitingWords(event)}\n`);
+    if (event.type === 'resumed') {
+      for (const reroute of event.reroutes) process.stderr.write(`${rerouteWords(reroute)}\n`);
+    }
     if (event.type === 'token') {
       const { tokenId, logProbability, topLogProbabilities } = event;
       logProbabilities.push({ tokenId, logProbability, topLogProbabilities });
@@ -199,6 +204,10 @@ async function stream(
     }
   }
   throw new SkeinError('internal', 'The generation ended without a result.');
+}
+
+function waitingWords({ reroute, error }: Extract<GenerateEvent, { type: 'waiting' }>): string {
+  return reroute === null ? error.message : `${lossWords(reroute)}. Looking for another way…`;
 }
 
 /** Before a model is loaded for nothing. */

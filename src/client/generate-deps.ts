@@ -27,6 +27,7 @@ export function generateDeps({ current, tokenizer }: GenerateDepsOptions): Gener
       return current().transport;
     },
     tokenizer,
+    clock,
     requestRoute: (query, signal, onQueued) => current().signaling.requestRoute(query, signal, onQueued),
     endRoute: (requestId, outcome) => current().signaling.endRoute(requestId, outcome),
     suspect: (requestId, peer, error) => current().signaling.suspect(requestId, peer, error),

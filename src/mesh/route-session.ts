@@ -1,183 +1,256 @@
 import type { BlockHashChain } from '../protocol/block-hashes.ts';
 import { SkeinError } from '../protocol/errors.ts';
-import { decodeFrame, encodeFrame, peekFrameType } from '../protocol/frame-codec.ts';
+import { encodeFrame, peekFrameType } from '../protocol/frame-codec.ts';
 import type { Frame, StageOffer } from '../protocol/frames.ts';
 import type { PeerId } from '../protocol/ids.ts';
-import { MAX_SEQUENCE_TOKENS, STEP_TIMEOUT_MS } from '../protocol/limits.ts';
-import { agreesOnStarts, cacheableTokens } from '../protocol/stage.ts';
+import { MAX_SEQUENCE_TOKENS } from '../protocol/limits.ts';
+import type { Hop } from '../protocol/route.ts';
+import { agreesOnStarts } from '../protocol/stage.ts';
 import type { OpenRequest } from '../protocol/stage.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { IdleTimer } from './idle-timer.ts';
-import { blame, peerError, peerLost } from './peer-errors.ts';
-import { TokenInbox } from './token-inbox.ts';
-import type { RouteToken } from './token-inbox.ts';
+import { decodeOnce } from './decode-once.ts';
+import { blame, peerError } from './peer-errors.ts';
+import { offerProblem, planStarts } from './plan-starts.ts';
+import { SilenceWatch } from './silence-watch.ts';
+import type { RoutePosition } from './silence-watch.ts';
+
+/** A token of the answer, as the last hop sampled it. */
+export type RouteToken = Extract<Frame, { type: 'sampled' }>['sequences'][number];
+
+/** What comes of a route. */
+export type RouteEvent =
+  /** The prompt is sent: so many tokens of it no hop computes again. */
+  | { readonly type: 'opened'; readonly cachedTokens: number }
+  /** As it came: maybe twice, late, or of an epoch before. */
+  | { readonly type: 'token'; readonly token: RouteToken }
+  /**
+   * The route is of no use any more; nothing follows. `data.peer` names the hop at fault where one is known, `accuser` the hop
+   * by whose word it is, null where it was seen from here.
+   */
+  | { readonly type: 'lost'; readonly error: SkeinError; readonly accuser: PeerId | null };
 
 export interface RouteSessionOptions {
   readonly transport: FrameTransport;
   /** `requester` is the transport's own peer. */
-  readonly request: Omit<OpenRequest, 'blockHashes' | 'keepsCache'> & { readonly keepsCache?: boolean };
+  readonly request: Omit<OpenRequest, 'blockHashes'>;
   /** As many as `request.promptTokens`. */
   readonly promptTokenIds: Uint32Array;
   /**
-   * Over the prompt; tokens of the answer are appended as they come. By these hashes stages find what they have of the
-   * prompt and keep what they computed. Without them they do neither.
+   * Over the prompt; its owner appends the answer as it comes. By these hashes stages find what they have of the prompt and
+   * keep what they computed. Without them they do neither.
    */
   readonly blockHashes?: BlockHashChain;
-  /** Called once, when the prompt is sent: so many tokens of it are in the caches of all stages and stay at home. */
-  readonly onOpened?: (cachedTokens: number) => void;
-  readonly signal: AbortSignal;
+  readonly onEvent: (event: RouteEvent) => void;
   readonly clock?: Clock;
 }
 
-/**
- * The requester's end of a route: opens it, sends the prompt and yields every token in order, up to a stop token or
- * `maxTokens`. Nothing is sent before the first token is asked for; leaving early, for any reason, closes the route.
- * @throws SkeinError what a stage reported as `failed`; `peer-lost` when the first or last hop goes; `timeout` after
- * STEP_TIMEOUT_MS of silence, or once the request's time limit is over; `bad-frame` for a gap; `aborted`. `data.peer` names the hop at fault where one is known.
- */
-export async function* startRoute(options: RouteSessionOptions): AsyncGenerator<RouteToken, void, void> {
-  const { signal } = options;
-  checkOptions(options);
-  const session = new RouteSession(options);
-  const abort = () => session.abort();
-  signal.addEventListener('abort', abort);
-  try {
-    if (signal.aborted) abort();
-    else session.open();
-    yield* session.inbox.drain();
-  } finally {
-    signal.removeEventListener('abort', abort);
-    session.close();
-  }
+/** A first hop that was left without being told, because the next route may go on with what it has. */
+export interface LeftHop {
+  readonly hop: Hop;
+  /** Ends what it has of the request; the hops behind it that belong to no later route are told by it. */
+  close(): void;
 }
 
-class RouteSession {
-  readonly inbox: TokenInbox;
+/**
+ * The requester's end of a route: opens it, plans with the hops where each starts, sends the prompt, hands on tokens, and
+ * watches for silence. It ends with `close`, which ends the request on every hop, or with `leave`.
+ */
+export class RouteSession {
   readonly #transport: FrameTransport;
   readonly #request: OpenRequest;
   readonly #promptTokenIds: Uint32Array;
   readonly #blockHashes: BlockHashChain | null;
-  readonly #onOpened: (cachedTokens: number) => void;
-  readonly #hops: ReadonlySet<PeerId>;
+  readonly #onEvent: (event: RouteEvent) => void;
+  readonly #hops: readonly PeerId[];
   readonly #firstHop: PeerId;
   readonly #lastHop: PeerId;
-  readonly #silence: IdleTimer;
-  readonly #cancelDeadline: () => void;
-  readonly #stopListening: (() => void)[];
+  readonly #watch: SilenceWatch;
+  #stopListening: (() => void)[] = [];
   /** Whether the first hop knows of the request and can still be told that it is over. */
   #mustClose = false;
-  /** Whether the prompt waits until the stages agreed on what they have of it. */
-  #isOpening = false;
+  /** Null until the hops agreed on them. */
+  #starts: readonly number[] | null = null;
+  #isOver = false;
 
+  /** @throws SkeinError `bad-argument` for a request that contradicts itself. */
   constructor(options: RouteSessionOptions) {
+    checkOptions(options);
     const { transport, promptTokenIds, blockHashes = null, clock = systemClock } = options;
-    const request = { keepsCache: true, ...options.request, blockHashes: [...(blockHashes?.hashes ?? [])] };
     this.#transport = transport;
-    this.#request = request;
+    this.#request = { ...options.request, blockHashes: [...(blockHashes?.hashes ?? [])] };
     this.#promptTokenIds = promptTokenIds;
     this.#blockHashes = blockHashes;
-    this.#onOpened = options.onOpened ?? (() => undefined);
-    const peers = request.route.hops.map(({ peer }) => peer);
-    this.#hops = new Set(peers);
-    this.#firstHop = peers[0] ?? transport.self;
-    this.#lastHop = peers.at(-1) ?? transport.self;
-    this.inbox = new TokenInbox(request);
-    this.#silence = new IdleTimer(clock, STEP_TIMEOUT_MS, () => this.inbox.fail(silenceError(request)));
-    this.#cancelDeadline = clock.after(request.timeLimitMs, () => this.inbox.fail(deadlineError(request)));
-    this.#stopListening = [
-      transport.onFrame((from, bytes) => this.#receive(from, bytes)),
-      transport.onPeerLost((peer) => this.#lose(peer)),
-    ];
+    this.#onEvent = options.onEvent;
+    this.#hops = this.#request.route.hops.map(({ peer }) => peer);
+    this.#firstHop = this.#hops[0] ?? transport.self;
+    this.#lastHop = this.#hops.at(-1) ?? transport.self;
+    this.#watch = new SilenceWatch(
+      {
+        clock,
+        hops: this.#hops,
+        ask: (nonce) => this.#send({ type: 'inquire', ...this.#id, nonce }),
+        onHung: (error, accuser) => this.#lose(error, accuser),
+      },
+      { starts: [], fed: { upTo: 0, by: null } },
+    );
   }
 
   open(): void {
+    this.#stopListening = [
+      this.#transport.onFrame((from, bytes) => this.#receive(from, bytes)),
+      this.#transport.onPeerLost((peer, reason) => this.#loseLink(peer, reason)),
+    ];
     this.#mustClose = true;
     void this.#send({ type: 'open', request: this.#request, offers: [] });
     // A prompt of which nothing can be cached waits for nobody.
-    if (agreesOnStarts(this.#request)) this.#isOpening = true;
-    else this.#sendPrompt(0);
+    if (!agreesOnStarts(this.#request))
+      this.#sendPrompt(
+        this.#hops.map(() => 0),
+        false,
+      );
   }
 
-  abort(): void {
-    this.inbox.abort(new SkeinError('aborted', 'The generation was stopped.'));
-  }
-
+  /** The request is over, on every hop. Idempotent. */
   close(): void {
-    this.#stopTimers();
+    this.#leftHop(this.#blockHashes?.hashes ?? [])?.close();
+    this.#end();
+  }
+
+  /** Another route follows. @returns whom to tell once that is known, null where nobody is there. */
+  leave(): LeftHop | null {
+    const left = this.#leftHop([...(this.#blockHashes?.hashes ?? [])]);
+    this.#end();
+    return left;
+  }
+
+  get #id() {
+    const { requestId, epoch } = this.#request.route;
+    return { requestId, epoch };
+  }
+
+  /** @param blockHashes of tokens that are certain: this route may have computed others behind them. */
+  #leftHop(blockHashes: readonly string[]): LeftHop | null {
+    const [hop] = this.#request.route.hops;
+    if (!this.#mustClose || hop === undefined) return null;
+    this.#mustClose = false;
+    const frame: Frame = { type: 'close', ...this.#id, blockHashes, isMoved: false };
+    return {
+      hop,
+      close: () => void this.#transport.send(hop.peer, encodeFrame(frame, 'f32')).catch(() => undefined),
+    };
+  }
+
+  #end(): void {
+    this.#isOver = true;
+    this.#watch.stop();
     for (const stop of this.#stopListening) stop();
-    const { requestId, epoch } = this.#request.route;
-    const blockHashes = this.#blockHashes?.hashes ?? [];
-    if (this.#mustClose) void this.#send({ type: 'close', requestId, epoch, blockHashes, isMoved: false });
+    this.#stopListening = [];
   }
 
-  #sendPrompt(position: number): void {
-    const { requestId, epoch } = this.#request.route;
+  /** @param isAgreed whether all hops are known to be there. */
+  #sendPrompt(starts: readonly number[], isAgreed: boolean): void {
+    const [position = 0] = starts;
+    this.#starts = starts;
+    this.#watch.opened({ starts, fed: { upTo: this.#request.promptTokens, by: null } }, isAgreed);
     const tokenIds = this.#promptTokenIds.subarray(position);
-    this.#isOpening = false;
-    this.#onOpened(position);
-    void this.#send({ type: 'tokens', sequences: [{ requestId, epoch, position, tokenIds }] });
+    this.#onEvent({ type: 'opened', cachedTokens: Math.min(...starts) });
+    void this.#send({ type: 'tokens', sequences: [{ ...this.#id, position, tokenIds }] });
   }
 
-  #stopTimers(): void {
-    this.#silence.stop();
-    this.#cancelDeadline();
-  }
-
-  #receive(from: PeerId, bytes: Uint8Array): void {
-    if (!this.#hops.has(from)) return;
+  #receive(from: PeerId, bytes: Uint8Array<ArrayBuffer>): void {
+    if (this.#isOver || !this.#hops.includes(from)) return;
     const type = peekFrameType(bytes);
-    if (type === 'opened' || type === 'sampled' || type === 'failed') this.#read(from, bytes);
-    else if (type === null && from === this.#lastHop) {
-      this.inbox.fail(peerError('bad-frame', from, 'sent something that is no frame. Ask for a new route.'));
+    if (type === 'opened' || type === 'sampled' || type === 'state' || type === 'failed') {
+      this.#read(from, bytes);
+    } else if (type === null && from === this.#lastHop) {
+      this.#lose(peerError('bad-frame', from, 'sent something that is no frame. Ask for a new route.'));
     }
   }
 
-  #read(from: PeerId, bytes: Uint8Array): void {
+  #read(from: PeerId, bytes: Uint8Array<ArrayBuffer>): void {
     let frame: Frame;
     try {
       frame = decodeOnce(bytes);
     } catch (thrown) {
-      this.inbox.fail(blame(from, thrown));
+      this.#transport.reject(from, SkeinError.from(thrown));
+      this.#lose(blame(from, thrown));
       return;
     }
-    const isMine = (part: { requestId: string; epoch: number }) =>
-      part.requestId === this.#request.route.requestId && part.epoch === this.#request.route.epoch;
-    if (frame.type === 'failed' && isMine(frame)) {
-      this.inbox.fail(blame(from, SkeinError.fromShape(frame.error)));
-    } else if (frame.type === 'sampled' && from === this.#lastHop) {
-      for (const sampled of frame.sequences.filter(isMine)) {
-        this.#silence.touch();
-        if (this.inbox.push(sampled)) this.#blockHashes?.append([sampled.tokenId]);
-      }
-    } else if (frame.type === 'opened' && isMine(frame)) {
-      this.#agree(from, frame.offers);
+    const { requestId, epoch } = this.#id;
+    if (frame.type === 'sampled') {
+      if (from !== this.#lastHop) return;
+      for (const token of frame.sequences) if (token.requestId === requestId) this.#hearToken(token);
+      return;
     }
-    if (this.inbox.isOver) this.#stopTimers();
+    if (!('requestId' in frame) || frame.requestId !== requestId || frame.epoch !== epoch) return;
+    if (frame.type === 'opened') this.#agree(from, frame.offers);
+    else if (frame.type === 'state' && from === this.#firstHop)
+      this.#watch.answer(frame.hop, frame.nonce, frame);
+    else if (frame.type === 'failed') this.#fail(from, SkeinError.fromShape(frame.error));
   }
 
-  /** The last hop knows what all have; the first hop knows already when that is nothing. Whoever is second is not needed. */
+  #hearToken(token: RouteToken): void {
+    if (this.#isOver) return;
+    if (token.epoch === this.#id.epoch) this.#watch.token(this.#positionAfter(token.position));
+    this.#onEvent({ type: 'token', token });
+  }
+
+  /** The last hop feeds the token that it sampled to the first. */
+  #positionAfter(position: number): RoutePosition {
+    const end = this.#request.promptTokens + this.#request.maxTokens;
+    // The last token of an answer is fed to nobody.
+    return { starts: this.#starts ?? [], fed: { upTo: Math.min(position + 1, end - 1), by: this.#lastHop } };
+  }
+
+  /** The last hop tells what all have; the first may say before that nothing is there. Whoever is second is not needed. */
   #agree(from: PeerId, offers: readonly StageOffer[]): void {
-    const { requestId, epoch, hops } = this.#request.route;
-    const isEarly = from === this.#firstHop && offers.length === 1 && offers[0]?.cachedTokens === 0;
-    const mayKnow = (from === this.#lastHop && offers.length === hops.length) || isEarly;
-    if (!this.#isOpening || this.inbox.isOver || !mayKnow) return;
-    const cachedTokens = Math.min(...offers.map((offer) => offer.cachedTokens));
-    if (cachedTokens > cacheableTokens(this.#request)) {
-      this.inbox.fail(
-        peerError('bad-frame', from, `says that ${cachedTokens} tokens are cached, which nobody asked for.`),
-      );
+    if (this.#starts !== null || this.#isOver) return;
+    const { route, promptTokens } = this.#request;
+    const isFromLast = from === this.#lastHop && offers.length === route.hops.length;
+    if (!isFromLast && !(from === this.#firstHop && saysNothing(offers) && route.epoch === 0)) {
+      if (from === this.#firstHop || from === this.#lastHop) {
+        this.#lose(
+          peerError(
+            'bad-frame',
+            from,
+            `says what ${offers.length} hops have, where ${route.hops.length} are.`,
+          ),
+        );
+      }
       return;
     }
-    this.#silence.touch();
-    void this.#send({ type: 'begin', requestId, epoch, starts: hops.map(() => cachedTokens) });
-    this.#sendPrompt(cachedTokens);
+    const problem = offers.map((offer) => offerProblem(offer, promptTokens)).find((words) => words !== null);
+    if (problem !== undefined) {
+      // Every hop checks what those before it offer.
+      this.#lose(peerError('bad-frame', from, `offers ${problem}. Ask for a new route.`));
+      return;
+    }
+    const starts = isFromLast ? planStarts(offers, promptTokens) : route.hops.map(() => 0);
+    void this.#send({ type: 'begin', ...this.#id, starts });
+    this.#sendPrompt(starts, isFromLast);
   }
 
-  #lose(peer: PeerId): void {
+  /** What a hop says of itself, or of another hop. */
+  #fail(from: PeerId, error: SkeinError): void {
+    const named = this.#hops.find((hop) => hop === error.data['peer']) ?? from;
+    // Only what is seen from here names two.
+    const data = Object.fromEntries(Object.entries(error.data).filter(([key]) => key !== 'otherPeer'));
+    const told = new SkeinError(error.code, error.message, { data: { ...data, peer: named }, cause: error });
+    this.#lose(told, named === from ? null : from);
+  }
+
+  #loseLink(peer: PeerId, reason: SkeinError): void {
     if (peer === this.#firstHop) this.#mustClose = false;
-    if (peer === this.#firstHop || peer === this.#lastHop) this.inbox.fail(peerLost(peer));
+    if (peer === this.#firstHop || peer === this.#lastHop) this.#lose(blame(peer, reason));
+  }
+
+  #lose(error: SkeinError, accuser: PeerId | null = null): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#watch.stop();
+    this.#onEvent({ type: 'lost', error, accuser });
   }
 
   async #send(frame: Frame): Promise<void> {
@@ -185,40 +258,16 @@ class RouteSession {
       await this.#transport.send(this.#firstHop, encodeFrame(frame, 'f32'));
     } catch (thrown) {
       this.#mustClose = false;
-      this.inbox.fail(blame(this.#firstHop, thrown));
+      this.#lose(blame(this.#firstHop, thrown));
     }
   }
 }
 
-/**
- * A step's tokens come in one frame, which every session of the requester sees.
- * @param bytes not written to after they came.
- */
-function decodeOnce(bytes: Uint8Array): Frame {
-  const known = decodedFrames.get(bytes);
-  if (known !== undefined) return known;
-  const frame = decodeFrame(bytes);
-  decodedFrames.set(bytes, frame);
-  return frame;
+/** The first hop alone has nothing, so none is of use. */
+function saysNothing(offers: readonly StageOffer[]): boolean {
+  const [offer] = offers;
+  return offers.length === 1 && offer?.cachedTokens === 0;
 }
-
-const decodedFrames = new WeakMap<Uint8Array, Frame>();
-
-function silenceError({ route }: OpenRequest): SkeinError {
-  return new SkeinError(
-    'timeout',
-    `Nothing came over the route of request ${route.requestId} for ${STEP_TIMEOUT_MS / 1000} s. Ask for a new route.`,
-  );
-}
-
-function deadlineError({ route, timeLimitMs }: OpenRequest): SkeinError {
-  return new SkeinError(
-    'timeout',
-    `Request ${route.requestId} was not complete after ${timeLimitMs / 1000} s. Ask for fewer tokens, or allow more time.`,
-    { data: { timeLimitMs } },
-  );
-}
-
 function checkOptions({ transport, request, promptTokenIds, blockHashes }: RouteSessionOptions): void {
   if (request.requester !== transport.self) {
     throw new SkeinError(

@@ -1,5 +1,5 @@
 import type { LocalMesh } from '../../src/contributor/local-mesh.ts';
-import { startRoute } from '../../src/mesh/route-session.ts';
+import { routeTokens } from '../fixtures/route-tokens.ts';
 import { BlockHashChain } from '../../src/protocol/block-hashes.ts';
 import { newRequestId } from '../../src/protocol/ids.ts';
 import { GREEDY, NO_HISTORY } from '../../src/protocol/sampling.ts';
@@ -35,7 +35,7 @@ export async function answer(
   let cachedTokens = 0;
   let firstTokenMs = 0;
   const tokenIds: number[] = [];
-  const tokens = startRoute({
+  const tokens = routeTokens({
     transport: requester,
     request: {
       route,

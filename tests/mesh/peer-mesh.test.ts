@@ -2,7 +2,7 @@ import wrtc from '@roamhq/wrtc';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { PeerMesh } from '../../src/mesh/peer-mesh.ts';
 import { ServedStage } from '../../src/mesh/served-stage.ts';
-import { startRoute } from '../../src/mesh/route-session.ts';
+import { routeTokens } from '../fixtures/route-tokens.ts';
 import { peekFrameType } from '../../src/protocol/frame-codec.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
@@ -283,7 +283,7 @@ describe('a route over real peer connections', () => {
       const blockHashes = chainOf(prompt);
       let cachedTokens: number | null = null;
       const tokens: number[] = [];
-      const route = startRoute({
+      const route = routeTokens({
         transport: requester,
         request: {
           route: { requestId: requestId(id), epoch: 0, model: MODEL, hops },

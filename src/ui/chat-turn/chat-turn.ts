@@ -1,6 +1,7 @@
 import { html, LitElement, nothing } from 'lit';
 import { customElement, property } from 'lit/decorators.js';
 import { queueWords } from '../../client/queue-words.ts';
+import { lossWords } from '../../client/reroute-words.ts';
 import type { Turn } from '../chat/conversation.ts';
 import { countOf, formatSeconds, formatTokenRate } from '../text/format.ts';
 import { errorWords } from '../text/error-words.ts';
@@ -26,7 +27,7 @@ export class ChatTurn extends LitElement {
         <h2 class="visually-hidden">Skein answered</h2>
         ${answer.text === '' ? nothing : html`<p class="answer" data-testid="answer">${answer.text}</p>`}
         ${this.#renderStatus()}
-        <skein-route-strip .route=${answer.route} .self=${answer.self}
+        <skein-route-strip .route=${answer.route} .self=${answer.self} .reroutes=${answer.reroutes}
           >${this.#renderFacts()}</skein-route-strip
         >
       </article>
@@ -42,7 +43,12 @@ export class ChatTurn extends LitElement {
         return progress('The tabs are reading your question…');
       case 'queued':
         return progress(`${queueWords(status.position)}.`);
+      case 'resuming':
+        return progress(`${lossWords(status.reroute)}. Other tabs go on with the answer…`);
       case 'waiting':
+        if (status.reroute !== null) {
+          return progress(`${lossWords(status.reroute)}. Looking for others to go on…`);
+        }
         return progress(`${errorWords(status.error.code).title}. Trying again…`);
       case 'stopped':
         return html`<p class="note">Stopped.</p>`;

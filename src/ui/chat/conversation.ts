@@ -1,4 +1,5 @@
 import type { GenerateEvent } from '../../client/generate.ts';
+import type { Reroute } from '../../client/request-state.ts';
 import type { SkeinError } from '../../protocol/errors.ts';
 import type { PeerId } from '../../protocol/ids.ts';
 import type { Route } from '../../protocol/route.ts';
@@ -12,7 +13,9 @@ export type AnswerStatus =
   /** The mesh is full; 1 is next. */
   | { readonly phase: 'queued'; readonly position: number }
   /** Nothing can happen now; it goes on by itself. */
-  | { readonly phase: 'waiting'; readonly error: SkeinError }
+  | { readonly phase: 'waiting'; readonly error: SkeinError; readonly reroute: Reroute | null }
+  /** Other tabs take over from one that was lost. */
+  | { readonly phase: 'resuming'; readonly reroute: Reroute }
   | { readonly phase: 'writing' }
   | {
       readonly phase: 'done';
@@ -32,6 +35,8 @@ export interface Answer {
   readonly route: Route | null;
   /** This tab's id when it got the route. */
   readonly self: PeerId | null;
+  /** Tabs that were lost on the way. */
+  readonly reroutes: readonly Reroute[];
 }
 
 /** What a person said, and the answer to it. */
@@ -47,6 +52,7 @@ export const NEW_ANSWER: Answer = {
   tokenIds: [],
   route: null,
   self: null,
+  reroutes: [],
 };
 
 export function isUnderWay({ status }: Answer): boolean {
@@ -59,12 +65,14 @@ export function applyEvent(answer: Answer, event: GenerateEvent): Answer {
       return {
         ...answer,
         route: event.route,
-        status: { phase: answer.tokenIds.length > 0 ? 'writing' : 'reading' },
+        status: event.reroute === null ? { phase: 'reading' } : { phase: 'resuming', reroute: event.reroute },
       };
     case 'queued':
       return { ...answer, status: { phase: 'queued', position: event.position } };
     case 'waiting':
-      return { ...answer, status: { phase: 'waiting', error: event.error } };
+      return { ...answer, status: { phase: 'waiting', error: event.error, reroute: event.reroute } };
+    case 'resumed':
+      return { ...answer, reroutes: [...answer.reroutes, ...event.reroutes] };
     case 'token':
       return {
         ...answer,
@@ -73,11 +81,12 @@ export function applyEvent(answer: Answer, event: GenerateEvent): Answer {
         status: { phase: 'writing' },
       };
     case 'done': {
-      const { text, tokenIds, finishReason, timeToFirstTokenMs, tokensPerSecond } = event.result;
+      const { text, tokenIds, finishReason, timeToFirstTokenMs, tokensPerSecond, reroutes } = event.result;
       return {
         ...answer,
         text,
         tokenIds,
+        reroutes,
         status: { phase: 'done', finishReason, timeToFirstTokenMs, tokensPerSecond },
       };
     }

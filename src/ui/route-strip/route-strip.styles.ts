@@ -19,7 +19,17 @@ export const routeStripStyles = css`
     list-style: none;
   }
 
-  li {
+  ul {
+    display: grid;
+    gap: var(--space-1);
+    margin: var(--space-2) 0 0;
+    padding: 0;
+    color: var(--color-muted);
+    font-size: var(--text-small);
+    list-style: none;
+  }
+
+  ol li {
     display: inline-flex;
     align-items: baseline;
     gap: var(--space-2);
@@ -29,7 +39,7 @@ export const routeStripStyles = css`
     background: var(--color-surface);
   }
 
-  li:not(:first-child)::before {
+  ol li:not(:first-child)::before {
     content: '→';
     color: var(--color-line-strong);
   }

@@ -282,6 +282,7 @@ describe('a generation', () => {
     mesh.stage(0).machine.tamper = (outputs) =>
       outputs.map((output): StageOutput => {
         tokens += 1;
+        now += 250;
         const error = new SkeinError('internal', 'once');
         return tokens === 4 ? { kind: 'failed', requestId: output.requestId, error } : output;
       });
@@ -291,7 +292,6 @@ describe('a generation', () => {
       endRoute: (_requestId, outcome) => void ended.push(outcome),
     });
     for await (const event of generate(requestOf(PROMPT, 8), deps)) {
-      if (event.type === 'token') now += 250;
       if (event.type === 'waiting') now += 10_000;
     }
     // Three tokens over the first route, five over the second; four came after the first of those.

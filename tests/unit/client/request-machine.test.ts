@@ -296,6 +296,8 @@ describe('a request', () => {
 
 /** Something that may happen, relative to where the request is. */
 type Chance =
+  /** What it waits for. */
+  | { readonly kind: 'luck' }
   | { readonly kind: 'token'; readonly ahead: number; readonly epochsAgo: number }
   | {
       readonly kind: 'lost';
@@ -311,6 +313,7 @@ type Chance =
 const epochsAgo = fc.oneof({ weight: 6, arbitrary: fc.constant(0) }, fc.integer({ min: -1, max: 3 }));
 const faults: readonly ErrorCode[] = ['peer-lost', 'timeout', 'device-lost', 'bad-frame', 'internal', 'busy'];
 const chance: fc.Arbitrary<Chance> = fc.oneof(
+  { weight: 12, arbitrary: fc.constant({ kind: 'luck' as const }) },
   {
     weight: 8,
     arbitrary: fc.record({
@@ -353,6 +356,13 @@ const end: fc.Arbitrary<Chance> = fc.record({
 function happeningOf(told: Told, chosen: Chance): RequestHappening {
   if (chosen.kind === 'end') {
     return chosen.type === 'time-up' ? { type: 'time-up', error: failure('timeout') } : { type: chosen.type };
+  }
+  if (chosen.kind === 'luck') {
+    const { epoch, state } = told;
+    if (!('wait' in state)) return { type: 'token', epoch, token: tokenAt(told.nextPosition) };
+    return state.wait === 'delay'
+      ? { type: 'woke', epoch }
+      : { type: 'routed', epoch, route: routeOf(epoch) };
   }
   const epoch = told.epoch - chosen.epochsAgo;
   switch (chosen.kind) {

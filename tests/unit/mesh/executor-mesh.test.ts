@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Executor } from '../../../src/engine/executor.ts';
 import { LocalHub } from '../../../src/mesh/local-hub.ts';
-import { startRoute } from '../../../src/mesh/route-session.ts';
+import { routeTokens } from '../../fixtures/route-tokens.ts';
 import { ServedStage } from '../../../src/mesh/served-stage.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import { GREEDY, NO_HISTORY } from '../../../src/protocol/sampling.ts';
@@ -67,7 +67,7 @@ class ExecutorMesh {
     let cachedTokens = 0;
     for (let epoch = 0; tokens.length < Math.min(maxTokens, stopAfter); epoch += 1) {
       const soFar = [...prompt, ...tokens];
-      const route = startRoute({
+      const route = routeTokens({
         transport: this.#hub.transport(this.#requester),
         request: {
           route: { requestId: id, epoch, model: MODEL, hops: this.#stages.map(({ hop }) => hop) },

@@ -1,6 +1,6 @@
 import { LocalHub } from '../../../src/mesh/local-hub.ts';
-import { startRoute } from '../../../src/mesh/route-session.ts';
-import type { RouteToken } from '../../../src/mesh/token-inbox.ts';
+import { routeTokens } from '../../fixtures/route-tokens.ts';
+import type { SampledToken } from '../../../src/client/request-state.ts';
 import { ServedStage } from '../../../src/mesh/served-stage.ts';
 import { BlockHashChain } from '../../../src/protocol/block-hashes.ts';
 import { decodeFrame, encodeFrame } from '../../../src/protocol/frame-codec.ts';
@@ -105,10 +105,10 @@ export class LocalMesh {
     prompt: readonly number[],
     maxTokens: number,
     changes: RequestChanges = {},
-  ): AsyncGenerator<RouteToken, void, void> {
+  ): AsyncGenerator<SampledToken, void, void> {
     const request = this.request(prompt.length, maxTokens, changes);
     const { onOpened, blockHashes, signal = new AbortController().signal } = changes;
-    return startRoute({
+    return routeTokens({
       transport: this.hub.transport(request.requester),
       request,
       promptTokenIds: Uint32Array.from(prompt),

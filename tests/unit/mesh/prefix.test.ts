@@ -1,9 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cacheScope } from '../../../src/mesh/cache-scope.ts';
-import type { RouteToken } from '../../../src/mesh/token-inbox.ts';
+import type { SampledToken } from '../../../src/client/request-state.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
-import { STEP_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
 import { BLOCK_TOKENS } from '../../../src/protocol/stage.ts';
 import { refusalOf } from '../../fixtures/errors.ts';
 import { expectedTokens } from './adding-machine.ts';
@@ -37,7 +36,7 @@ async function ask(
   return { tokens, agreed, rows };
 }
 
-async function take(route: AsyncGenerator<RouteToken, void, void>, count: number): Promise<number[]> {
+async function take(route: AsyncGenerator<SampledToken, void, void>, count: number): Promise<number[]> {
   const tokens: number[] = [];
   while (tokens.length < count) {
     const step = await route.next();
@@ -278,18 +277,47 @@ describe('the requester', () => {
     expect(sent()).toHaveLength(3);
   });
 
-  it('believes the first hop that nothing is cached, and nothing else', async () => {
+  it('believes the first hop that nothing is cached, before the last has spoken', async () => {
     const { mesh, first, last, stranger, sent } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT) });
-    await first.say(mesh.requester, opened([16]));
-    await first.say(mesh.requester, opened([0, 0]));
     await stranger.say(mesh.requester, opened([0]));
-    await last.say(mesh.requester, opened([0]));
     await last.say(mesh.requester, opened([0, 0], 1));
     expect(sent()).toHaveLength(1);
     await first.say(mesh.requester, opened([0]));
     expect(sent().slice(1)).toEqual([begin(0), promptFrom(0)]);
     await last.say(mesh.requester, opened([0, 0]));
     expect(sent()).toHaveLength(3);
+  });
+
+  it.each<[string, 'first' | 'last', readonly number[], number]>([
+    ['the first hop speaks for itself where it has something', 'first', [16], 0],
+    ['the first hop speaks for the others', 'first', [0, 0], 0],
+    ['the first hop speaks early at a later epoch', 'first', [0], 1],
+    ['the last hop leaves one out', 'last', [0], 0],
+    ['the last hop counts too many', 'last', [0, 0, 0], 0],
+    ['the last hop has the last token', 'last', [16, 48], 0],
+  ])('blames who says what no honest hop says: %s', async (_why, liar, offers, epoch) => {
+    const { mesh, first, last, done } = puppetRoute(PROMPT, { epoch, blockHashes: chainOf(PROMPT) });
+    const puppet = liar === 'first' ? first : last;
+    await puppet.say(mesh.requester, opened(offers, epoch));
+    const peer = peerId(liar === 'first' ? 1 : 2);
+    expect(await refusalOf(() => done)).toMatchObject({ code: 'bad-frame', data: { peer } });
+  });
+
+  it('lets a hop start where it is, and the others where they are needed', async () => {
+    const { mesh, last, sent } = puppetRoute(PROMPT, { epoch: 1, blockHashes: chainOf(PROMPT) });
+    const offers = [
+      { cachedTokens: 32, journalFrom: 0 },
+      { cachedTokens: 16, journalFrom: 16 },
+    ];
+    const agreed = { requestId: requestId(1), epoch: 1 };
+    await last.say(mesh.requester, { type: 'opened', ...agreed, offers });
+    expect(sent().slice(1)).toEqual([
+      { type: 'begin', ...agreed, starts: [32, 16] },
+      {
+        type: 'tokens',
+        sequences: [{ ...agreed, position: 32, tokenIds: Uint32Array.from(PROMPT.slice(32)) }],
+      },
+    ]);
   });
 
   it('takes no more than it asked for', async () => {
@@ -311,23 +339,15 @@ describe('the requester', () => {
     expect(sent().map(({ type }) => type)).toEqual(['open', 'close']);
   });
 
-  it('counts silence from the answer', async () => {
-    const { mesh, last, done, sent } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT) });
+  it('gives up when nobody answers, or says anything of the request', async () => {
+    const { mesh, done, sent } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT) });
     await settled();
-    mesh.clock.advance(STEP_TIMEOUT_MS - 1);
-    await last.say(mesh.requester, opened([16, 16]));
-    mesh.clock.advance(STEP_TIMEOUT_MS - 1);
-    await settled();
-    expect(sent().at(-1)?.type).toBe('tokens');
-    mesh.clock.advance(1);
-    expect(await refusalOf(() => done)).toMatchObject({ code: 'timeout' });
-  });
-
-  it('gives up when nobody answers', async () => {
-    const { mesh, done } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT) });
-    await settled();
-    mesh.clock.advance(STEP_TIMEOUT_MS);
-    expect(await refusalOf(() => done)).toMatchObject({ code: 'timeout' });
+    for (let second = 0; second < 12; second += 1) {
+      mesh.clock.advance(1_000);
+      await settled();
+    }
+    expect(await refusalOf(() => done)).toMatchObject({ code: 'timeout', data: { peer: peerId(1) } });
+    expect(sent().map(({ type }) => type)).toContain('inquire');
   });
 
   it('names the blocks of prompt and answer when it closes', async () => {
@@ -353,22 +373,5 @@ describe('the requester', () => {
   it('refuses a chain of another sequence', async () => {
     const { done } = puppetRoute(PROMPT, { blockHashes: chainOf(PROMPT.slice(1)) });
     expect(await refusalOf(() => done)).toMatchObject({ code: 'bad-argument' });
-  });
-
-  it('ends at its time limit, though tokens come', async () => {
-    const { mesh, last, done, sent } = puppetRoute(PROMPT, { timeLimitMs: 90_000 });
-    await settled();
-    mesh.clock.advance(50_000);
-    const sequence = { requestId: requestId(1), epoch: 0, position: 40, tokenId: 7 };
-    const sampled = { ...sequence, logProbability: -1, topLogProbabilities: [] };
-    await last.say(mesh.requester, { type: 'sampled', sequences: [sampled] });
-    mesh.clock.advance(39_999);
-    await settled();
-    expect(sent().at(-1)?.type).toBe('tokens');
-    mesh.clock.advance(1);
-    expect(await refusalOf(() => done)).toMatchObject({ code: 'timeout', data: { timeLimitMs: 90_000 } });
-    await settled();
-    expect(sent().at(-1)?.type).toBe('close');
-    expect(mesh.clock.pendingTimers).toBe(0);
   });
 });

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { RouteToken } from '../../../src/mesh/token-inbox.ts';
+import type { SampledToken } from '../../../src/client/request-state.ts';
+import { FIRST_QUESTION_MS } from '../../../src/mesh/silence-watch.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import { encodeFrame } from '../../../src/protocol/frame-codec.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
-import { STEP_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
 import { expectedTokens } from './adding-machine.ts';
 import { LocalMesh, peerId, Puppet, requestId, settled } from './local-mesh.ts';
 
@@ -227,25 +227,56 @@ describe('the requester', () => {
     mesh.stage(0).machine.tamper = (outputs) => outputs.filter(({ kind }) => kind !== 'token');
     const waiting = errorOf(mesh.generate(PROMPT, 3));
     await settled();
-    mesh.clock.advance(STEP_TIMEOUT_MS - 1);
+    const pass = async (seconds: number) => {
+      for (let second = 0; second < seconds; second += 1) {
+        mesh.clock.advance(1_000);
+        await settled();
+      }
+    };
+    await pass(3);
     expect(mesh.stage(0).served.activeRequests).toBe(1);
-    mesh.clock.advance(1);
-    expect((await waiting).code).toBe('timeout');
+    await pass(12);
+    expect(await waiting).toMatchObject({ code: 'timeout', data: { peer: peerId(1) } });
     await settled();
     expect(mesh.openRequests).toBe(0);
   });
 
-  it('counts silence from the last token', async () => {
-    const { mesh, last, positions, done } = puppetRoute();
+  it('asks the hops after a silence, counted from the last token', async () => {
+    const { mesh, first, last, positions, done } = puppetRoute();
     const failing = errorOf(done);
     await settled();
-    mesh.clock.advance(STEP_TIMEOUT_MS - 1);
-    await last.say(mesh.requester, sampled(6));
-    mesh.clock.advance(STEP_TIMEOUT_MS - 1);
-    await last.say(mesh.requester, sampled(7));
-    expect(positions).toEqual([6, 7]);
-    mesh.clock.advance(STEP_TIMEOUT_MS);
-    expect((await failing).code).toBe('timeout');
+    const inquiries = () => first.heardTypes(mesh.requester).filter((type) => type === 'inquire').length;
+    for (const position of [6, 7]) {
+      mesh.clock.advance(FIRST_QUESTION_MS - 1);
+      await last.say(mesh.requester, sampled(position));
+    }
+    expect([positions, inquiries()]).toEqual([[6, 7], 0]);
+    for (let second = 0; second < 5; second += 1) {
+      mesh.clock.advance(1_000);
+      await settled();
+    }
+    expect(inquiries()).toBeGreaterThan(0);
+    expect(await failing).toMatchObject({ code: 'timeout', data: { peer: peerId(1) } });
+  });
+
+  it('hears states from the first hop only, which relays them', async () => {
+    const { mesh, first, last, stranger, done } = puppetRoute();
+    const failing = errorOf(done);
+    await settled();
+    const state = { type: 'state', ...request, steps: 1, typicalStepMs: 10 } as const;
+    const all = { receivedUpTo: PROMPT.length, sentUpTo: PROMPT.length };
+    for (let second = 0; second < 16; second += 1) {
+      mesh.clock.advance(1_000);
+      await settled();
+      const asked = first.heard.flatMap(({ frame }) => (frame.type === 'inquire' ? [frame.nonce] : []));
+      const nonce = asked.at(-1) ?? 0;
+      await first.say(mesh.requester, { ...state, ...all, hop: 0, nonce });
+      // In place of the last hop nobody else can say that it works.
+      for (const puppet of [last, stranger])
+        await puppet.say(mesh.requester, { ...state, ...all, hop: 1, nonce });
+      await first.say(mesh.requester, { ...state, ...all, hop: 1, nonce, epoch: 1 });
+    }
+    expect(await failing).toMatchObject({ code: 'timeout', data: { peer: peerId(2) } });
   });
 
   it('does not dial a lost first hop again to tell it of the end', async () => {
@@ -340,7 +371,7 @@ describe('the requester', () => {
   });
 });
 
-async function takeAll(tokens: AsyncIterable<RouteToken>): Promise<RouteToken[]> {
+async function takeAll(tokens: AsyncIterable<SampledToken>): Promise<SampledToken[]> {
   const taken = [];
   for await (const token of tokens) taken.push(token);
   return taken;

@@ -57,6 +57,8 @@ class FakeGeneration {
         cachedTokens: 0,
         finishReason: 'stop',
         timeToFirstTokenMs: 400,
+        reroutes: [],
+        droppedTokens: 0,
         tokensPerSecond: 10,
       },
     });
@@ -113,7 +115,7 @@ describe('ChatController', () => {
     expect(chat.turns).toMatchObject([
       { prompt: 'What is Skein?', answer: { status: { phase: 'preparing' } } },
     ]);
-    await generation.emit({ type: 'route', route: ROUTE });
+    await generation.emit({ type: 'route', route: ROUTE, reroute: null });
     expect(answer()).toMatchObject({ route: ROUTE, self: SELF, status: { phase: 'reading' } });
     await generation.token('Ske');
     await generation.token('in');
@@ -196,13 +198,15 @@ describe('ChatController', () => {
     await generation.token('so');
     await generation.emit({ type: 'queued', position: 3 });
     expect(answer()).toMatchObject({ status: { phase: 'queued', position: 3 } });
-    await generation.emit({ type: 'waiting', error: new SkeinError('peer-lost', 'gone'), delayMs: 100 });
-    expect(answer()).toMatchObject({
-      text: 'so',
-      status: { phase: 'waiting', error: { code: 'peer-lost' } },
-    });
-    await generation.emit({ type: 'route', route: { ...ROUTE, epoch: 1 } });
-    expect(answer()).toMatchObject({ route: { epoch: 1 }, status: { phase: 'writing' } });
+    const error = new SkeinError('peer-lost', 'gone');
+    const reroute = { epoch: 0, peer: SELF, code: 'peer-lost', phase: 'decoding', pauseMs: 5 } as const;
+    await generation.emit({ type: 'waiting', error, epoch: 1, delayMs: 100, reroute });
+    expect(answer()).toMatchObject({ text: 'so', status: { phase: 'waiting', error, reroute } });
+    await generation.emit({ type: 'route', route: { ...ROUTE, epoch: 1 }, reroute });
+    expect(answer()).toMatchObject({ route: { epoch: 1 }, status: { phase: 'resuming', reroute } });
+    await generation.emit({ type: 'resumed', reroutes: [reroute] });
+    await generation.token(' it');
+    expect(answer()).toMatchObject({ reroutes: [reroute], status: { phase: 'writing' } });
   });
 
   it('fails with words while there is no connection', async () => {
