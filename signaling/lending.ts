@@ -56,10 +56,9 @@ export class Lending {
       return;
     }
     this.#measure(peer, lent, nowMs);
-    const isBack = holds !== undefined && standing === null;
-    peers.set(peer, isBack ? this.#beginningWith(holds, peer, lent, nowMs) : withLent(standing, lent));
     outbox.log(`${peer} lends ${capability.adapter}`);
-    if (peers.lender(peer)?.kind === 'serving') this.#deps.onReturned();
+    peers.set(peer, withLent(standing, lent));
+    if (holds !== undefined) this.#hold(peer, holds);
     placing.place(nowMs);
     probing.ask(nowMs);
   }
@@ -76,8 +75,10 @@ export class Lending {
     const { peers, outbox } = this.#deps;
     const standing = peers.lender(peer);
     if (standing !== null && 'slice' in standing && sameSlice(standing.slice, message)) {
-      const { lent, slice } = standing;
-      if (standing.kind === 'loading') peers.set(peer, { kind: 'serving', lent, slice, move: null });
+      // A word of an earlier assignment of the same slice says nothing of this one.
+      const isOfTurn =
+        standing.kind === 'loading' && (standing.turn === null || standing.turn === message.turn);
+      if (isOfTurn) this.#serve(peer, standing);
     } else if (
       peers.suspect(peer) === null &&
       standing?.lent.abandoned.some((slice) => sameSlice(slice, message)) !== true
@@ -140,10 +141,8 @@ export class Lending {
     if (standing === null) return;
     const { lent, slice } = standing;
     this.#measure(peer, lent, nowMs);
-    peers.set(
-      peer,
-      slice === null ? { kind: 'waiting', lent } : { kind: 'serving', lent, slice, move: null },
-    );
+    if (slice === null) peers.set(peer, { kind: 'waiting', lent });
+    else this.#serve(peer, { lent, slice });
     placing.place(nowMs);
   }
 
@@ -186,20 +185,35 @@ export class Lending {
     if (seconds !== undefined) measurements.serverRoundTrip(peer, seconds, nowMs);
   }
 
-  /** Whoever was here before its connection broke, or before a restart, goes on with what it holds. */
-  #beginningWith(holds: Assignment, peer: PeerId, lent: Lent, nowMs: number): LenderStanding {
-    const { models, peers, measurements, outbox } = this.#deps;
+  /**
+   * Whoever was here before its connection broke, or before a restart, goes on with what it holds; also with what it has
+   * loaded since then, as long as it was given nothing else.
+   */
+  #hold(peer: PeerId, holds: Assignment): void {
+    const { models, peers, measurements, moves, outbox, onReturned } = this.#deps;
+    const standing = peers.lender(peer);
+    if (standing === null) return;
     const slice = { model: holds.model, layerStart: holds.layerStart, layerEnd: holds.layerEnd };
+    if (standing.kind !== 'waiting') {
+      if (!sameSlice(standing.slice, slice)) moves.tellAgain(peer, standing);
+      else if (standing.kind === 'loading') this.#serve(peer, standing);
+      return;
+    }
     const card = models.find(({ id }) => id === slice.model);
     const isSlice =
       card !== undefined && slice.layerStart < slice.layerEnd && slice.layerEnd <= card.layerCount;
-    const { memoryBytes } = measurements.capability(peer);
-    if (peers.isBack(peer, nowMs) && isSlice && fits(card, memoryBytes, slice)) {
-      outbox.log(`${peer} is back with ${sliceInWords(slice)}`);
-      return { kind: 'serving', lent, slice, move: null };
+    const fitsIt = isSlice && fits(card, measurements.capability(peer).memoryBytes, slice);
+    if (!fitsIt || !peers.takeHold(peer)) {
+      outbox.send(peer, { type: 'unassign' });
+      return;
     }
-    outbox.send(peer, { type: 'unassign' });
-    return { kind: 'waiting', lent };
+    outbox.log(`${peer} is back with ${sliceInWords(slice)}`);
+    this.#serve(peer, { lent: standing.lent, slice });
+    onReturned();
+  }
+
+  #serve(peer: PeerId, { lent, slice }: { readonly lent: Lent; readonly slice: Assignment }): void {
+    this.#deps.peers.set(peer, { kind: 'serving', lent, slice, move: null });
   }
 
   /** Their slices go to others, all in one placement: none to another of them. */

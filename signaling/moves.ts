@@ -13,8 +13,8 @@ export interface MovesDeps {
   readonly peers: Peers;
   /** Requests whose route passes the peer, and nobody who is gone. */
   readonly answerable: (peer: PeerId) => number;
-  /** Tells a peer to load a slice, or with null to free the one it has. */
-  readonly assign: (peer: PeerId, slice: Assignment | null) => void;
+  /** Tells a peer to load a slice, or with null to free the one it has. @param turn what it is to say when it has. */
+  readonly assign: (peer: PeerId, slice: Assignment | null, turn: number | null) => void;
 }
 
 /** A peer that was told to load a slice, and should have said long ago that it has. */
@@ -32,6 +32,7 @@ export interface Overdue {
  */
 export class Moves {
   readonly #deps: MovesDeps;
+  #turns = 0;
 
   constructor(deps: MovesDeps) {
     this.#deps = deps;
@@ -104,9 +105,20 @@ export class Moves {
     nowMs: number,
   ): void {
     const { peers } = this.#deps;
-    const reloading = { kind: 'loading', lent: withCached(lent, slice), slice, sinceMs: nowMs } as const;
+    const reloading = {
+      kind: 'loading',
+      lent: withCached(lent, slice),
+      slice,
+      sinceMs: nowMs,
+      turn: null,
+    } as const;
     peers.set(peer, reloading);
     if (move !== null) this.#tell(peer, reloading, move.to, nowMs);
+  }
+
+  /** For a peer that seems not to know what it was given. */
+  tellAgain(peer: PeerId, standing: Exclude<LenderStanding, { kind: 'waiting' }>): void {
+    this.#deps.assign(peer, standing.slice, standing.kind === 'loading' ? standing.turn : null);
   }
 
   #redirect(peer: PeerId, standing: LenderStanding, to: Assignment | null, nowMs: number): void {
@@ -122,9 +134,12 @@ export class Moves {
 
   #tell(peer: PeerId, standing: LenderStanding, to: Assignment | null, nowMs: number): void {
     const lent = lentAfter(standing);
+    // Word of an earlier load of it may still be on its way, and must not count for this one.
+    const turn =
+      to !== null && lent.abandoned.some((slice) => sameSlice(slice, to)) ? (this.#turns += 1) : null;
     if (to === null) this.#deps.peers.set(peer, { kind: 'waiting', lent });
-    else this.#deps.peers.set(peer, { kind: 'loading', lent, slice: to, sinceMs: nowMs });
-    this.#deps.assign(peer, to);
+    else this.#deps.peers.set(peer, { kind: 'loading', lent, slice: to, sinceMs: nowMs, turn });
+    this.#deps.assign(peer, to, turn);
   }
 
   /**

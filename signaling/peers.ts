@@ -26,8 +26,15 @@ export interface Move {
 export type LenderStanding =
   /** Has no work. */
   | { readonly kind: 'waiting'; readonly lent: Lent }
-  /** `sinceMs`: of the `assign`. */
-  | { readonly kind: 'loading'; readonly lent: Lent; readonly slice: Assignment; readonly sinceMs: number }
+  | {
+      readonly kind: 'loading';
+      readonly lent: Lent;
+      readonly slice: Assignment;
+      /** Of the `assign`. */
+      readonly sinceMs: number;
+      /** Of the `assign`, where it had one: `serving` repeats it. */
+      readonly turn: number | null;
+    }
   /** Answers, and takes new requests; also while a move that is decided has to wait for others to take its place. */
   | { readonly kind: 'serving'; readonly lent: Lent; readonly slice: Assignment; readonly move: Move | null }
   /** Finishes the requests it has and takes no new ones; then it makes its move. `sinceMs`: of the last new request. */
@@ -66,6 +73,8 @@ export class Peers {
   readonly #suspects = new Map<PeerId, SuspectStanding>();
   /** When peers that had their id before a connection broke came back. */
   readonly #resumedMs = new Map<PeerId, number>();
+  /** Those of them that have not said yet, or not yet again, what they hold. */
+  readonly #mayHold = new Set<PeerId>();
   #version = 0;
 
   /** Another number after every change to a peer that lends its device, or would. */
@@ -92,13 +101,20 @@ export class Peers {
     if (wasLender || wasSuspect) this.#version += 1;
     this.#standings.delete(peer);
     this.#resumedMs.delete(peer);
+    this.#mayHold.delete(peer);
   }
 
   resumed(peer: PeerId, nowMs: number): void {
     this.#resumedMs.set(peer, nowMs);
+    this.#mayHold.add(peer);
   }
 
-  /** Whether what a peer says of the time before its connection broke is to be heard: it has just come back. */
+  /** Whether a peer may go on with a slice that it was not given here, which it may once each time that it comes back. */
+  takeHold(peer: PeerId): boolean {
+    return this.#mayHold.delete(peer);
+  }
+
+  /** Whether what a peer says of its routes from before its connection broke is to be heard: it has just come back. */
   isBack(peer: PeerId, nowMs: number): boolean {
     return nowMs - (this.#resumedMs.get(peer) ?? -Infinity) < RESUME_WORD_MS;
   }

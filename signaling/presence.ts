@@ -82,8 +82,10 @@ export class Presence {
       models,
       peers,
       answerable: (peer) => this.#desk.answerable(peer),
-      assign: (peer, slice) =>
-        send(peer, slice === null ? { type: 'unassign' } : { type: 'assign', ...slice }),
+      assign: (peer, slice, turn) => {
+        const assign = slice && { type: 'assign' as const, ...slice, ...(turn !== null && { turn }) };
+        send(peer, assign ?? { type: 'unassign' });
+      },
     });
     const log = (line: string) => outbox.log(line);
     const moves = this.#moves;

@@ -1,13 +1,15 @@
 import type { ModelCard } from '../../src/protocol/signaling.ts';
 import { bestChain } from './chain.ts';
 import { coverRange } from './cover.ts';
-import { fits } from './cost.ts';
+import { fits, sliceRate } from './cost.ts';
 import { sameRange } from './slices.ts';
 import type { NodeSlice } from './slices.ts';
 import type { LayerRange, SchedulerNode, StagePolicy } from './types.ts';
 
 /** Of more holders than this not each one and each pair is tried for moving, to stay in milliseconds, but all at once. */
 const MAX_HOLDERS_MOVED_SINGLY = 16;
+/** A node that still has the weights of a gap gets it, if it is at least so many times as fast as the fastest that could. */
+const CACHED_RATE_SHARE = 1 / 4;
 
 /**
  * Makes one pipeline of what is held and what idle nodes can add, moving as few holders as possible: first none, then
@@ -64,7 +66,10 @@ function fillGaps(
   return added;
 }
 
-/** The gap as one stage on a node that still has its weights. */
+/**
+ * The gap as one stage on a node that still has its weights. It says so itself and nobody checks it, so that is worth so much
+ * only: a node much slower than others that hold the gap does not come before them.
+ */
 function fromCache(
   card: ModelCard,
   gap: LayerRange,
@@ -72,10 +77,13 @@ function fromCache(
   count: number | 'fewest',
 ): readonly NodeSlice[] | null {
   if (count !== 'fewest' && count !== 1) return null;
-  const node = nodes.find(
-    ({ cached, capability }) =>
+  const able = nodes.filter(({ capability }) => fits(card, capability.memoryBytes, gap));
+  const rates = able.map(({ capability }) => sliceRate(card, capability, gap));
+  const leastRate = Math.max(0, ...rates) * CACHED_RATE_SHARE;
+  const node = able.find(
+    ({ cached }, index) =>
       cached.some((slice) => slice.model === card.id && sameRange(slice, gap)) &&
-      fits(card, capability.memoryBytes, gap),
+      (rates[index] ?? 0) >= leastRate,
   );
   return node === undefined ? null : [{ node, layerStart: gap.layerStart, layerEnd: gap.layerEnd }];
 }

@@ -94,6 +94,8 @@ const sliceNameSchema = v.object(sliceEntries);
 /** Layers of a model. */
 export type SliceName = v.InferOutput<typeof sliceNameSchema>;
 
+const turn = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Number.MAX_SAFE_INTEGER));
+
 /** Work of a stage since its last report. */
 const stageReportSchema = v.object({
   ...sliceEntries,
@@ -150,7 +152,7 @@ export const clientMessageSchema = v.variant('type', [
     hints: v.exactOptional(v.object({ isHidden: v.boolean(), isOnBattery: v.boolean() })),
   }),
   /** The assigned slice is loaded and answers. */
-  v.object({ type: v.literal('serving'), model: modelIdSchema, ...layerRangeEntries }),
+  v.object({ type: v.literal('serving'), ...sliceEntries, turn: v.exactOptional(turn) }),
   v.object({ type: v.literal('load-failed'), error: errorShapeSchema }),
   /** The slice that served is lost with its device and is loaded again; `serving` follows. Until then no route leads here. */
   v.object({ type: v.literal('reloading'), ...sliceEntries, error: errorShapeSchema }),
@@ -210,7 +212,12 @@ export const serverMessageSchema = v.variant('type', [
   v.object({ type: v.literal('ice-servers'), iceServers: v.array(iceServerSchema) }),
   /** Whether this peer is alive, and not only its socket: answered with `present` at once. */
   v.object({ type: v.literal('roll-call'), nonce: v.pipe(v.number(), v.integer()) }),
-  v.object({ type: v.literal('assign'), model: modelIdSchema, ...layerRangeEntries }),
+  v.object({
+    type: v.literal('assign'),
+    ...sliceEntries,
+    /** Where the peer loaded this slice before and was told otherwise: `serving` repeats it, so that word of then does not count. */
+    turn: v.exactOptional(turn),
+  }),
   /** There is no work for this peer now; it frees its slice and waits. */
   v.object({ type: v.literal('unassign') }),
   v.object({ type: v.literal('route'), route: routeSchema }),

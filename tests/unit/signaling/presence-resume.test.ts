@@ -77,7 +77,7 @@ describe('a peer that comes back', () => {
     ]);
   });
 
-  it('is believed only after it showed that it was here, for a while, and not in place of what it was given', () => {
+  it('is believed only after it showed that it was here, once, and not in place of what it was given', () => {
     const stage = new Stage();
     const capability = node(0).capability;
     const claim: ClientMessage & { type: 'join' } = {
@@ -90,15 +90,33 @@ describe('a peer that comes back', () => {
     expect(stage.say(A, claim)[0]).toEqual({ type: 'unassign' });
     expect(states(stage)).toEqual([[A, 'loading']]);
 
-    const late = new Stage();
-    late.resume(A);
-    late.pass(RESUME_WORD_MS);
-    expect(late.say(A, claim)[0]).toEqual({ type: 'unassign' });
-
     const twice = new Stage({ stages: 2 });
     twice.returnWith(A, slice(0, 4));
-    twice.say(A, { ...claim, holds: slice(4, 8) });
+    expect(twice.say(A, { ...claim, holds: slice(4, 8) })).toEqual([{ type: 'assign', ...slice(0, 4) }]);
     expect(twice.presence.mesh().members).toMatchObject([{ peer: A, layerStart: 0, layerEnd: 4 }]);
+    twice.say(A, { type: 'leave' });
+    expect(twice.say(A, claim)).toContainEqual({ type: 'unassign' });
+  });
+
+  it('may have loaded what it holds since then, unless it was given something else', () => {
+    const stage = new Stage({ stages: 2 });
+    stage.connect(B);
+    stage.returnWith(A, undefined);
+    stage.pass(20_000);
+    const capability = node(0).capability;
+    expect(states(stage)).toEqual([]);
+    stage.say(A, { type: 'join', capability, cached: [], holds: slice(0, 4) });
+    expect(states(stage)).toEqual([[A, 'serving']]);
+
+    const given = new Stage();
+    given.returnWith(A, undefined);
+    given.pass(20_000);
+    expect(given.sentTo(A, 'assign')).toHaveLength(1);
+    given.say(A, { type: 'join', capability, cached: [], holds: slice(0, 4) });
+    expect(given.sentTo(A, 'assign')).toEqual(Array(2).fill({ type: 'assign', ...slice(0, 8) }));
+    expect(states(given)).toEqual([[A, 'loading']]);
+    given.say(A, { type: 'join', capability, cached: [], holds: slice(0, 8) });
+    expect(states(given)).toEqual([[A, 'serving']]);
   });
 
   it('keeps its slice although others were given it meanwhile', () => {
@@ -298,6 +316,26 @@ describe('routes that go on', () => {
     expect(stage.sentTo(A, 'unassign')).toEqual([]);
     stage.say(CHAT, { type: 'route-end', requestId });
     expect(stage.sentTo(A, 'unassign')).toHaveLength(1);
+  });
+});
+
+describe('word of a loaded slice', () => {
+  it('that was sent before the peer was told otherwise does not count when it is given the slice again', () => {
+    const stage = new Stage();
+    stage.connect(A);
+    const joinWith = (memoryBytes: number) =>
+      stage.say(A, { type: 'join', capability: { ...node(0).capability, memoryBytes }, cached: [] });
+    joinWith(1e9);
+    joinWith(1);
+    joinWith(1e9);
+    const assigns = stage.sentTo(A, 'assign');
+    expect(assigns.map(({ turn }) => turn)).toEqual([undefined, expect.any(Number)]);
+    const turn = assigns[1]?.turn ?? 0;
+    expect(stage.say(A, { type: 'serving', ...slice(0, 8) })).toEqual([]);
+    expect(stage.say(A, { type: 'serving', ...slice(0, 8), turn: turn - 1 })).toEqual([]);
+    expect(states(stage)).toEqual([[A, 'loading']]);
+    stage.say(A, { type: 'serving', ...slice(0, 8), turn });
+    expect(states(stage)).toEqual([[A, 'serving']]);
   });
 });
 

@@ -10,7 +10,7 @@ const lent = { capability: node(0).capability, cached: [], abandoned: [] };
 it('says of the moves only why those are made that are', () => {
   const peers = new Peers();
   peers.set(A, { kind: 'waiting', lent });
-  peers.set(B, { kind: 'loading', lent, slice: slice(0, 4), sinceMs: 0 });
+  peers.set(B, { kind: 'loading', lent, slice: slice(0, 4), sinceMs: 0, turn: null });
   const placement = {
     assignments: new Map<typeof A, Assignment>([
       [A, slice(0, 4)],

@@ -159,16 +159,33 @@ describe('place', () => {
     ]);
   });
 
-  it('prefers who still has the weights', () => {
-    const current = new Map<PeerId, ReturnType<typeof slice>>([
-      [node(0).peer, slice(0, 4)],
-      [node(1).peer, slice(4, 8)],
-    ]);
-    const [quick, cached] = [node(2, { matvecBytesPerSecond: 1e6 }), { ...node(3), cached: [slice(4, 8)] }];
-    const nodes = [node(0), quick, cached];
-    const input = { models: [card()], nodes, current, stages: 'auto' as const, network };
-    expect(place(input).assignments.get(cached.peer)).toEqual(slice(4, 8));
-    const chain = bestChain(8, [...place(input).assignments.values()]);
-    expect(chain.gaps).toEqual([]);
-  });
+  it.each([
+    [3, 'cached'],
+    [100, 'quick'],
+  ] as const)(
+    'prefers who says that it still has the weights to one %s times as fast: %s',
+    (times, expected) => {
+      const current = new Map<PeerId, ReturnType<typeof slice>>([
+        [node(0).peer, slice(0, 4)],
+        [node(1).peer, slice(4, 8)],
+      ]);
+      const { matvecBytesPerSecond, matmulFlopsPerSecond } = node(2).capability;
+      const quick = node(2, {
+        matvecBytesPerSecond: times * matvecBytesPerSecond,
+        matmulFlopsPerSecond: times * matmulFlopsPerSecond,
+      });
+      const cached = { ...node(3), cached: [slice(4, 8)] };
+      const input = {
+        models: [card()],
+        nodes: [node(0), quick, cached],
+        current,
+        stages: 'auto' as const,
+        network,
+      };
+      const chosen = { quick, cached }[expected];
+      expect(place(input).assignments.get(chosen.peer)).toEqual(slice(4, 8));
+      const chain = bestChain(8, [...place(input).assignments.values()]);
+      expect(chain.gaps).toEqual([]);
+    },
+  );
 });
