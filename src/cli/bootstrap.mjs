@@ -17,11 +17,18 @@ const PARENT_CHECK_MS = 500;
 const BUILD_INPUTS = ['src', 'shaders', 'public', 'vite.config.ts', 'package-lock.json'];
 
 const COMMANDS = {
+  chaos: [installPackages, buildPages, runTypeScript('../../tests/chaos/chaos-main.ts')],
+  'chaos-peer': [runTypeScript('../../tests/chaos/chaos-peer.ts')],
+  kill: [installPackages, buildPages, runTypeScript('../../tests/chaos/kill-main.ts')],
+  restart: [installPackages, buildPages, runTypeScript('../../tests/chaos/restart-main.ts')],
   start: [installPackages, buildPages, runTypeScript('./main.ts', 'serve')],
   skein: [installPackages, runTypeScript('./main.ts')],
   bench: [installPackages, runTypeScript('../../tests/bench/main.ts')],
   sim: [installPackages, runTypeScript('../../tests/sim/main.ts')],
   churn: [installPackages, buildPages, runTypeScript('../../tests/churn/main.ts')],
+  turn: [installPackages, buildPages, runTypeScript('../../tests/turn/main.ts')],
+  fuzz: [installPackages, runTypeScript('../../tests/fuzz/main.ts')],
+  hostile: [installPackages, buildPages, runTypeScript('../../tests/hostile/main.ts')],
   demo: [installPackages, buildPages, runTypeScript('../../tests/demo/main.ts')],
   test: [installPackages, runTests],
 };

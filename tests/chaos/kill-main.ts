@@ -1,0 +1,32 @@
+import { Command } from 'commander';
+import { wholeNumber } from '../../src/cli/arguments.ts';
+import { SkeinError } from '../../src/protocol/errors.ts';
+import { allHold, formatReport } from '../bench/report.ts';
+import { prepareRig } from '../rig/prepare.ts';
+import { KILL_CASES, runKills } from './kill.ts';
+import { killReport } from './kill-report.ts';
+
+const { rounds, json } = new Command('kill')
+  .description(
+    'Kills every stage of a route in prefill and in decode, and lets every stage leave, on this machine.',
+  )
+  .option('--rounds <n>', 'of all cases', wholeNumber(1, 100), 1)
+  .option('--json', 'print one JSON object', false)
+  .parse()
+  .opts<{ readonly rounds: number; readonly json: boolean }>();
+
+try {
+  const { vulkanDrivers } = prepareRig();
+  const result = await runKills({
+    rounds,
+    vulkanDriver: vulkanDrivers.lavapipe ?? null,
+    onProgress: (line) => console.error(line),
+  });
+  const report = killReport(result, rounds * KILL_CASES);
+  console.log(json ? JSON.stringify(report) : formatReport(report));
+  // WebRTC keeps threads of its own.
+  process.exit(allHold(report) ? 0 : 1);
+} catch (thrown) {
+  console.error(`kill: ${SkeinError.from(thrown).message}`);
+  process.exit(1);
+}

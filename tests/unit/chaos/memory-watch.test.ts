@@ -1,0 +1,37 @@
+import { describe, expect, it } from 'vitest';
+import { summarizeLife } from '../../chaos/memory-watch.ts';
+
+const life = (seconds: number, bytesAt: (second: number) => number) => ({
+  name: 'peer',
+  samples: Array.from({ length: seconds + 1 }, (_, second) => ({
+    atMs: 5_000 + second * 1000,
+    bytes: bytesAt(second),
+  })),
+});
+
+describe('what a process took', () => {
+  it('is its beginning, its warm middle, its peak and its end', () => {
+    const summary = summarizeLife(
+      life(100, (second) => (second < 30 ? 10 : second === 80 ? 99 : second < 70 ? 20 : 30)),
+    );
+    expect(summary).toEqual({
+      name: 'peer',
+      seconds: 100,
+      startBytes: 10,
+      peakBytes: 99,
+      steadyBytes: 20,
+      endBytes: 30,
+    });
+  });
+
+  it('shows a leak, and not what was loaded while it warmed up', () => {
+    const leaking = summarizeLife(life(300, (second) => 100 + second * 2));
+    expect((leaking?.endBytes ?? 0) / (leaking?.steadyBytes ?? 1)).toBeGreaterThan(1.5);
+    const warm = summarizeLife(life(300, (second) => (second < 25 ? second : 100)));
+    expect((warm?.endBytes ?? 0) / (warm?.steadyBytes ?? 1)).toBe(1);
+  });
+
+  it('is not told of a life too short', () => {
+    expect(summarizeLife(life(69, () => 1))).toBeNull();
+  });
+});
