@@ -27,7 +27,9 @@ export function generateDeps({ current, tokenizer }: GenerateDepsOptions): Gener
       return current().transport;
     },
     tokenizer,
-    clock,
+    get clock() {
+      return current().clock;
+    },
     requestRoute: (query, signal, onQueued) => current().signaling.requestRoute(query, signal, onQueued),
     endRoute: (requestId, outcome) => current().signaling.endRoute(requestId, outcome),
     suspect: (requestId, peer, error) => current().signaling.suspect(requestId, peer, error),
