@@ -1,14 +1,23 @@
+import { explainDialError } from '../../contributor/local-network-access.ts';
+import type { PermissionStates } from '../../contributor/local-network-access.ts';
 import { MeshConnection } from '../../contributor/mesh-connection.ts';
 import { openSession } from '../../contributor/open-session.ts';
 import type { LiveSession } from '../../contributor/open-session.ts';
 import { pause } from '../../contributor/pause.ts';
+import { pageClock } from './page-clock.ts';
 
 export type PageSession = LiveSession;
 
 /** Keeps this page connected to the server it came from. */
 export function connectPage(): MeshConnection<PageSession> {
+  // Missing in pages without TLS; the names it is asked for are newer than its type.
+  const permissions = navigator.permissions as unknown as PermissionStates | undefined;
   const connection = new MeshConnection({
-    open: (signal) => openSession(location.href, signal),
+    open: (signal) =>
+      openSession(location.href, signal, {
+        clock: pageClock,
+        explainDialError: (error) => explainDialError(error, permissions, pageClock),
+      }),
     pause,
     random: Math.random,
   });
