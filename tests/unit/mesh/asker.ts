@@ -17,11 +17,14 @@ export class Asker {
   readonly starts: (readonly number[])[] = [];
   /** Codes of the failures heard, in order. */
   readonly failures: string[] = [];
-  /** Of every route after the first; a function of how often it failed. */
+  /** Whether hops may go on with what they have of the route before. */
   keepsCache = true;
+  /** Tokens that came over routes before the last. */
+  spoilt = 0;
   readonly #id: RequestId;
   readonly #transport: FrameTransport;
   #epoch = -1;
+  #begunEpoch = -1;
   #hops: readonly Hop[] = [];
   #oldFirst: { readonly peer: PeerId; readonly epoch: number } | null = null;
   #finish: () => void = () => undefined;
@@ -55,6 +58,7 @@ export class Asker {
     const [oldFirst] = this.#hops;
     const oldEpoch = this.#epoch;
     this.#epoch += 1;
+    this.spoilt = this.tokens.length;
     this.#hops = this.mesh.route();
     const isGone = oldFirst && oldFirst.peer !== this.#hops[0]?.peer && !this.mesh.dead.has(oldFirst.peer);
     if (isGone) this.#oldFirst = { peer: oldFirst.peer, epoch: oldEpoch };
@@ -101,7 +105,8 @@ export class Asker {
   #begin(from: PeerId, offers: readonly StageOffer[]): void {
     const isWhole = from === this.#hops.at(-1)?.peer && offers.length === this.#hops.length;
     const isEarly = from === this.#hops[0]?.peer && offers.length === 1;
-    if (this.starts.length > this.#epoch || (!isWhole && !isEarly)) return;
+    if (this.#begunEpoch === this.#epoch || (!isWhole && !isEarly)) return;
+    this.#begunEpoch = this.#epoch;
     const known = this.prompt.length + this.tokens.length;
     const starts = isWhole ? startsOf(offers, known) : this.#hops.map(() => 0);
     this.offers.push(offers);

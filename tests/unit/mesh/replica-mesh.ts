@@ -26,6 +26,8 @@ export class ReplicaMesh {
   readonly requester = peerId(0xff);
   readonly layerCount: number;
   readonly dead = new Set<PeerId>();
+  /** They live, and are in no new route. */
+  readonly avoided = new Set<PeerId>();
   readonly #replicas = new Map<PeerId, Replica>();
 
   constructor(private readonly options: ReplicaMeshOptions) {
@@ -42,12 +44,12 @@ export class ReplicaMesh {
     return found;
   }
 
-  /** The first living replica of each slice. */
+  /** The first replica of each slice that lives and is not avoided. */
   route(): Hop[] {
     return Array.from({ length: this.options.slices }, (_, slice) => {
       for (let replica = 0; replica < this.options.replicas; replica += 1) {
         const { hop } = this.at(slice, replica);
-        if (!this.dead.has(hop.peer)) return hop;
+        if (!this.dead.has(hop.peer) && !this.avoided.has(hop.peer)) return hop;
       }
       throw new Error(`Nobody holds slice ${slice} any more.`);
     });
