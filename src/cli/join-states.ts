@@ -1,4 +1,4 @@
-import type { AssignedSlice, ContributorState } from '../contributor/contributor-state.ts';
+import type { AssignedSlice, ContributorState, PauseReason } from '../contributor/contributor-state.ts';
 import type { ConnectionState } from '../contributor/mesh-connection.ts';
 import type { ErrorShape } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
@@ -8,6 +8,7 @@ export interface StateSummary {
   readonly phase: ContributorState['phase'];
   readonly slice?: AssignedSlice;
   readonly error?: ErrorShape;
+  readonly reason?: PauseReason;
 }
 
 export function summarizeState(state: ContributorState): StateSummary {
@@ -16,6 +17,10 @@ export function summarizeState(state: ContributorState): StateSummary {
     case 'loading':
     case 'serving':
       return { phase, slice: state.slice };
+    case 'rebuilding':
+      return { phase, slice: state.slice, error: state.error.toShape() };
+    case 'paused':
+      return { phase, reason: state.reason };
     case 'failed':
       return { phase, error: state.error.toShape() };
     default:
@@ -78,6 +83,12 @@ export function describeState(state: ContributorState): string {
       return `Loading ${sliceWords(state.slice)} …`;
     case 'serving':
       return `Serving ${sliceWords(state.slice)}. Press Ctrl-C to stop.`;
+    case 'rebuilding':
+      return `${state.error.message} Loading ${sliceWords(state.slice)} again …`;
+    case 'paused':
+      return state.reason === 'battery-low'
+        ? 'The battery is low. Lending again when it charges …'
+        : 'Asleep …';
     case 'stopping':
       return 'Finishing the answers under way. Press Ctrl-C again to end at once.';
     case 'failed':

@@ -148,7 +148,7 @@ function plainVoice(): Voice {
     },
     contributor: (state) => {
       say(describeState(state));
-      if (state.phase === 'loading' && state.totalBytes > 0) {
+      if ('totalBytes' in state && state.totalBytes > 0) {
         progress.show('Loading', state.loadedBytes, state.totalBytes);
       }
     },

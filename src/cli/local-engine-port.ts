@@ -28,9 +28,10 @@ export class LocalEnginePort implements EnginePort {
     this.#session.handle(command);
   }
 
-  terminate(): void {
+  async terminate(): Promise<void> {
     this.onmessage = null;
     this.#session.handle({ type: 'unload' });
-    void this.#backend.dispose().then(this.#end);
+    await this.#backend.dispose();
+    this.#end();
   }
 }

@@ -53,7 +53,10 @@ export const NO_STATS: StageStats = {
   activationBytesSent: 0,
 };
 
-/** A contributor's life. Only `idle` and `failed` use no GPU. */
+/** Why a contributor stops by itself, and goes on by itself: its battery runs low, or the browser froze its page. */
+export type PauseReason = 'battery-low' | 'frozen';
+
+/** A contributor's life. `idle`, `paused` and `failed` serve nobody; only of `paused` because of `frozen` a device is left. */
 export type ContributorState =
   | { readonly phase: 'idle' }
   | { readonly phase: 'measuring' }
@@ -72,6 +75,19 @@ export type ContributorState =
       readonly slice: AssignedSlice;
       readonly stats: StageStats;
     }
-  /** Answers under way are being finished; no new ones come. */
-  | { readonly phase: 'stopping'; readonly activeSequences: number }
+  /** The device was lost, or its worker hung: the same slice is loaded on another one. Requests go around this peer. */
+  | {
+      readonly phase: 'rebuilding';
+      readonly capability: Capability;
+      readonly slice: AssignedSlice;
+      /** What happened to the device. */
+      readonly error: SkeinError;
+      readonly loadedBytes: number;
+      /** 0 until the sizes are known. */
+      readonly totalBytes: number;
+    }
+  /** Answers under way are being finished; no new ones come. `reason` is absent where the person wants it. */
+  | { readonly phase: 'stopping'; readonly activeSequences: number; readonly reason?: PauseReason }
+  /** Goes on by itself when the reason is gone. */
+  | { readonly phase: 'paused'; readonly reason: PauseReason }
   | { readonly phase: 'failed'; readonly error: SkeinError };

@@ -40,6 +40,11 @@ export interface EngineHost {
   load(options: LoadOptions): Promise<void>;
   /** Frees the present stage, if any; the device stays. */
   unload(): void;
-  /** Frees everything. Idempotent; what is under way is rejected with `aborted`. */
-  dispose(): void;
+  /** Whether the engine answers a ping in `ENGINE_PING_TIMEOUT_MS`. Never rejects. */
+  isAlive(): Promise<boolean>;
+  /**
+   * Frees everything. Idempotent; what is under way is rejected with `aborted`.
+   * @returns when all of it is free, which takes little more than `GOODBYE_TIMEOUT_MS` at most. Never rejects.
+   */
+  dispose(): Promise<void>;
 }

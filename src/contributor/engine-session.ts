@@ -76,6 +76,9 @@ export class EngineSession {
       case 'unload':
         this.#clear();
         break;
+      case 'ping':
+        this.#emit({ type: 'pong', nonce: command.nonce });
+        break;
     }
   }
 

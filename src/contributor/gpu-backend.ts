@@ -1,6 +1,7 @@
 import { BLOCK_TOKENS } from '../engine/batch.ts';
 import { chooseInt8Tuning, chooseTuning } from '../engine/choose-tuning.ts';
 import type { TuningStore } from '../engine/choose-tuning.ts';
+import { DeviceFaults } from '../engine/device-faults.ts';
 import { requestEngineDevice } from '../engine/device.ts';
 import type { EngineDevice } from '../engine/device.ts';
 import { Executor } from '../engine/executor.ts';
@@ -13,6 +14,7 @@ import { HttpSource } from '../model/http-source.ts';
 import { openCheckpoint } from '../model/open-checkpoint.ts';
 import { quantizedCheckpoint } from '../model/quantize.ts';
 import type { CachedSlice, WeightCache } from '../model/weight-cache.ts';
+import { systemClock } from '../protocol/clock.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
 import { CACHE_RESERVE_TOKENS } from '../protocol/limits.ts';
@@ -20,6 +22,7 @@ import type { Capability } from '../protocol/signaling.ts';
 import type { EngineBackend, RunningStage, StageLoadContext } from './engine-session.ts';
 import { timedSlice } from './timed-slice.ts';
 import type { TimedSlice } from './timed-slice.ts';
+import { watchedSlice } from './watched-slice.ts';
 import type { StageRequest } from './worker-messages.ts';
 
 /** Longest adapter name a capability may carry. */
@@ -40,6 +43,7 @@ export class GpuBackend implements EngineBackend {
   readonly #onLost: (error: SkeinError) => void;
   readonly #kept: KeptThings;
   #device: Promise<EngineDevice> | null = null;
+  #served: ServedStage | null = null;
   #timesKernels = false;
 
   /**
@@ -71,7 +75,8 @@ export class GpuBackend implements EngineBackend {
     const engine = await this.#open();
     const slice = await this.#loadSlice(engine, request, context);
     const timed = engine.device.features.has(PROFILER_FEATURE) ? withTimes(slice, engine.device) : null;
-    const executor = new Executor(timed ?? slice);
+    const watched = watchedSlice(timed ?? slice, systemClock, (error) => this.#lose(error));
+    const executor = new Executor(watched);
     const served = new ServedStage({
       transport,
       executor,
@@ -80,6 +85,7 @@ export class GpuBackend implements EngineBackend {
       layerEnd,
       wireFormat: 'f16',
     });
+    this.#served = served;
     return {
       get totals() {
         const { activationRows, activationBytes } = served.counters;
@@ -95,7 +101,8 @@ export class GpuBackend implements EngineBackend {
       },
       dispose: () => {
         served.dispose();
-        (timed ?? slice).dispose();
+        if (this.#served === served) this.#served = null;
+        watched.dispose();
       },
     };
   }
@@ -151,6 +158,13 @@ export class GpuBackend implements EngineBackend {
     if (weights && onCached) onCached(await weights.list());
   }
 
+  /** Requesters are told before the next step fails: on an idle device there may be none for long. */
+  #lose(error: SkeinError): void {
+    this.#served?.dispose(error);
+    this.#served = null;
+    this.#onLost(error);
+  }
+
   #open(): Promise<EngineDevice> {
     this.#device ??= this.#request();
     return this.#device;
@@ -164,7 +178,7 @@ export class GpuBackend implements EngineBackend {
       );
     }
     const device = await requestEngineDevice(this.#gpu, this.#timesKernels ? [PROFILER_FEATURE] : []);
-    void device.lost.then(this.#onLost);
+    void new DeviceFaults(device).first.then((error) => this.#lose(error));
     KernelCompiler.tune(device.device, await chooseTuning(device, this.#kept.tunings ?? null));
     return device;
   }

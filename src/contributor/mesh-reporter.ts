@@ -2,6 +2,8 @@ import type { Clock } from '../protocol/clock.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import type { SliceName, StageReport } from '../protocol/signaling.ts';
 import type { StageStats } from './contributor-state.ts';
+import { reportedHints } from './device-hints.ts';
+import type { HintSource } from './device-hints.ts';
 import type { MeshSession } from './mesh-session.ts';
 
 /** Often enough for the server to follow a peer that slows down, and little beside what else a peer sends. */
@@ -18,14 +20,16 @@ interface Heard {
 export class MeshReporter {
   readonly #session: MeshSession;
   readonly #clock: Clock;
+  readonly #hints: HintSource;
   #heard: Heard | null = null;
   #cancelTimer: () => void = () => undefined;
   #isProbing = false;
   #isDisposed = false;
 
-  constructor(session: MeshSession, clock: Clock) {
+  constructor(session: MeshSession, clock: Clock, hints: HintSource) {
     this.#session = session;
     this.#clock = clock;
+    this.#hints = hints;
     this.#wait();
   }
 
@@ -63,7 +67,8 @@ export class MeshReporter {
     const links = this.#session.transport.linkStats();
     const stage = this.#stageReport();
     if (stage === null && links.length === 0) return;
-    this.#session.signaling.send({ type: 'report', stage, links });
+    const hints = reportedHints(this.#hints.hints);
+    this.#session.signaling.send({ type: 'report', stage, links, hints });
   }
 
   #stageReport(): StageReport | null {

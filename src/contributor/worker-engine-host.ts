@@ -1,3 +1,5 @@
+import { systemClock } from '../protocol/clock.ts';
+import type { Clock } from '../protocol/clock.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { CachedSlice } from '../model/weight-cache.ts';
 import type { Capability, ModelCard, SliceName } from '../protocol/signaling.ts';
@@ -13,12 +15,16 @@ const MEASURE_TIMEOUT_MS = 120_000;
 /** A stage tells its requesters that it is gone; a worker that hangs does not get longer than this for it. */
 export const GOODBYE_TIMEOUT_MS = 1_000;
 
+/** A worker that does not answer a ping in this time hangs: no step of a stage keeps its worker from messages for as long. */
+export const ENGINE_PING_TIMEOUT_MS = 2_000;
+
 /** The part of `Worker` that is used, so that a test can put two ends of a channel here. */
 export interface EnginePort {
   postMessage(command: WorkerCommand, transfer?: Transferable[]): void;
   onmessage: ((event: MessageEvent<WorkerEvent>) => void) | null;
   onerror: ((event: ErrorEvent) => void) | null;
-  terminate(): void;
+  /** @returns when the device is free, where that is known. */
+  terminate(): void | Promise<void>;
 }
 
 interface Waiting {
@@ -34,21 +40,27 @@ export function startEngineWorker(): EnginePort {
 export class WorkerEngineHost implements EngineHost {
   readonly lost: Promise<SkeinError>;
   readonly #worker: EnginePort;
+  readonly #clock: Clock;
   /** Relative model URLs are relative to this. */
   readonly #baseUrl: string;
   readonly #waiting = new Map<number, Waiting>();
   #nextOperation = 0;
+  /** Of the pings that wait for their answer, by nonce. */
+  readonly #pings = new Map<number, () => void>();
+  #nextPing = 0;
   #bridge: PortBridge | null = null;
   #cached: readonly CachedSlice[] = [];
-  #isDisposed = false;
+  #disposed: Promise<void> | null = null;
 
-  constructor(baseUrl: string, worker: EnginePort = startEngineWorker()) {
+  constructor(baseUrl: string, worker: EnginePort = startEngineWorker(), clock: Clock = systemClock) {
     this.#baseUrl = baseUrl;
     this.#worker = worker;
+    this.#clock = clock;
     this.lost = new Promise((resolve) => {
       worker.onmessage = ({ data }) => {
         if (data.type === 'lost') resolve(SkeinError.fromShape(data.error));
         else if (data.type === 'cached') this.#cached = data.slices;
+        else if (data.type === 'pong') this.#pings.get(data.nonce)?.();
         else this.#waiting.get(data.operation)?.onEvent(data);
       };
       worker.onerror = (event) => {
@@ -121,22 +133,41 @@ export class WorkerEngineHost implements EngineHost {
     this.#worker.postMessage({ type: 'unload' });
   }
 
-  dispose(): void {
-    if (this.#isDisposed) return;
-    this.#isDisposed = true;
-    void this.#terminate();
-    for (const { reject } of this.#waiting.values()) reject(abortedError());
-    this.#waiting.clear();
+  isAlive(): Promise<boolean> {
+    const nonce = this.#nextPing++;
+    return new Promise((resolve) => {
+      const end = (isAlive: boolean) => {
+        this.#pings.delete(nonce);
+        cancelDeadline();
+        resolve(isAlive);
+      };
+      const cancelDeadline = this.#clock.after(ENGINE_PING_TIMEOUT_MS, () => end(false));
+      this.#pings.set(nonce, () => end(true));
+      this.#worker.postMessage({ type: 'ping', nonce });
+    });
+  }
+
+  dispose(): Promise<void> {
+    if (this.#disposed === null) {
+      this.#disposed = this.#terminate();
+      for (const { reject } of this.#waiting.values()) reject(abortedError());
+      this.#waiting.clear();
+    }
+    return this.#disposed;
   }
 
   /** The device goes with its worker. */
   async #terminate(): Promise<void> {
     if (this.#bridge !== null) {
       this.unload();
-      const deadline = new Promise((resolve) => setTimeout(resolve, GOODBYE_TIMEOUT_MS));
+      let cancelDeadline: () => void = () => undefined;
+      const deadline = new Promise<void>((resolve) => {
+        cancelDeadline = this.#clock.after(GOODBYE_TIMEOUT_MS, resolve);
+      });
       await Promise.race([this.#bridge.ended, deadline]);
+      cancelDeadline();
     }
-    this.#worker.terminate();
+    await this.#worker.terminate();
   }
 
   #operate<Result>(operation: {
@@ -146,7 +177,7 @@ export class WorkerEngineHost implements EngineHost {
     readonly onEvent: (event: WorkerEvent, resolve: (result: Result) => void) => void;
   }): Promise<Result> {
     const { signal, abortError, start, onEvent } = operation;
-    if (this.#isDisposed || signal.aborted) return Promise.reject(abortError());
+    if (this.#disposed !== null || signal.aborted) return Promise.reject(abortError());
     // A newer operation ends every older one in the worker: what those still say is not listened to.
     for (const { reject } of this.#waiting.values()) reject(abortedError());
     this.#waiting.clear();
@@ -154,7 +185,7 @@ export class WorkerEngineHost implements EngineHost {
     return new Promise((resolve, reject) => {
       const cancel = () => {
         this.#waiting.delete(id);
-        if (!this.#isDisposed) this.#worker.postMessage({ type: 'cancel', operation: id });
+        if (this.#disposed === null) this.#worker.postMessage({ type: 'cancel', operation: id });
         reject(abortError());
       };
       signal.addEventListener('abort', cancel, { once: true });

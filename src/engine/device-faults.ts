@@ -6,20 +6,26 @@ import type { EngineDevice } from './device.ts';
  * numbers in its buffers cannot be trusted any more, so both count as a lost device.
  */
 export class DeviceFaults {
+  /** Resolves with the first fault, as soon as the browser tells; not after `dispose`. */
+  readonly first: Promise<SkeinError>;
   readonly #device: GPUDevice;
   #fault: SkeinError | null = null;
+  #tell: (fault: SkeinError) => void = () => undefined;
   readonly #note = (event: GPUUncapturedErrorEvent): void => {
     this.#fault ??= new SkeinError(
       'device-lost',
       `The GPU refused a command, and the slice must be loaded again: ${event.error.message}`,
     );
+    this.#tell(this.#fault);
   };
 
   constructor({ device, lost }: EngineDevice) {
     this.#device = device;
+    this.first = new Promise((resolve) => (this.#tell = resolve));
     device.addEventListener('uncapturederror', this.#note);
     void lost.then((error) => {
       this.#fault = error;
+      this.#tell(error);
     });
   }
 
@@ -35,5 +41,6 @@ export class DeviceFaults {
 
   dispose(): void {
     this.#device.removeEventListener('uncapturederror', this.#note);
+    this.#tell = () => undefined;
   }
 }

@@ -1,13 +1,12 @@
 import { html, LitElement, nothing } from 'lit';
 import { customElement, state } from 'lit/decorators.js';
 import { repeat } from 'lit/directives/repeat.js';
-import { Contributor } from '../../contributor/contributor.ts';
 import { sessionOf } from '../../contributor/mesh-connection.ts';
 import { currentEnvironment, findSupportProblem } from '../../contributor/webgpu-support.ts';
-import { WorkerEngineHost } from '../../contributor/worker-engine-host.ts';
 import type { ModelId } from '../../protocol/ids.ts';
 import type { ModelCard } from '../../protocol/signaling.ts';
 import { connectionStatus } from '../connection/connection-status.ts';
+import { contributeFromPage } from '../connection/page-contributor.ts';
 import { connectPage } from '../connection/page-session.ts';
 import { loadMemoryLimit } from '../contribute/memory-limit.ts';
 import type { SendEvent } from '../prompt-composer/prompt-composer.ts';
@@ -37,7 +36,7 @@ export class ChatPage extends LitElement {
   static override readonly styles = [baseStyles, chatPageStyles];
 
   readonly #connection = connectPage();
-  readonly #contributor = new Contributor({ createHost: () => new WorkerEngineHost(location.href) });
+  readonly #contributor = contributeFromPage(this.#connection);
   readonly #chat = new ChatController({
     generator: () => generatorFor(this.#connection),
     randomSeed: () => crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
@@ -192,7 +191,11 @@ export class ChatPage extends LitElement {
       `;
     }
     return html`
-      <skein-contributor-status class="card" .state=${state}>
+      <skein-contributor-status
+        class="card"
+        .state=${state}
+        .isServerAway=${this.#connection.state.phase === 'reconnecting'}
+      >
         <button slot="actions" @click=${() => this.#contributor.stop()}>
           ${state.phase === 'stopping' ? 'Stop now' : 'Stop lending'}
         </button>

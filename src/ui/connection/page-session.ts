@@ -12,7 +12,7 @@ export type PageSession = LiveSession;
 export function connectPage(): MeshConnection<PageSession> {
   // Missing in pages without TLS; the names it is asked for are newer than its type.
   const permissions = navigator.permissions as unknown as PermissionStates | undefined;
-  const connection = new MeshConnection({
+  return new MeshConnection({
     open: (signal) =>
       openSession(location.href, signal, {
         clock: pageClock,
@@ -21,11 +21,4 @@ export function connectPage(): MeshConnection<PageSession> {
     pause,
     random: Math.random,
   });
-  // A page that just vanishes is missed only after seconds of silence; one that hangs up, at once.
-  window.addEventListener('pagehide', () => connection.dispose());
-  // Brought back from the back-forward cache, it is a page without connections.
-  window.addEventListener('pageshow', ({ persisted }) => {
-    if (persisted) location.reload();
-  });
-  return connection;
 }

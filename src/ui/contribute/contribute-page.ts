@@ -1,13 +1,12 @@
 import { html, LitElement, nothing } from 'lit';
 import { customElement, state } from 'lit/decorators.js';
-import { Contributor } from '../../contributor/contributor.ts';
 import type { ContributorState } from '../../contributor/contributor-state.ts';
 import { sessionOf } from '../../contributor/mesh-connection.ts';
 import { adapterProblem, currentEnvironment, findSupportProblem } from '../../contributor/webgpu-support.ts';
 import type { SupportProblem } from '../../contributor/webgpu-support.ts';
-import { WorkerEngineHost } from '../../contributor/worker-engine-host.ts';
 import type { PeerId } from '../../protocol/ids.ts';
 import { connectionStatus } from '../connection/connection-status.ts';
+import { contributeFromPage } from '../connection/page-contributor.ts';
 import { connectPage } from '../connection/page-session.ts';
 import { countOf, formatBytes, shortPeer } from '../text/format.ts';
 import { baseStyles } from '../theme/base.styles.ts';
@@ -33,7 +32,7 @@ export class ContributePage extends LitElement {
   static override readonly styles = [baseStyles, contributePageStyles];
 
   readonly #connection = connectPage();
-  readonly #contributor = new Contributor({ createHost: () => new WorkerEngineHost(location.href) });
+  readonly #contributor = contributeFromPage(this.#connection);
   readonly #environment = currentEnvironment();
 
   @state() private memoryLimitBytes = DEFAULT_MEMORY_LIMIT_BYTES;
@@ -85,7 +84,10 @@ export class ContributePage extends LitElement {
     return html`
       <div class="card">
         ${state.phase === 'failed' ? html`<skein-error-notice .error=${state.error}></skein-error-notice>` : nothing}
-        <skein-contributor-status .state=${state}>
+        <skein-contributor-status
+          .state=${state}
+          .isServerAway=${this.#connection.state.phase === 'reconnecting'}
+        >
           ${this.#renderLayers(state)} ${this.#renderMachine(state)} ${this.#renderButton(state)}
         </skein-contributor-status>
       </div>
@@ -128,7 +130,7 @@ export class ContributePage extends LitElement {
   }
 
   #renderLayers(state: ContributorState) {
-    if (state.phase !== 'loading' && state.phase !== 'serving') return nothing;
+    if (!('slice' in state)) return nothing;
     const connection = this.#connection.state;
     const self = sessionOf(connection)?.self ?? null;
     const members = 'mesh' in connection ? connection.mesh.members : [];

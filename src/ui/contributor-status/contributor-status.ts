@@ -1,9 +1,17 @@
 import { html, LitElement, nothing } from 'lit';
 import { customElement, property } from 'lit/decorators.js';
-import type { AssignedSlice, ContributorState } from '../../contributor/contributor-state.ts';
+import type { AssignedSlice, ContributorState, PauseReason } from '../../contributor/contributor-state.ts';
 import { baseStyles } from '../theme/base.styles.ts';
 import { countOf, formatBytes, formatLayers, formatModel, formatTokenRate } from '../text/format.ts';
 import { contributorStatusStyles } from './contributor-status.styles.ts';
+
+const SERVER_AWAY =
+  'The server is away. Answers under way go on; new ones come to this tab when the server is back.';
+
+const PAUSED: Readonly<Record<PauseReason, string>> = {
+  'battery-low': 'Paused: the battery is low. This tab lends its GPU again when the device charges.',
+  frozen: 'Paused: the browser put this tab to sleep.',
+};
 
 /** What the lent GPU does right now, in words and numbers. @slot - more facts. @slot actions - buttons. */
 @customElement('skein-contributor-status')
@@ -11,13 +19,17 @@ export class ContributorStatus extends LitElement {
   static override readonly styles = [baseStyles, contributorStatusStyles];
 
   @property({ attribute: false }) state: ContributorState = { phase: 'idle' };
+  /** Whether the connection to the server is lost and will come back. */
+  @property({ type: Boolean }) isServerAway = false;
 
   override render() {
     const { state } = this;
     return html`
       <section aria-label="This tab’s GPU" data-testid="contributor" data-phase=${state.phase}>
         <p class="phase" role="status">${phaseWords(state)}</p>
-        ${state.phase === 'loading' ? this.#renderProgress(state.loadedBytes, state.totalBytes) : nothing}
+        ${state.phase === 'rebuilding' ? html`<p class="detail">${state.error.message}</p>` : nothing}
+        ${'loadedBytes' in state ? this.#renderProgress(state.loadedBytes, state.totalBytes) : nothing}
+        ${this.isServerAway && state.phase === 'serving' ? html`<p class="detail">${SERVER_AWAY}</p>` : nothing}
         ${state.phase === 'serving' ? this.#renderStats(state) : nothing}
         <slot></slot>
         <div class="actions"><slot name="actions"></slot></div>
@@ -71,8 +83,12 @@ function phaseWords(state: ContributorState): string {
       return `Downloading ${sliceWords(state.slice)}…`;
     case 'serving':
       return `Serving ${sliceWords(state.slice)}.`;
+    case 'rebuilding':
+      return `The GPU went away. Loading ${sliceWords(state.slice)} again; requests go around this tab meanwhile…`;
+    case 'paused':
+      return PAUSED[state.reason];
     case 'stopping':
-      return `Stopping. Finishing ${countOf(state.activeSequences, 'answer')} first…`;
+      return `${state.reason === 'battery-low' ? 'The battery is low: stopping' : 'Stopping'}. Finishing ${countOf(state.activeSequences, 'answer')} first…`;
     case 'failed':
       return 'The GPU is not in use.';
   }

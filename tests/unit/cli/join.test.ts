@@ -33,6 +33,16 @@ describe('the address of a server', () => {
   );
 });
 
+const LOST = new SkeinError('device-lost', 'driver reset');
+const REBUILDING: ContributorState = {
+  phase: 'rebuilding',
+  capability: CAPABILITY,
+  slice: SLICE,
+  error: LOST,
+  loadedBytes: 3,
+  totalBytes: 9,
+};
+
 describe('what a state is told as', () => {
   const states: [ContributorState, string][] = [
     [{ phase: 'idle' }, 'Stopped.'],
@@ -44,6 +54,8 @@ describe('what a state is told as', () => {
       { phase: 'serving', capability: CAPABILITY, slice: SLICE, stats: NO_STATS },
       'Serving layers 2 to 4 of the 8 of skein-tiny. Press Ctrl-C to stop.',
     ],
+    [REBUILDING, 'driver reset Loading layers 2 to 4 of the 8 of skein-tiny again …'],
+    [{ phase: 'paused', reason: 'battery-low' }, 'The battery is low. Lending again when it charges …'],
   ];
 
   it.each(states)('%o', (state, words) => {
@@ -59,6 +71,10 @@ describe('what a state is told as', () => {
     });
     expect(summarizeState(serving(1))).toEqual(summarizeState(serving(2)));
     expect(summarizeState(serving(1))).toEqual({ phase: 'serving', slice: SLICE });
+    expect(summarizeState(REBUILDING)).toEqual({ phase: 'rebuilding', slice: SLICE, error: LOST.toShape() });
+    expect(summarizeState({ ...REBUILDING, loadedBytes: 4 })).toEqual(summarizeState(REBUILDING));
+    const paused = { phase: 'paused', reason: 'frozen' } as const;
+    expect(summarizeState(paused)).toEqual(paused);
     const error = new SkeinError('no-adapter', 'none');
     expect(summarizeState({ phase: 'failed', error })).toEqual({ phase: 'failed', error: error.toShape() });
   });

@@ -184,6 +184,16 @@ describe('EngineSession', () => {
     expect(stage.isDisposed).toBe(true);
   });
 
+  it('answers a ping at once, also while it measures or loads', async () => {
+    load(1);
+    await settled();
+    session.handle({ type: 'ping', nonce: 5 });
+    expect(events).toEqual([{ type: 'pong', nonce: 5 }]);
+    await startStage(0);
+    session.handle({ type: 'ping', nonce: 6 });
+    expect(events.at(-1)).toEqual({ type: 'pong', nonce: 6 });
+  });
+
   it('reports statistics while a stage serves, and stops with it', async () => {
     vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
     try {

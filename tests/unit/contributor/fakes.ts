@@ -1,4 +1,6 @@
+import type { DeviceHints, HintSource } from '../../../src/contributor/device-hints.ts';
 import type { EngineHost, LoadOptions, MeasureOptions } from '../../../src/contributor/engine-host.ts';
+import { Observable } from '../../../src/contributor/observable.ts';
 import type { MeasuredTransport, MeshSession } from '../../../src/contributor/mesh-session.ts';
 import type { SessionEvent } from '../../../src/mesh/session-events.ts';
 import type { SkeinError } from '../../../src/protocol/errors.ts';
@@ -10,6 +12,7 @@ import type {
   ModelCard,
   SliceName,
 } from '../../../src/protocol/signaling.ts';
+import type { FrameTransport } from '../../../src/protocol/transport.ts';
 
 export const CAPABILITY: Capability = {
   memoryBytes: 2e9,
@@ -70,6 +73,10 @@ export class FakeHost implements EngineHost {
   cached: SliceName[] = [];
   unloads = 0;
   isDisposed = false;
+  /** What was asked of `isAlive`, in order. */
+  readonly pings: Deferred<boolean>[] = [];
+  /** Settles what `dispose` returned; at once by default. */
+  freeing: Promise<void> = Promise.resolve();
 
   get lost(): Promise<SkeinError> {
     return this.loss.promise;
@@ -101,9 +108,48 @@ export class FakeHost implements EngineHost {
     this.unloads += 1;
   }
 
-  dispose(): void {
-    this.isDisposed = true;
+  isAlive(): Promise<boolean> {
+    const ping = deferred<boolean>();
+    this.pings.push(ping);
+    return ping.promise;
   }
+
+  dispose(): Promise<void> {
+    this.isDisposed = true;
+    return this.freeing;
+  }
+}
+
+/** Hints that change when a test says so. */
+export class FakeHints implements HintSource {
+  readonly #source = new Observable<DeviceHints>({ isHidden: false, battery: null });
+
+  get hints(): DeviceHints {
+    return this.#source.value;
+  }
+
+  subscribe(listener: (hints: DeviceHints) => void): () => void {
+    return this.#source.subscribe(listener);
+  }
+
+  change(changes: Partial<DeviceHints>): void {
+    this.#source.value = { ...this.#source.value, ...changes };
+  }
+
+  /** @param percent of the charge. */
+  battery(percent: number, isCharging = false): void {
+    this.change({ battery: { charge: percent / 100, isCharging } });
+  }
+}
+
+function deadTransport(self: PeerId): FrameTransport {
+  return {
+    self,
+    send: () => Promise.resolve(),
+    onFrame: () => () => undefined,
+    onPeerLost: () => () => undefined,
+    reject: () => undefined,
+  };
 }
 
 type Listener = (event: SessionEvent) => void;
@@ -118,14 +164,15 @@ export class FakeSession implements MeshSession {
   readonly probes: { readonly peers: readonly PeerId[]; readonly done: Deferred<undefined> }[] = [];
   readonly #listeners = new Map<string, Set<Listener>>();
 
-  constructor(seed: string) {
-    this.self = peerId(seed);
+  /** @param frames carries its frames; nothing does by default. */
+  constructor(seed: string, frames: FrameTransport = deadTransport(peerId(seed))) {
+    this.self = frames.self;
     this.transport = {
       self: this.self,
-      send: () => Promise.resolve(),
-      onFrame: () => () => undefined,
-      onPeerLost: () => () => undefined,
-      reject: () => undefined,
+      send: (to, frame) => frames.send(to, frame),
+      onFrame: (listener) => frames.onFrame(listener),
+      onPeerLost: (listener) => frames.onPeerLost(listener),
+      reject: (from, reason) => frames.reject(from, reason),
       linkStats: () => this.links,
       probe: (peers) => {
         const done = deferred<undefined>();

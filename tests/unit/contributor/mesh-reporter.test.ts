@@ -5,9 +5,10 @@ import { MeshReporter, REPORT_INTERVAL_MS } from '../../../src/contributor/mesh-
 import { decodeClientMessage } from '../../../src/protocol/signaling.ts';
 import type { SliceName } from '../../../src/protocol/signaling.ts';
 import { ManualClock } from '../mesh/manual-clock.ts';
-import { FakeSession, peerId, settled, TINY } from './fakes.ts';
+import { FakeHints, FakeSession, peerId, settled, TINY } from './fakes.ts';
 
 const SLICE: SliceName = { model: TINY.id, layerStart: 2, layerEnd: 5 };
+const HINTS = { isHidden: false, isOnBattery: false };
 const LINK = { peer: peerId('b'), rttSeconds: 0.02, bytesPerSecond: null };
 
 let clock: ManualClock;
@@ -17,7 +18,7 @@ let reporter: MeshReporter;
 beforeEach(() => {
   clock = new ManualClock();
   session = new FakeSession('a');
-  reporter = new MeshReporter(session, clock);
+  reporter = new MeshReporter(session, clock, new FakeHints());
 });
 
 /** Totals after so many seconds of steady work: 10 steps, 25 rows and half a second of computing in each. */
@@ -39,8 +40,18 @@ describe('what a contributor reports', () => {
     clock.advance(REPORT_INTERVAL_MS);
     const now = { ...SLICE, activeSequences: 3, freeCacheTokens: 128, cacheTokens: 2048 };
     expect(session.sent).toEqual([
-      { type: 'report', stage: { ...now, steps: 20, rows: 50, busySeconds: 1, seconds: 2 }, links: [] },
-      { type: 'report', stage: { ...now, steps: 40, rows: 100, busySeconds: 2, seconds: 4 }, links: [] },
+      {
+        type: 'report',
+        stage: { ...now, steps: 20, rows: 50, busySeconds: 1, seconds: 2 },
+        links: [],
+        hints: HINTS,
+      },
+      {
+        type: 'report',
+        stage: { ...now, steps: 40, rows: 100, busySeconds: 2, seconds: 4 },
+        links: [],
+        hints: HINTS,
+      },
     ]);
     for (const message of session.sent) expect(decodeClientMessage(JSON.stringify(message))).toEqual(message);
   });
@@ -55,7 +66,7 @@ describe('what a contributor reports', () => {
   it('has the links, also of a peer that serves nothing', () => {
     session.links = [LINK];
     clock.advance(REPORT_INTERVAL_MS);
-    expect(session.sent).toEqual([{ type: 'report', stage: null, links: [LINK] }]);
+    expect(session.sent).toEqual([{ type: 'report', stage: null, links: [LINK], hints: HINTS }]);
   });
 
   it('never mixes the counts of two stages, not even of the same layers loaded twice', () => {
@@ -91,7 +102,7 @@ describe('a probe', () => {
     expect(session.sent).toEqual([]);
     session.probes[0]?.done.resolve(undefined);
     await settled();
-    expect(session.sent).toEqual([{ type: 'report', stage: null, links: [LINK] }]);
+    expect(session.sent).toEqual([{ type: 'report', stage: null, links: [LINK], hints: HINTS }]);
   });
 
   it('is not begun while another goes on, and can be after it', async () => {

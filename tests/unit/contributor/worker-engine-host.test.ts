@@ -1,10 +1,15 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { NO_STATS } from '../../../src/contributor/contributor-state.ts';
 import { PortTransport } from '../../../src/contributor/port-transport.ts';
-import { GOODBYE_TIMEOUT_MS, WorkerEngineHost } from '../../../src/contributor/worker-engine-host.ts';
+import {
+  ENGINE_PING_TIMEOUT_MS,
+  GOODBYE_TIMEOUT_MS,
+  WorkerEngineHost,
+} from '../../../src/contributor/worker-engine-host.ts';
 import type { EnginePort } from '../../../src/contributor/worker-engine-host.ts';
 import type { WorkerCommand, WorkerEvent } from '../../../src/contributor/worker-messages.ts';
-import { CAPABILITY, FakeSession, peerId, settled, TINY } from './fakes.ts';
+import { ManualClock } from '../mesh/manual-clock.ts';
+import { CAPABILITY, deferred, FakeSession, peerId, settled, TINY } from './fakes.ts';
 
 const SELF = peerId('a');
 
@@ -13,13 +18,16 @@ class FakeWorker implements EnginePort {
   onmessage: ((event: MessageEvent<WorkerEvent>) => void) | null = null;
   onerror: ((event: ErrorEvent) => void) | null = null;
   isTerminated = false;
+  /** What `terminate` returns. */
+  freeing: Promise<void> | undefined;
 
   postMessage(command: WorkerCommand): void {
     this.commands.push(command);
   }
 
-  terminate(): void {
+  terminate(): Promise<void> | undefined {
     this.isTerminated = true;
+    return this.freeing;
   }
 
   emit(event: WorkerEvent): void {
@@ -28,11 +36,13 @@ class FakeWorker implements EnginePort {
 }
 
 let worker: FakeWorker;
+let clock: ManualClock;
 let host: WorkerEngineHost;
 
 beforeEach(() => {
   worker = new FakeWorker();
-  host = new WorkerEngineHost('http://host:3000/contribute', worker);
+  clock = new ManualClock();
+  host = new WorkerEngineHost('http://host:3000/contribute', worker, clock);
 });
 
 const measure = (signal = new AbortController().signal) => host.measure({ memoryLimitBytes: 64, signal });
@@ -88,7 +98,7 @@ describe('WorkerEngineHost', () => {
     const { signal } = new AbortController();
     void host.measure({ memoryLimitBytes: 64, timesKernels: true, signal }).catch(() => undefined);
     expect(worker.commands[0]).toMatchObject({ type: 'measure', timesKernels: true });
-    host.dispose();
+    void host.dispose();
   });
 
   it('loads from the server that served the page', async () => {
@@ -105,7 +115,7 @@ describe('WorkerEngineHost', () => {
     worker.emit({ type: 'stats', operation: 0, stats: report });
     expect(progress).toEqual([[1, 2]]);
     expect(stats).toEqual([report]);
-    host.dispose();
+    void host.dispose();
   });
 
   it('passes on in which formats the card wants the model', () => {
@@ -115,7 +125,7 @@ describe('WorkerEngineHost', () => {
     expect(worker.commands[0]).toMatchObject({
       request: { quantization: 'int4', cache: 'int8', activations: 'int8' },
     });
-    host.dispose();
+    void host.dispose();
   });
 
   it('gives errors back with their code', async () => {
@@ -126,7 +136,7 @@ describe('WorkerEngineHost', () => {
       code: 'out-of-memory',
       message: 'full',
     });
-    host.dispose();
+    void host.dispose();
   });
 
   it('tells the worker to give up and does not wait for it', async () => {
@@ -135,7 +145,7 @@ describe('WorkerEngineHost', () => {
     abort.abort();
     await expect(loading).rejects.toMatchObject({ code: 'aborted' });
     expect(worker.commands.at(-1)).toEqual({ type: 'cancel', operation: 0 });
-    host.dispose();
+    void host.dispose();
   });
 
   it('does not hear an older load', async () => {
@@ -147,7 +157,7 @@ describe('WorkerEngineHost', () => {
     expect(older.progress).toEqual([]);
     worker.emit({ type: 'loaded', operation: 1 });
     await expect(newer.loading).resolves.toBeUndefined();
-    host.dispose();
+    void host.dispose();
   });
 
   it('tells when the device is lost', async () => {
@@ -165,33 +175,66 @@ describe('WorkerEngineHost', () => {
 
   it('dispose lets a stage tell its requesters before the worker ends', async () => {
     void load().loading.catch(() => undefined);
-    host.dispose();
+    void host.dispose();
     expect(worker.commands.at(-1)).toEqual({ type: 'unload' });
     expect(worker.isTerminated).toBe(false);
     const command = worker.commands[0];
     const frames = command?.type === 'load' ? command.frames : new MessageChannel().port1;
     new PortTransport(SELF, frames).dispose();
     await vi.waitUntil(() => worker.isTerminated);
+    expect(clock.pendingTimers).toBe(0);
   });
 
   it('does not wait long for a worker that hangs', async () => {
-    vi.useFakeTimers({ toFake: ['setTimeout'] });
-    try {
-      void load().loading.catch(() => undefined);
-      host.dispose();
-      await vi.advanceTimersByTimeAsync(GOODBYE_TIMEOUT_MS - 1);
-      expect(worker.isTerminated).toBe(false);
-      await vi.advanceTimersByTimeAsync(1);
-      expect(worker.isTerminated).toBe(true);
-    } finally {
-      vi.useRealTimers();
-    }
+    void load().loading.catch(() => undefined);
+    const disposed = host.dispose();
+    clock.advance(GOODBYE_TIMEOUT_MS - 1);
+    await settled();
+    expect(worker.isTerminated).toBe(false);
+    clock.advance(1);
+    await disposed;
+    expect(worker.isTerminated).toBe(true);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('is disposed when the device is free, however often that is asked', async () => {
+    const freed = deferred<undefined>();
+    worker.freeing = freed.promise;
+    let times = 0;
+    for (let call = 0; call < 2; call++) void host.dispose().then(() => (times += 1));
+    await settled();
+    expect(times).toBe(0);
+    freed.resolve(undefined);
+    await settled();
+    expect(times).toBe(2);
+  });
+
+  it('is alive as long as its worker answers pings', async () => {
+    const [first, second] = [host.isAlive(), host.isAlive()];
+    expect(worker.commands).toEqual([
+      { type: 'ping', nonce: 0 },
+      { type: 'ping', nonce: 1 },
+    ]);
+    clock.advance(ENGINE_PING_TIMEOUT_MS - 1);
+    worker.emit({ type: 'pong', nonce: 1 });
+    await expect(second).resolves.toBe(true);
+    clock.advance(1);
+    await expect(first).resolves.toBe(false);
+    worker.emit({ type: 'pong', nonce: 0 });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('answers for no other ping', async () => {
+    const alive = host.isAlive();
+    worker.emit({ type: 'pong', nonce: 3 });
+    clock.advance(ENGINE_PING_TIMEOUT_MS);
+    await expect(alive).resolves.toBe(false);
   });
 
   it('dispose ends the worker and everything under way, and can be called again', async () => {
     const measuring = measure();
-    host.dispose();
-    host.dispose();
+    void host.dispose();
+    void host.dispose();
     expect(worker.isTerminated).toBe(true);
     await expect(measuring).rejects.toMatchObject({ code: 'aborted' });
     await expect(measure()).rejects.toMatchObject({ code: 'aborted' });

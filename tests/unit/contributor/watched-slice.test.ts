@@ -1,0 +1,76 @@
+import { beforeEach, expect, it } from 'vitest';
+import { watchedSlice } from '../../../src/contributor/watched-slice.ts';
+import type { BatchResult, RaggedBatch, Slice } from '../../../src/engine/batch.ts';
+import type { SkeinError } from '../../../src/protocol/errors.ts';
+import { STEP_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
+import { ManualClock } from '../mesh/manual-clock.ts';
+import { deferred } from './fakes.ts';
+import type { Deferred } from './fakes.ts';
+
+const BATCH: RaggedBatch = { sequences: [], input: { kind: 'tokens', tokenIds: new Uint32Array() } };
+const RESULT: BatchResult = { hiddenStates: null, sequences: [] };
+
+let clock: ManualClock;
+let hangs: SkeinError[];
+let passes: Deferred<BatchResult>[];
+let calls: string[];
+let slice: Slice;
+
+beforeEach(() => {
+  clock = new ManualClock();
+  hangs = [];
+  passes = [];
+  calls = [];
+  const plain: Slice = {
+    hiddenSize: 1,
+    vocabSize: 2,
+    hasEmbedding: true,
+    hasHead: false,
+    blockCount: 3,
+    contextLength: 4,
+    maxBatchRows: 5,
+    maxBatchSequences: 6,
+    forward: () => {
+      const pass = deferred<BatchResult>();
+      passes.push(pass);
+      return pass.promise;
+    },
+    copyBlocks: (copies) => calls.push(`copy ${copies.length}`),
+    dispose: () => calls.push('dispose'),
+  };
+  slice = watchedSlice(plain, clock, (error) => hangs.push(error));
+});
+
+it('says when a pass takes longer than anybody waits, and only then', async () => {
+  const first = slice.forward(BATCH);
+  clock.advance(STEP_TIMEOUT_MS - 1);
+  passes[0]?.resolve(RESULT);
+  expect(await first).toBe(RESULT);
+  clock.advance(STEP_TIMEOUT_MS);
+  expect(hangs).toEqual([]);
+  expect(clock.pendingTimers).toBe(0);
+
+  const second = slice.forward(BATCH);
+  clock.advance(STEP_TIMEOUT_MS);
+  expect(hangs).toMatchObject([{ code: 'device-lost', data: { reason: 'hung' } }]);
+  passes[1]?.resolve(RESULT);
+  expect(await second).toBe(RESULT);
+});
+
+it('says nothing of a pass that failed', async () => {
+  const pass = slice.forward(BATCH);
+  passes[0]?.reject(new Error('no'));
+  await expect(pass).rejects.toThrow('no');
+  clock.advance(STEP_TIMEOUT_MS);
+  expect(hangs).toEqual([]);
+});
+
+it('is the slice in all else', () => {
+  const { hiddenSize, vocabSize, hasEmbedding, hasHead } = slice;
+  expect([hiddenSize, vocabSize, hasEmbedding, hasHead]).toEqual([1, 2, true, false]);
+  const { blockCount, contextLength, maxBatchRows, maxBatchSequences } = slice;
+  expect([blockCount, contextLength, maxBatchRows, maxBatchSequences]).toEqual([3, 4, 5, 6]);
+  slice.copyBlocks([]);
+  slice.dispose();
+  expect(calls).toEqual(['copy 0', 'dispose']);
+});
