@@ -10,7 +10,7 @@ export function crc32(bytes: Uint8Array, checksum = 0): number {
   let crc = ~checksum;
   let offset = 0;
   for (; offset < wordsEnd; offset += 4) {
-    crc ^= view.getUint32(offset, true);
+    crc ^= view.getInt32(offset, true);
     crc =
       (far[crc & 0xff] ?? 0) ^
       (third[(crc >>> 8) & 0xff] ?? 0) ^
@@ -24,14 +24,14 @@ export function crc32(bytes: Uint8Array, checksum = 0): number {
 }
 
 /** The n-th table is what a byte does to the checksum once n more have come. */
-function makeTables(): readonly [Uint32Array, Uint32Array, Uint32Array, Uint32Array] {
-  const near = new Uint32Array(256);
+function makeTables(): readonly [Int32Array, Int32Array, Int32Array, Int32Array] {
+  const near = new Int32Array(256);
   for (let byte = 0; byte < 256; byte += 1) {
     let crc = byte;
     for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? (crc >>> 1) ^ POLYNOMIAL : crc >>> 1;
     near[byte] = crc;
   }
-  const shift = (table: Uint32Array) => table.map((crc) => (crc >>> 8) ^ (near[crc & 0xff] ?? 0));
+  const shift = (table: Int32Array) => table.map((crc) => (crc >>> 8) ^ (near[crc & 0xff] ?? 0));
   const second = shift(near);
   const third = shift(second);
   return [near, second, third, shift(third)];
