@@ -244,9 +244,12 @@ export class PeerLink {
         return onFrame(frame);
       },
       onBroken: (error, fault) => {
-        const named = blame(remote, error);
-        if (fault !== 'gone') onFault(fault, named);
-        if (this.#attempt === attempt) this.end(named);
+        if (fault !== 'gone') onFault(fault, blame(remote, error));
+        // What broke a link was not used: nothing that the peer computed is in doubt, and it may not even be its fault.
+        const what = `has lost its link: ${error.message}`;
+        const reason =
+          fault === 'broken' ? peerError('peer-lost', remote, what, error) : blame(remote, error);
+        if (this.#attempt === attempt) this.end(reason);
       },
     });
     attempt.channel = channel;

@@ -490,12 +490,13 @@ describe('being dialled', () => {
   });
 
   it('closes the link when the other end does not speak frames', async () => {
-    const { mesh, lost, connection, forge } = lonePeer();
+    const { mesh, lost, reasons, connection, forge } = lonePeer();
     await forge(LOW, { kind: 'rtc', attempt: attemptName(1), signal: OFFER });
     connection(0).onOpen(connection(0).pipe);
     connection(0).pipe.deliver(Uint8Array.of(1, 2, 3));
-    expect({ lost, links: mesh.linkedPeers, closed: connection(0).isClosed }).toEqual({
+    expect({ lost, reasons, links: mesh.linkedPeers, closed: connection(0).isClosed }).toEqual({
       lost: [LOW],
+      reasons: ['peer-lost'],
       links: [],
       closed: true,
     });
