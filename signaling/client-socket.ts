@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { RawData, WebSocket } from 'ws';
 import { SkeinError } from '../src/protocol/errors.ts';
-import { decodeClientMessage } from '../src/protocol/signaling.ts';
+import { decodeClientMessage, REPLACED_CLOSE_CODE } from '../src/protocol/signaling.ts';
 import type { ClientMessage, ServerMessage } from '../src/protocol/signaling.ts';
 import {
   CLOSE_GRACE_MS,
@@ -17,8 +17,6 @@ import { TokenBucket } from './token-bucket.ts';
 /** Close codes of RFC 6455. */
 const POLICY_VIOLATION = 1008;
 const GOING_AWAY = 1001;
-/** For applications: the peer has connected anew, and this socket is its old one. */
-export const REPLACED = 4001;
 
 /** Bytes of a ping's payload: enough that nobody answers one that has not arrived. */
 const PING_BYTES = 8;
@@ -114,7 +112,7 @@ export class ClientSocket {
 
   /** Closes the socket of a peer that has another now. */
   replace(): void {
-    this.#close(REPLACED, 'replaced');
+    this.#close(REPLACED_CLOSE_CODE, 'replaced');
   }
 
   goAway(): void {

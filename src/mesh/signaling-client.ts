@@ -2,7 +2,7 @@ import { SkeinError } from '../protocol/errors.ts';
 import type { ModelId, PeerId, RequestId } from '../protocol/ids.ts';
 import { ROUTE_REQUEST_TIMEOUT_MS, SIGNALING_CONNECT_TIMEOUT_MS } from '../protocol/limits.ts';
 import type { Route } from '../protocol/route.ts';
-import { decodeServerMessage, SIGNALING_VERSION } from '../protocol/signaling.ts';
+import { decodeServerMessage, REPLACED_CLOSE_CODE, SIGNALING_VERSION } from '../protocol/signaling.ts';
 import type { ClientMessage, ServerMessage } from '../protocol/signaling.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
@@ -15,7 +15,8 @@ type ServerMessageOf<Type extends ServerMessage['type']> = Extract<ServerMessage
 export interface SignalingSocket {
   send(text: string): void;
   close(): void;
-  addEventListener(type: 'open' | 'close' | 'error', listener: () => void): void;
+  addEventListener(type: 'open' | 'error', listener: () => void): void;
+  addEventListener(type: 'close', listener: (event: { code: number }) => void): void;
   addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
 }
 
@@ -68,7 +69,7 @@ export class SignalingClient {
     this.#clock = clock;
     this.welcome = welcome;
     socket.addEventListener('message', ({ data }) => this.#receive(data));
-    socket.addEventListener('close', () => this.#finish(serverLost('closed the connection')));
+    socket.addEventListener('close', ({ code }) => this.#finish(closedBy(code)));
     socket.addEventListener('error', () => this.#finish(serverLost('cannot be reached any more')));
   }
 
@@ -305,6 +306,12 @@ function isOfType<Type extends ServerMessage['type']>(
   return message.type === type;
 }
 
-function serverLost(what: string): SkeinError {
-  return new SkeinError('server-lost', `The server ${what}. Connect again when it is back.`);
+/** @returns with `data.isReplaced` where another connection came with the same id. */
+function closedBy(code: number): SkeinError {
+  if (code !== REPLACED_CLOSE_CODE) return serverLost('closed the connection');
+  return serverLost('closed the connection for another one with the same id', { isReplaced: true });
+}
+
+function serverLost(what: string, data: Readonly<Record<string, boolean>> = {}): SkeinError {
+  return new SkeinError('server-lost', `The server ${what}. Connect again when it is back.`, { data });
 }

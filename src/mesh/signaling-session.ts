@@ -41,6 +41,8 @@ export class SignalingSession {
   #stopPausing: () => void = () => undefined;
   /** Attempts to connect since the connection was last steady. */
   #attempts = 0;
+  /** How often another connection took the id since then. */
+  #replacements = 0;
 
   private constructor(url: string, options: SignalingSessionOptions, client: SignalingClient) {
     this.#url = url;
@@ -169,10 +171,16 @@ export class SignalingSession {
 
   /** Runs until there is a connection again or the session is over. */
   async #reconnect(lost: SkeinError): Promise<void> {
-    if (this.#clock.now() - this.#clientSinceMs >= SESSION_STEADY_MS) this.#attempts = 0;
+    if (this.#clock.now() - this.#clientSinceMs >= SESSION_STEADY_MS) {
+      this.#attempts = 0;
+      this.#replacements = 0;
+    }
+    if (lost.data['isReplaced'] === true) this.#replacements += 1;
+    // Once, an attempt of our own may have arrived late. Two that go by one id would take turns for ever.
+    const isTakenOver = this.#replacements > 1;
     for (let failure = lost; this.#end === null;) {
       const { resumeToken: token, peer } = this.welcome;
-      if (token === undefined || !isPassing(failure)) {
+      if (token === undefined || isTakenOver || !isPassing(failure)) {
         this.#finish(failure);
         return;
       }

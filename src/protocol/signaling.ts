@@ -24,6 +24,9 @@ import { layerRangeEntries, modelIdSchema, peerIdSchema, requestIdSchema, routeS
 /** Raised when either side must understand something new; a mismatch is refused in words. */
 export const SIGNALING_VERSION = 5;
 
+/** With which the server closes a socket whose peer has connected anew. */
+export const REPLACED_CLOSE_CODE = 4001;
+
 const text = (maxLength: number) => v.pipe(v.string(), v.maxLength(maxLength));
 /** JSON has numbers that are read as infinity, and cannot be written again. */
 const finite = v.pipe(v.number(), v.finite());

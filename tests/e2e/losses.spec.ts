@@ -33,8 +33,8 @@ test('a lost server is said, and everybody comes back to it', async ({ context }
 
     await server.close();
     for (const each of [page, contributor]) {
-      await expect(each.getByTestId('status')).toHaveAttribute('data-phase', 'offline');
-      await expect(each.getByTestId('status')).toContainText('The server is away.');
+      await expect(each.getByTestId('status')).toHaveAttribute('data-phase', 'reconnecting');
+      await expect(each.getByTestId('status')).toContainText('The server is away; answers go on.');
     }
     await expect(page.getByRole('button', { name: 'Send' })).toBeDisabled();
     await expectPhase(contributor, 'serving');

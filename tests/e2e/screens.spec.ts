@@ -60,7 +60,7 @@ for (const { name, viewport, colorScheme } of SCREENS) {
   });
 }
 
-test('states without a GPU and without a server', async ({ browser }) => {
+test('states without a GPU', async ({ browser }) => {
   const lonely = await startMesh('auto');
   for (const { name, viewport, colorScheme } of SCREENS) {
     const context = await browser.newContext({ viewport, colorScheme, reducedMotion: 'reduce' });
@@ -76,10 +76,34 @@ test('states without a GPU and without a server', async ({ browser }) => {
     await inspect(contribute, `contribute-without-gpu-${name}`);
     await context.close();
   }
-  const context = await browser.newContext();
-  const page = await openChat(context, lonely.url);
   await lonely.close();
-  await expect(page.getByTestId('status')).toHaveAttribute('data-phase', 'offline');
-  await inspect(page, 'chat-offline');
-  await context.close();
+});
+
+test('states without a server: one that is away for now, and one that was never there', async ({
+  browser,
+}) => {
+  const away = await startMesh('auto');
+  const pages: { readonly page: Page; readonly name: string }[] = [];
+  for (const { name, viewport, colorScheme } of SCREENS) {
+    const context = await browser.newContext({ viewport, colorScheme, reducedMotion: 'reduce' });
+    pages.push({ page: await openChat(context, away.url), name: `chat-reconnecting-${name}` });
+    const contribute = await context.newPage();
+    await contribute.goto(`${away.url}/contribute`);
+    pages.push({ page: contribute, name: `contribute-reconnecting-${name}` });
+    for (const { page } of pages) {
+      await expect(page.getByTestId('status')).toHaveAttribute('data-phase', 'online');
+    }
+    const offline = await context.newPage();
+    await offline.routeWebSocket(/\/signal$/, (socket) => void socket.close());
+    await offline.goto(away.url);
+    await expect(offline.getByTestId('status')).toHaveAttribute('data-phase', 'offline');
+    await inspect(offline, `chat-offline-${name}`);
+    await offline.close();
+  }
+  await away.close();
+  for (const { page, name } of pages) {
+    await expect(page.getByTestId('status')).toHaveAttribute('data-phase', 'reconnecting');
+    await inspect(page, name);
+  }
+  for (const { page } of pages) await page.context().close();
 });

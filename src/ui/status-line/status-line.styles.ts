@@ -12,6 +12,12 @@ export const statusLineStyles = css`
     --tone: var(--color-warning);
   }
 
+  .news {
+    display: flex;
+    align-items: baseline;
+    gap: var(--space-2);
+  }
+
   .ok {
     --tone: var(--color-ok);
   }
@@ -21,6 +27,7 @@ export const statusLineStyles = css`
   }
 
   .dot {
+    flex: none;
     width: 0.6rem;
     height: 0.6rem;
     border-radius: 50%;

@@ -29,8 +29,10 @@ export class StatusLine extends LitElement {
         data-testid="status"
         data-phase=${this.status.phase}
       >
-        <span class="dot" aria-hidden="true"></span>
-        <span role="status">${this.#words()}</span>
+        <span class="news">
+          <span class="dot" aria-hidden="true"></span>
+          <span role="status">${this.#words()}</span>
+        </span>
         <slot></slot>
         ${
           this.status.phase === 'offline' || this.status.phase === 'reconnecting'
@@ -55,7 +57,7 @@ export class StatusLine extends LitElement {
       case 'offline':
         return `${offlineWords(this.status.error)} ${againWords(this.status.retryInMs)}`;
       case 'reconnecting':
-        return `The server is away. What is under way goes on. ${againWords(this.status.retryInMs)}`;
+        return `The server is away; answers go on. ${againWords(this.status.retryInMs)}`;
       case 'online': {
         const tabs = countOf(this.status.servingTabs, 'serving tab');
         const coverage = { true: ' · every layer held', false: ' · layers missing', null: '' }[

@@ -4,7 +4,7 @@ import { SignalingSession } from '../../../src/mesh/signaling-session.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import { SESSION_STEADY_MS, SIGNALING_RESUME_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
 import type { Route } from '../../../src/protocol/route.ts';
-import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
+import { REPLACED_CLOSE_CODE, SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
 import type { ClientMessage, ServerMessage } from '../../../src/protocol/signaling.ts';
 import { FakeSocket } from './fake-socket.ts';
 import { MODEL, peerId, requestId, settled } from './local-mesh.ts';
@@ -278,6 +278,20 @@ describe('a session that is over', () => {
     server.state = 'up';
     await pass(500);
     expect(ends).toEqual(['bad-message']);
+  });
+
+  it('is one whose id another has too, for they would take turns for ever', async () => {
+    const replace = () => server.last.fire('close', undefined, REPLACED_CLOSE_CODE);
+    replace();
+    await timeUntilResumed();
+    heard = [];
+    await pass(SESSION_STEADY_MS);
+    replace();
+    await timeUntilResumed();
+    expect(ends).toEqual([]);
+    replace();
+    await pass(60_000);
+    expect([ends, server.sockets.length]).toEqual([['server-lost'], 3]);
   });
 
   it('is none whose server is full for now', async () => {
