@@ -4,16 +4,19 @@ import { SkeinError } from '../protocol/errors.ts';
 import { STEP_TIMEOUT_MS } from '../protocol/limits.ts';
 
 /**
- * A slice whose passes may take as long as the most patient requester waits, and no longer: some drivers neither finish what
- * they were given nor tell that they will not.
+ * A slice that tells when its device is of no use any more: a pass says so, or takes longer than the most patient requester
+ * waits. Some drivers neither finish what they were given nor tell that they will not.
  * @param slice is disposed with the returned one.
- * @param onHang hears of the pass that takes longer; it goes on, should it end after all.
+ * @param onLost may be called more than once. A pass that takes too long goes on, should it end after all.
  */
-export function watchedSlice(slice: Slice, clock: Clock, onHang: (error: SkeinError) => void): Slice {
+export function watchedSlice(slice: Slice, clock: Clock, onLost: (error: SkeinError) => void): Slice {
   const forward = async (batch: RaggedBatch): Promise<BatchResult> => {
-    const cancel = clock.after(STEP_TIMEOUT_MS, () => onHang(hungError()));
+    const cancel = clock.after(STEP_TIMEOUT_MS, () => onLost(hungError()));
     try {
       return await slice.forward(batch);
+    } catch (thrown) {
+      if (thrown instanceof SkeinError && thrown.code === 'device-lost') onLost(thrown);
+      throw thrown;
     } finally {
       cancel();
     }

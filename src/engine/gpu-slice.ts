@@ -283,15 +283,25 @@ export class GpuSlice implements Slice {
       this.#faults.check();
       return bytes;
     } catch (thrown) {
-      // A lost device rejects what waits for it, and says why only after that.
+      // A lost device rejects what waits for it, and says why only after that, in browsers not even in the same task.
       await Promise.resolve();
-      throw this.#faults.fault ?? (this.#isDisposed ? freedError() : SkeinError.from(thrown));
+      throw this.#faults.fault ?? (this.#isDisposed ? freedError() : unreadError(thrown));
     }
   }
 }
 
 function freedError(): SkeinError {
   return new SkeinError('aborted', 'The slice was freed.');
+}
+
+/** Nothing but a lost device, or a driver that is not to be trusted, keeps results from being read. */
+function unreadError(cause: unknown): SkeinError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new SkeinError(
+    'device-lost',
+    `The GPU did not give its results, and the slice must be loaded again: ${reason}`,
+    { cause },
+  );
 }
 
 async function loadSlice(options: GpuSliceOptions, memory: GpuMemory): Promise<LoadedSlice> {

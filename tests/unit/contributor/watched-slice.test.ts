@@ -1,7 +1,7 @@
 import { beforeEach, expect, it } from 'vitest';
 import { watchedSlice } from '../../../src/contributor/watched-slice.ts';
 import type { BatchResult, RaggedBatch, Slice } from '../../../src/engine/batch.ts';
-import type { SkeinError } from '../../../src/protocol/errors.ts';
+import { SkeinError } from '../../../src/protocol/errors.ts';
 import { STEP_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
 import { ManualClock } from '../mesh/manual-clock.ts';
 import { deferred } from './fakes.ts';
@@ -11,14 +11,14 @@ const BATCH: RaggedBatch = { sequences: [], input: { kind: 'tokens', tokenIds: n
 const RESULT: BatchResult = { hiddenStates: null, sequences: [] };
 
 let clock: ManualClock;
-let hangs: SkeinError[];
+let losses: SkeinError[];
 let passes: Deferred<BatchResult>[];
 let calls: string[];
 let slice: Slice;
 
 beforeEach(() => {
   clock = new ManualClock();
-  hangs = [];
+  losses = [];
   passes = [];
   calls = [];
   const plain: Slice = {
@@ -38,7 +38,7 @@ beforeEach(() => {
     copyBlocks: (copies) => calls.push(`copy ${copies.length}`),
     dispose: () => calls.push('dispose'),
   };
-  slice = watchedSlice(plain, clock, (error) => hangs.push(error));
+  slice = watchedSlice(plain, clock, (error) => losses.push(error));
 });
 
 it('says when a pass takes longer than anybody waits, and only then', async () => {
@@ -47,22 +47,31 @@ it('says when a pass takes longer than anybody waits, and only then', async () =
   passes[0]?.resolve(RESULT);
   expect(await first).toBe(RESULT);
   clock.advance(STEP_TIMEOUT_MS);
-  expect(hangs).toEqual([]);
+  expect(losses).toEqual([]);
   expect(clock.pendingTimers).toBe(0);
 
   const second = slice.forward(BATCH);
   clock.advance(STEP_TIMEOUT_MS);
-  expect(hangs).toMatchObject([{ code: 'device-lost', data: { reason: 'hung' } }]);
+  expect(losses).toMatchObject([{ code: 'device-lost', data: { reason: 'hung' } }]);
   passes[1]?.resolve(RESULT);
   expect(await second).toBe(RESULT);
 });
 
-it('says nothing of a pass that failed', async () => {
+it('says when a pass finds the device lost', async () => {
+  const error = new SkeinError('device-lost', 'gone');
+  const pass = slice.forward(BATCH);
+  passes[0]?.reject(error);
+  await expect(pass).rejects.toBe(error);
+  expect(losses).toEqual([error]);
+  expect(clock.pendingTimers).toBe(0);
+});
+
+it('says nothing of a pass that failed for another reason', async () => {
   const pass = slice.forward(BATCH);
   passes[0]?.reject(new Error('no'));
   await expect(pass).rejects.toThrow('no');
   clock.advance(STEP_TIMEOUT_MS);
-  expect(hangs).toEqual([]);
+  expect(losses).toEqual([]);
 });
 
 it('is the slice in all else', () => {
