@@ -1,4 +1,5 @@
 import type { PeerId } from '../protocol/ids.ts';
+import { DIAL_TIMEOUT_MS } from '../protocol/limits.ts';
 
 /** What a hop said of a request, as in the `state` frame. */
 export interface HopState {
@@ -23,7 +24,9 @@ export interface HopWatch {
   readonly unansweredMs: number;
   /** For how long it may. */
   readonly answerMs: number;
-  /** For how long its count of passes was the same, by its own answers. */
+  /** Whether it was heard of on this route: until then the hop before it may be dialling it. */
+  readonly isReached: boolean;
+  /** For how long it computed and sent nothing, by its own answers. */
   readonly stalledMs: number;
 }
 
@@ -47,6 +50,8 @@ export const LEAST_STALL_MS = 3_000;
 export const MOST_STALL_MS = 15_000;
 /** A stage that ran no pass yet: its first may be slow. */
 const FIRST_PASS_MS = 10_000;
+/** A hop says by itself that it cannot reach the next one; this is a little later. */
+const DIALLING_MS = DIAL_TIMEOUT_MS + 2_000;
 /** Passes differ in their rows: a chunk of a prompt takes several times as long as a token. */
 const STEPS_OF_PATIENCE = 5;
 
@@ -72,7 +77,8 @@ export function findCulprit(
     if (receivedUpTo < before.sentUpTo) return { kind: 'contradiction', peer, sender: before.sender };
     if (receivedUpTo > sentUpTo) {
       const { stalledMs } = watch;
-      const isStalled = stalledMs >= patienceMs(state);
+      const mayDial = hops[index + 1]?.isReached === false;
+      const isStalled = stalledMs >= (mayDial ? DIALLING_MS : patienceMs(state));
       return isStalled ? { kind: 'stalled', peer, forMs: stalledMs } : { kind: 'wait', peer };
     }
     before = { sentUpTo, sender: peer };

@@ -14,8 +14,8 @@ export class HopRecord {
   /** Of the oldest question without an answer. */
   #askedAtMs: number | null = null;
   #answeredAtMs = 0;
-  /** Since when its count of passes is what it is now; null before the first answer. */
-  #steps: { readonly count: number; readonly sinceMs: number } | null = null;
+  /** Since when its passes and what it sent are what they are now; null before the first answer. */
+  #standing: { readonly steps: number; readonly sentUpTo: number; readonly sinceMs: number } | null = null;
   #mostSent = 0;
 
   constructor(readonly peer: PeerId) {}
@@ -46,27 +46,28 @@ export class HopRecord {
 
   /**
    * @param isLatest whether it answers the latest question.
-   * @returns what has changed since its last answer: rows of this request, or passes of the stage.
+   * @returns what has changed since its last answer: more rows of this request, or passes, or rows that are sent again.
    */
   answer(state: HopState, isLatest: boolean, nowMs: number): 'rows' | 'steps' | 'nothing' {
     this.heard(nowMs);
     if (isLatest) this.#state = state;
     this.#askedAtMs = isLatest ? null : nowMs;
     this.#answeredAtMs = nowMs;
-    const isFirst = this.#steps === null;
-    const hasStepped = this.#steps !== null && this.#steps.count !== state.steps;
-    if (isFirst || hasStepped) this.#steps = { count: state.steps, sinceMs: nowMs };
-    const hasSent = state.sentUpTo > this.#mostSent;
-    this.#mostSent = Math.max(this.#mostSent, state.sentUpTo);
-    if (hasSent && !isFirst) return 'rows';
-    return hasStepped ? 'steps' : 'nothing';
+    const { steps, sentUpTo } = state;
+    const before = this.#standing;
+    const hasMoved = before !== null && (before.steps !== steps || before.sentUpTo !== sentUpTo);
+    if (before === null || hasMoved) this.#standing = { steps, sentUpTo, sinceMs: nowMs };
+    const hasSentMore = before !== null && sentUpTo > this.#mostSent;
+    this.#mostSent = Math.max(this.#mostSent, sentUpTo);
+    if (hasSentMore) return 'rows';
+    return hasMoved ? 'steps' : 'nothing';
   }
 
   /** The silence is over. */
   forget(): void {
     this.#state = null;
     this.#askedAtMs = null;
-    this.#steps = null;
+    this.#standing = null;
   }
 
   /**
@@ -84,8 +85,9 @@ export class HopRecord {
       start,
       state: this.#state,
       unansweredMs: nowMs - askedAtMs,
+      isReached,
       answerMs: isReached ? answerMs : REACHED_MS,
-      stalledMs: this.#steps === null ? 0 : this.#answeredAtMs - this.#steps.sinceMs,
+      stalledMs: this.#standing === null ? 0 : this.#answeredAtMs - this.#standing.sinceMs,
     };
   }
 }

@@ -243,7 +243,7 @@ export class RouteSession {
 
   #loseLink(peer: PeerId, reason: SkeinError): void {
     if (peer === this.#firstHop) this.#mustClose = false;
-    if (peer === this.#firstHop || peer === this.#lastHop) this.#lose(blame(peer, reason));
+    if (peer === this.#firstHop || peer === this.#lastHop) this.#lose(linkError(peer, reason));
   }
 
   #lose(error: SkeinError, accuser: PeerId | null = null): void {
@@ -254,13 +254,27 @@ export class RouteSession {
   }
 
   async #send(frame: Frame): Promise<void> {
+    let bytes: Uint8Array<ArrayBuffer>;
     try {
-      await this.#transport.send(this.#firstHop, encodeFrame(frame, 'f32'));
+      bytes = encodeFrame(frame, 'f32');
+    } catch (thrown) {
+      this.#lose(SkeinError.from(thrown));
+      return;
+    }
+    try {
+      await this.#transport.send(this.#firstHop, bytes);
     } catch (thrown) {
       this.#mustClose = false;
-      this.#lose(blame(this.#firstHop, thrown));
+      this.#lose(linkError(this.#firstHop, thrown));
     }
   }
+}
+
+/** Whatever keeps frames from a peer, it is of no use to this route: only how it was lost makes a difference. */
+function linkError(peer: PeerId, thrown: unknown): SkeinError {
+  const { code, message, data } = SkeinError.from(thrown);
+  const kind = code === 'bad-frame' || code === 'timeout' ? code : 'peer-lost';
+  return new SkeinError(kind, message, { data: { ...data, peer }, cause: thrown });
 }
 
 /** The first hop alone has nothing, so none is of use. */

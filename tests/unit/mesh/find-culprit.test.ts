@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { findCulprit, LEAST_STALL_MS, MOST_STALL_MS, patienceMs } from '../../../src/mesh/find-culprit.ts';
 import type { HopState, HopWatch } from '../../../src/mesh/find-culprit.ts';
+import { DIAL_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
 import { peerId } from './local-mesh.ts';
 
 const [first, middle, last] = [peerId(1), peerId(2), peerId(3)];
@@ -19,6 +20,7 @@ function route(...states: readonly (HopState | null)[]): HopWatch[] {
     state,
     unansweredMs: state === null ? 3_000 : 0,
     answerMs: 3_000,
+    isReached: true,
     stalledMs: 0,
   }));
 }
@@ -56,6 +58,16 @@ describe('of a silent route', () => {
     const limits = [1, 100, 600, 1_000, 2_999, 3_000, 1e9].map((ms) => patienceMs(said(0, 0, ms)));
     expect(limits).toEqual([3_000, 3_000, 3_000, 5_000, 14_995, MOST_STALL_MS, MOST_STALL_MS]);
     expect(patienceMs(said(0, 0, 0))).toBe(10_000);
+  });
+
+  it('a hop that may be dialling the next has the time for that', () => {
+    const hops = but(route(said(40, 0), null), 1, { isReached: false, answerMs: 10_000 });
+    const dialling = but(hops, 0, { stalledMs: DIAL_TIMEOUT_MS });
+    expect(findCulprit(dialling, PROMPT)).toEqual({ kind: 'wait', peer: first });
+    expect(findCulprit(but(hops, 0, { stalledMs: DIAL_TIMEOUT_MS + 2_000 }), PROMPT)).toMatchObject({
+      kind: 'stalled',
+      peer: first,
+    });
   });
 
   it('two hops that contradict each other are told, with who sent', () => {
@@ -101,7 +113,15 @@ describe('of a silent route', () => {
           const sentUpTo = ordered[index + 1] ?? 0;
           const state = said(receivedUpTo, sentUpTo, typicalStepMs);
           const stalledMs = Math.min(LEAST_STALL_MS, patienceMs(state)) - 1;
-          return { peer: peerId(index + 1), start: 0, state, unansweredMs: 0, answerMs: 3_000, stalledMs };
+          return {
+            peer: peerId(index + 1),
+            start: 0,
+            state,
+            unansweredMs: 0,
+            answerMs: 3_000,
+            isReached: true,
+            stalledMs,
+          };
         });
         const isAllSent = ordered.at(0) === ordered.at(-1);
         const verdict = findCulprit(hops, { upTo: ordered[0] ?? 0, by: null });

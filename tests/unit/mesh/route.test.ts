@@ -5,6 +5,8 @@ import { FIRST_QUESTION_MS } from '../../../src/mesh/silence-watch.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import { encodeFrame } from '../../../src/protocol/frame-codec.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
+import type { FrameTransport } from '../../../src/protocol/transport.ts';
+import { routeTokens } from '../../fixtures/route-tokens.ts';
 import { expectedTokens } from './adding-machine.ts';
 import { LocalMesh, peerId, Puppet, requestId, settled } from './local-mesh.ts';
 
@@ -277,6 +279,35 @@ describe('the requester', () => {
       await first.say(mesh.requester, { ...state, ...all, hop: 1, nonce, epoch: 1 });
     }
     expect(await failing).toMatchObject({ code: 'timeout', data: { peer: peerId(2) } });
+  });
+
+  it.each([
+    ['busy', 'peer-lost'],
+    ['aborted', 'peer-lost'],
+    ['server-lost', 'peer-lost'],
+    ['timeout', 'timeout'],
+    ['bad-frame', 'bad-frame'],
+  ] as const)('takes a link that ends with %s for %s of the first hop', async (linkCode, code) => {
+    const mesh = new LocalMesh(2);
+    const transport: FrameTransport = {
+      self: mesh.requester,
+      send: () => Promise.reject(new SkeinError(linkCode, 'no link')),
+      onFrame: () => () => undefined,
+      onPeerLost: () => () => undefined,
+      reject: () => undefined,
+    };
+    const request = mesh.request(PROMPT.length, 3);
+    const { signal } = new AbortController();
+    const promptTokenIds = Uint32Array.from(PROMPT);
+    const route = routeTokens({ transport, request, promptTokenIds, signal, clock: mesh.clock });
+    expect(await errorOf(route.next())).toMatchObject({ code, data: { peer: peerId(1) } });
+    expect(mesh.clock.pendingTimers).toBe(0);
+  });
+
+  it('gives up what cannot be said in a frame', async () => {
+    const mesh = new LocalMesh(1);
+    const stopTokenIds = Array.from({ length: 100 }, (_, index) => index);
+    expect((await errorOf(mesh.generate(PROMPT, 3, { stopTokenIds }))).code).toBe('bad-argument');
   });
 
   it('does not dial a lost first hop again to tell it of the end', async () => {

@@ -173,6 +173,21 @@ describe('a silent route', () => {
     expect(hung).toMatchObject([{ error: { data: { peer: peerId(1) } } }]);
   });
 
+  it('waits for a hop that sends again what the next one lacks, though nobody computes', async () => {
+    const { hop, everyone, hung, watch, pass } = watched(2, false);
+    watch.opened({ starts: [96, 0], fed: { upTo: 100, by: null } }, true);
+    everyone({ receivedUpTo: 0, sentUpTo: 0 });
+    // It says first where it stands itself.
+    Object.assign(hop(0), { receivedUpTo: 100, sentUpTo: 96 });
+    await pass(1_500);
+    for (let sent = 0; sent < 96; sent += 16) {
+      Object.assign(hop(0), { sentUpTo: sent });
+      Object.assign(hop(1), { receivedUpTo: sent, sentUpTo: sent });
+      await pass(2_000);
+    }
+    expect(hung).toEqual([]);
+  });
+
   it('names two that contradict each other, when they do it twice', async () => {
     const { hop, everyone, hung, token, pass } = watched();
     token(40);
