@@ -10,6 +10,7 @@ import type { Probing } from './probing.ts';
 import type { Rebalancing } from './rebalancing.ts';
 import { fits } from './scheduler/cost.ts';
 import type { Assignment } from './scheduler/types.ts';
+import type { Settling } from './settling.ts';
 
 export interface LendingDeps {
   readonly models: readonly ModelCard[];
@@ -19,6 +20,7 @@ export interface LendingDeps {
   readonly placing: Placing;
   readonly probing: Probing;
   readonly rebalancing: Rebalancing;
+  readonly settling: Settling;
   readonly outbox: Outbox;
   /** What others found of a suspect, which is one however often it joins; null for who is none. */
   readonly suspicionOf: (peer: PeerId) => string | null;
@@ -149,6 +151,7 @@ export class Lending {
   /** The socket is gone, and with it everything of the peer. */
   disconnected(peer: PeerId, nowMs: number): void {
     this.#serverRttSeconds.delete(peer);
+    if (this.#deps.peers.lender(peer) !== null) this.#deps.settling.lost(nowMs);
     try {
       this.leave(peer, nowMs);
     } finally {

@@ -3,7 +3,7 @@ import type { ModelCard } from '../src/protocol/signaling.ts';
 import { isCovered } from './coverage.ts';
 import type { Measurements } from './measurements.ts';
 import type { Moves } from './moves.ts';
-import { withCached } from './peers.ts';
+import { sameSlice, targetOf, withCached } from './peers.ts';
 import type { Peers } from './peers.ts';
 import type { Rebalancing } from './rebalancing.ts';
 import type { Placement, PlacementInput, Scheduler, SchedulerNode, StagePolicy } from './scheduler/types.ts';
@@ -45,12 +45,16 @@ export class Placing {
       return;
     }
     this.#isDue = false;
-    this.#adopt(this.#deps.scheduler.place(this.#input(nowMs)), nowMs);
+    const placement = this.#deps.scheduler.place(this.#input(nowMs));
+    if (this.#deps.settling.holdsMoves(nowMs) && this.#movesHolders(placement)) {
+      this.#isDue = true;
+      this.#missing = placement.missing;
+    } else this.#adopt(placement, nowMs);
   }
 
   /** To be called as time passes: places what had to wait, and sometimes looks for a better placement. */
   advance(nowMs: number): void {
-    if (this.#deps.settling.isOpen(nowMs)) return;
+    if (this.#deps.settling.holdsMoves(nowMs)) return;
     if (this.#isDue) this.place(nowMs);
     else this.#rebalance(nowMs);
   }
@@ -68,6 +72,16 @@ export class Placing {
     const placement = scheduler.rebalance({ ...this.#input(nowMs), busyShares, isServed });
     const restrained = placement === null ? null : rebalancing.restrain(placement, nowMs, isServed);
     if (restrained !== null) this.#adopt(restrained, nowMs);
+  }
+
+  /** Whether somebody who answers is to hold something else. */
+  #movesHolders({ assignments }: Placement): boolean {
+    return this.#deps.peers.lenders().some(([peer, standing]) => {
+      if (standing.kind !== 'serving' && standing.kind !== 'draining') return false;
+      const to = assignments.get(peer) ?? null;
+      const before = targetOf(standing);
+      return to === null || before === null ? to !== before : !sameSlice(to, before);
+    });
   }
 
   #adopt({ assignments, missing, why }: Placement, nowMs: number): void {

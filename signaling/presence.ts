@@ -81,7 +81,9 @@ export class Presence {
     this.#moves = new Moves({
       models,
       peers,
-      answerable: (peer) => this.#desk.answerable(peer),
+      // Who was lost a moment ago may be back before anybody notices.
+      answerable: (peer) =>
+        settling.holdsMoves(this.#nowMs) ? this.#desk.inFlight(peer) : this.#desk.answerable(peer),
       assign: (peer, slice, turn) => {
         const assign = slice && { type: 'assign' as const, ...slice, ...(turn !== null && { turn }) };
         send(peer, assign ?? { type: 'unassign' });
@@ -118,6 +120,7 @@ export class Presence {
       placing: this.#placing,
       probing: this.#probing,
       rebalancing,
+      settling,
       outbox,
       suspicionOf: (peer) => this.#suspicion.wordsOf(peer),
       onReturned: () => this.#desk.countReturned(this.#nowMs),

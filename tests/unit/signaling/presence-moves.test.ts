@@ -5,9 +5,11 @@ import type { ServerMessage } from '../../../src/protocol/signaling.ts';
 import {
   DRAIN_LIMIT_MS,
   LOADING_GRACE_MS,
+  MAX_RESUME_SETTLE_MS,
   MOVE_PATIENCE_MS,
   MOVE_REST_MS,
   REBALANCE_INTERVAL_MS,
+  RESUME_SETTLE_MS,
   URGENT_DRAIN_LIMIT_MS,
 } from '../../../signaling/limits.ts';
 import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
@@ -163,6 +165,65 @@ describe('a peer that is to move', () => {
       [B, FRONT],
     ];
     stage.disconnect(C);
+    stage.pass(RESUME_SETTLE_MS - 1000);
+    expect(assigned(A)).toEqual([]);
+    stage.pass(1000);
+    expect(assigned(A)).toEqual([BACK]);
+  });
+
+  it('stays while somebody who was lost may come back, and so do the answers over both', () => {
+    serving([A, FRONT], [B, FRONT], [C, BACK]);
+    const { hops, end } = ask();
+    expect(hops).toEqual([A, C]);
+    const plan = scheduler.plan;
+    scheduler.plan = [
+      [A, BACK],
+      [B, FRONT],
+    ];
+    stage.disconnect(C);
+    stage.pass(1000);
+    scheduler.plan = plan;
+    stage.returnWith(C, BACK);
+    stage.pass(MOVE_REST_MS);
+    expect([A, B, C].flatMap(assigned)).toEqual([]);
+    expect(stage.presence.inFlight(C)).toBe(1);
+    end();
+    expect(stage.presence.inFlight(C)).toBe(0);
+  });
+
+  it('goes on answering, where it drains already and a peer of the same answers is lost for a moment', () => {
+    serving([A, FRONT], [B, FRONT], [C, BACK], [D, BACK]);
+    expect(ask().hops).toEqual([A, C]);
+    scheduler.plan = [
+      [A, BACK],
+      [B, FRONT],
+      [C, BACK],
+      [D, BACK],
+    ];
+    stage.join(D);
+    expect(assigned(A)).toEqual([]);
+    stage.disconnect(C);
+    stage.pass(RESUME_SETTLE_MS - 1000);
+    expect(assigned(A)).toEqual([]);
+    stage.returnWith(C, BACK);
+    stage.pass(RESUME_SETTLE_MS);
+    expect(assigned(A)).toEqual([]);
+  });
+
+  it('is held up no longer than the limit by others who come and go', () => {
+    serving([A, FRONT], [B, FRONT], [C, BACK]);
+    scheduler.plan = [
+      [A, BACK],
+      [B, FRONT],
+    ];
+    stage.disconnect(C);
+    for (let passedMs = 0; passedMs < MAX_RESUME_SETTLE_MS; passedMs += 1000) {
+      expect(assigned(A)).toEqual([]);
+      stage.connect(D);
+      stage.join(D);
+      stage.disconnect(D);
+      stage.pass(1000);
+    }
     expect(assigned(A)).toEqual([BACK]);
   });
 
@@ -237,6 +298,7 @@ describe('a peer that is to move', () => {
     ];
     ask();
     stage.disconnect(C);
+    stage.pass(RESUME_SETTLE_MS);
     expect([assigned(A), assigned(B)]).toEqual([[FRONT], [BACK]]);
   });
 
