@@ -71,6 +71,8 @@ interface OpenSequence {
   /** When there was last something to compute. */
   activeAtMs: number;
   readonly cancelDeadline: () => void;
+  /** What comes of it cannot go anywhere for now. */
+  isPaused: boolean;
 }
 
 /** An output, with the sequence it belongs to: a request may be closed and opened anew before it leaves. */
@@ -161,6 +163,7 @@ export class Executor implements StageExecutor {
       sequence,
       waitedSteps: 0,
       activeAtMs: this.#clock.now(),
+      isPaused: false,
       cancelDeadline: this.#clock.after(request.timeLimitMs, () => this.#fail(open, timeLimitError(request))),
     };
     this.#open.set(request.route.requestId, open);
@@ -190,6 +193,13 @@ export class Executor implements StageExecutor {
     this.#open.delete(requestId);
     this.#end(open, blockHashes, keepScope);
     this.#start();
+  }
+
+  pause(requestId: RequestId, isPaused: boolean): void {
+    const open = this.#open.get(requestId);
+    if (open === undefined) return;
+    open.isPaused = isPaused;
+    if (!isPaused) this.#start();
   }
 
   #checkOpen(request: OpenRequest): void {
@@ -252,7 +262,9 @@ export class Executor implements StageExecutor {
     const pending: OpenSequence[] = [];
     const plannable = new Map<RequestId, PlannableSequence>();
     for (const [requestId, open] of this.#open) {
-      const holding = open.sequence.plannable(open.waitedSteps, now - open.activeAtMs);
+      const idleMs = now - open.activeAtMs;
+      const known = open.sequence.plannable(open.waitedSteps, idleMs);
+      const holding = open.isPaused ? { ...known, pendingRows: 0, idleMs } : known;
       if (holding.pendingRows > 0) pending.push(open);
       plannable.set(requestId, holding);
     }

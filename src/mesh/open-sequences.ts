@@ -1,5 +1,5 @@
-import type { SkeinError } from '../protocol/errors.ts';
-import type { RequestId } from '../protocol/ids.ts';
+import { SkeinError } from '../protocol/errors.ts';
+import type { PeerId, RequestId } from '../protocol/ids.ts';
 import { MAX_SUSPENDED_SEQUENCES } from '../protocol/limits.ts';
 import type { ServedSequence } from './served-sequence.ts';
 import type { StageContext } from './stage-context.ts';
@@ -87,11 +87,20 @@ export class OpenSequences {
     this.#context.sender.post(downstream, close);
   }
 
-  /** @returns whether there was one. */
-  endLongestSuspended(): boolean {
+  /**
+   * For a request of this requester: whoever waits for a later epoch goes first, the longest first; then one that nobody ever fed,
+   * of whoever has more here than this requester would have.
+   * @returns whether there was one.
+   */
+  makeRoom(requester: PeerId): boolean {
     const [longest] = this.suspended;
     if (longest) this.end(longest);
-    return longest !== undefined;
+    else {
+      const unfed = this.#unfedOfGreediest(requester);
+      if (unfed === null) return false;
+      this.fail(unfed, crowdedError(unfed.sequence.requestId), 'ended');
+    }
+    return true;
   }
 
   #suspend(served: ServedSequence): void {
@@ -100,10 +109,30 @@ export class OpenSequences {
     this.#context.journals.promise(requestId, false);
     this.#all.delete(requestId);
     this.#all.set(requestId, served);
-    if (this.suspended.length > MAX_SUSPENDED_SEQUENCES) this.endLongestSuspended();
+    const [longest, ...others] = this.suspended;
+    if (longest && others.length >= MAX_SUSPENDED_SEQUENCES) this.end(longest);
+  }
+
+  #unfedOfGreediest(requester: PeerId): ServedSequence | null {
+    const counts = new Map<PeerId, number>();
+    for (const { sequence } of this.#all.values()) {
+      const { requester: owner } = sequence.request;
+      counts.set(owner, (counts.get(owner) ?? 0) + 1);
+    }
+    const most = Math.max(0, ...counts.values());
+    if (most <= (counts.get(requester) ?? 0) + 1) return null;
+    const isTheirs = ({ sequence }: ServedSequence) => counts.get(sequence.request.requester) === most;
+    return this.all.find((served) => isTheirs(served) && !served.sequence.isFed) ?? null;
   }
 
   #isHere(served: ServedSequence): boolean {
     return this.#all.get(served.sequence.requestId) === served;
   }
+}
+
+function crowdedError(requestId: RequestId): SkeinError {
+  return new SkeinError(
+    'busy',
+    `This stage is full, and nothing came of request ${requestId} yet: its place went to another. Try again when others end.`,
+  );
 }

@@ -17,6 +17,7 @@ import type { StageCounters } from './stage-counters.ts';
 import { StageFeeding } from './stage-feeding.ts';
 import { StageInquiries } from './stage-inquiries.ts';
 import { StageOpening } from './stage-opening.ts';
+import { StagePacing } from './stage-pacing.ts';
 import { StageSender } from './stage-sender.ts';
 import { checkOutput, packStep } from './step-frames.ts';
 import type { StepResult } from './step-frames.ts';
@@ -47,6 +48,7 @@ export class ServedStage {
   readonly #feeding: StageFeeding;
   readonly #opening: StageOpening;
   readonly #inquiries: StageInquiries;
+  readonly #pacing: StagePacing;
   readonly #wireFormat: ActivationFormat;
   readonly #stopListening: (() => void)[];
 
@@ -70,6 +72,7 @@ export class ServedStage {
     this.#feeding = new StageFeeding(this.#context, this.#sequences);
     this.#opening = new StageOpening(this.#context, this.#sequences, this.#feeding);
     this.#inquiries = new StageInquiries(this.#context, this.#sequences, this.#feeding);
+    this.#pacing = new StagePacing(this.#context, this.#sequences);
     this.#wireFormat = wireFormat;
     executor.onStep = (outputs) => this.#emit(outputs);
     this.#stopListening = [
@@ -175,7 +178,9 @@ export class ServedStage {
       if (this.#isForItself(to, frame)) this.#handle(to, frame);
       else void sender.deliver(to, frame);
     }
-    await Promise.all(activations.map(({ to, frame, format }) => sender.deliver(to, frame, format)));
+    await Promise.all(
+      activations.map(({ to, frame, format }) => this.#pacing.wait(to, sender.deliver(to, frame, format))),
+    );
   }
 
   /** What of an output may travel: nothing of what failed or is not sound, and no row that the next hop has already. */

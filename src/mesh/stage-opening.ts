@@ -131,7 +131,7 @@ export class StageOpening {
         return this.context.executor.open(request, scope, isPrivate);
       } catch (thrown) {
         if (blame(this.context.identity.self, thrown).code !== 'busy') throw thrown;
-        if (!this.sequences.endLongestSuspended()) throw thrown;
+        if (!this.sequences.makeRoom(request.requester)) throw thrown;
       }
     }
   }

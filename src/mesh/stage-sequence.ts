@@ -75,6 +75,11 @@ export class StageSequence {
     return true;
   }
 
+  /** Whether any row came. */
+  get isFed(): boolean {
+    return this.#nextPosition !== null;
+  }
+
   /** Position after the last row that came, or before which none will come. */
   get receivedUpTo(): number {
     return this.#nextPosition ?? this.#start ?? 0;

@@ -99,6 +99,11 @@ export const SUSPENDED_SEQUENCE_MS = 30_000;
 export const MAX_SUSPENDED_SEQUENCES = 128;
 /** Activations that a stage sent, kept to be sent again: 65,536 rows of 2048 halves. */
 export const MAX_JOURNAL_BYTES = 256 * 1024 * 1024;
+/**
+ * A step waits this long for a next hop to take what it is sent; after that only what goes over that hop waits. Some steps of a
+ * quick stage, and less than the megabyte takes that a slow uplink may have queued.
+ */
+export const SLOW_HOP_PATIENCE_MS = 250;
 /** Rows that came at a stage before their next hop could be reached, over all requests: four of the largest frames. */
 export const MAX_HELD_BYTES = 4 * MAX_FRAME_BYTES;
 

@@ -105,7 +105,7 @@ export interface StagePace {
 /**
  * The port between frames and an engine: the mesh feeds it, the executor implements it.
  * All outputs of one forward pass arrive in one `onStep` call. At most one further pass runs before its promise is
- * done, so a slow link slows the stage instead of filling memory.
+ * done, so a slow link slows the stage instead of filling memory; a very slow one slows only the sequences that go over it.
  */
 export interface StageExecutor {
   /** Set by the one user of the executor before the first `push`. Must not reject. */
@@ -125,6 +125,8 @@ export interface StageExecutor {
    * @throws SkeinError `bad-frame` for an unknown sequence, a gap, rows past the reservation or the wrong kind of input.
    */
   push(requestId: RequestId, position: number, input: StageInput): void;
+  /** Computes nothing of the sequence until it is said otherwise, and takes rows in all the same. Unknown ids are ignored. */
+  pause(requestId: RequestId, isPaused: boolean): void;
   /**
    * Frees the sequence. Unknown ids are ignored: closing twice is safe.
    * @param blockHashes the chain over the full blocks of prompt and answer, whose computed ones may stay cached. Its

@@ -258,7 +258,64 @@ describe('shared blocks', () => {
   });
 });
 
+describe('a paused request', () => {
+  it('computes nothing of what comes, and all of it afterwards; others go on', async () => {
+    const { executor, sampled } = listen(new RecordingSlice(16));
+    for (const id of [1, 2]) executor.open(openRequest(requestId(id), 20, 4));
+    executor.pause(requestId(1), true);
+    executor.pause(requestId(9), true);
+    for (const id of [1, 2]) executor.push(requestId(id), 0, tokens(ids(20)));
+    await settled();
+    expect([sampled(requestId(1)), sampled(requestId(2)).length, executor.stats.rowsComputed]).toEqual([
+      [],
+      1,
+      20,
+    ]);
+    executor.pause(requestId(1), false);
+    await settled();
+    expect(sampled(requestId(1))).toEqual(expectedAnswer(ids(20), 1));
+    expect(executor.pace.steps).toBe(executor.stats.steps);
+  });
+
+  it('gives its blocks up to others when it is paused for long', async () => {
+    const { clock, executor, sampled } = listen(new RecordingSlice(4), { idleHoldMs: 100 });
+    executor.open(openRequest(requestId(1), 40, 4));
+    executor.push(requestId(1), 0, tokens(ids(40)));
+    await settled();
+    executor.pause(requestId(1), true);
+    executor.push(requestId(1), 40, tokens([sampled(requestId(1))[0] ?? 0]));
+    executor.open(openRequest(requestId(2), 40, 4));
+    executor.push(requestId(2), 0, tokens(ids(40, 5)));
+    await settled();
+    expect(sampled(requestId(2))).toEqual([]);
+    clock.advance(100);
+    await settled();
+    expect(sampled(requestId(2))).toEqual(expectedAnswer(ids(40, 5), 1));
+    executor.close(requestId(2));
+    executor.pause(requestId(1), false);
+    await settled();
+    expect(sampled(requestId(1))).toEqual(expectedAnswer(ids(40), 2));
+  });
+});
+
 describe('a preempted request', () => {
+  it('is found again by the names it is closed with, as far as nobody took its blocks', async () => {
+    const { executor } = listen(new RecordingSlice(6));
+    const long = openRequest(requestId(2), 60, 4);
+    executor.open(long);
+    const prompt = ids(40, 100);
+    executor.open(openRequest(requestId(3), 40, 4, { blockHashes: hashesOf(prompt).slice(0, 1) }), 'way');
+    executor.push(requestId(3), 0, tokens(prompt));
+    await settled();
+    executor.push(requestId(2), 0, tokens(ids(60)));
+    await settled();
+    expect(executor.stats.preemptions).toBe(1);
+    executor.close(requestId(3), hashesOf(prompt), 'private');
+    const again = openRequest(requestId(4), 41, 4, { blockHashes: hashesOf(prompt) });
+    // Of its three blocks the last went to the older one; of the two full ones, as many as are still there are found.
+    expect(executor.open(again, 'private', true).cachedTokens).toBeGreaterThan(0);
+  });
+
   it('takes back what nobody used, and is named at its end as if nothing had been', async () => {
     const { executor, sampled } = listen(new RecordingSlice(9));
     const prompts = [ids(60), ids(60, 100)];

@@ -52,6 +52,7 @@ interface MachineSequence {
   rows: number[];
   /** Null until the first rows come. */
   computed: number | null;
+  isPaused: boolean;
 }
 
 export interface AddingMachineOptions {
@@ -102,6 +103,7 @@ export class AddingMachine implements StageExecutor {
       histories,
       rows: [],
       computed: null,
+      isPaused: false,
     });
     return { cachedTokens };
   }
@@ -121,6 +123,12 @@ export class AddingMachine implements StageExecutor {
         ? [...input.tokenIds].map((token) => token % MODULUS)
         : [...input.values].filter((_, index) => index % HIDDEN_SIZE === 0);
     sequence.rows.push(...rows);
+    void this.#run();
+  }
+
+  pause(requestId: RequestId, isPaused: boolean): void {
+    const sequence = this.sequences.get(requestId);
+    if (sequence) sequence.isPaused = isPaused;
     void this.#run();
   }
 
@@ -180,7 +188,7 @@ export class AddingMachine implements StageExecutor {
   }
 
   #waiting(): [RequestId, MachineSequence][] {
-    return [...this.sequences].filter(([, { rows }]) => rows.length > 0);
+    return [...this.sequences].filter(([, { rows, isPaused }]) => rows.length > 0 && !isPaused);
   }
 
   #step(waiting: [RequestId, MachineSequence][]): StageOutput[] {

@@ -4,14 +4,12 @@ import { SkeinError } from '../../../src/protocol/errors.ts';
 import { splitFrame } from '../../../src/mesh/framing.ts';
 import { encodeFrame, peekFrameType } from '../../../src/protocol/frame-codec.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
-import type { PeerId } from '../../../src/protocol/ids.ts';
 import { SEQUENCE_IDLE_TIMEOUT_MS, SUSPENDED_SEQUENCE_MS } from '../../../src/protocol/limits.ts';
 import type { OpenRequest } from '../../../src/protocol/stage.ts';
-import type { FrameTransport } from '../../../src/protocol/transport.ts';
 import { anyFrame } from '../protocol/frame-arbitraries.ts';
 import { expectedTokens } from './adding-machine.ts';
 import { LocalMesh, peerId, requestId, settled } from './local-mesh.ts';
-import { around, closeFrame, PROMPT, rowsFrame, tokensFrame } from './stage-rig.ts';
+import { around, closeFrame, gatedTransport, PROMPT, rowsFrame, tokensFrame } from './stage-rig.ts';
 
 describe('opening', () => {
   it('is for the peer before, for exactly the layers served, and is passed on', async () => {
@@ -461,27 +459,3 @@ describe('a stage', () => {
     );
   });
 });
-
-/** Holds back what is sent to one peer, as a link does that is being dialled or is slow. */
-function gatedTransport() {
-  let closedTo: PeerId | null = null;
-  let waiting: (() => void)[] = [];
-  return {
-    close: (to: PeerId) => (closedTo = to),
-    open: () => {
-      closedTo = null;
-      for (const release of waiting) release();
-      waiting = [];
-    },
-    wrap: (transport: FrameTransport): FrameTransport => ({
-      self: transport.self,
-      async send(to, frame) {
-        if (to === closedTo) await new Promise<void>((resolve) => waiting.push(resolve));
-        await transport.send(to, frame);
-      },
-      onFrame: (listener) => transport.onFrame(listener),
-      onPeerLost: (listener) => transport.onPeerLost(listener),
-      reject: (from, reason) => transport.reject(from, reason),
-    }),
-  };
-}

@@ -1,6 +1,7 @@
 import type { Frame } from '../../../src/protocol/frames.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
 import type { OpenRequest } from '../../../src/protocol/stage.ts';
+import type { FrameTransport } from '../../../src/protocol/transport.ts';
 import { HIDDEN_SIZE } from './adding-machine.ts';
 import { LocalMesh, peerId, Puppet, requestId } from './local-mesh.ts';
 import type { MeshOptions } from './local-mesh.ts';
@@ -67,4 +68,28 @@ export function around(stageIndex: number, options: MeshOptions = {}) {
     });
   const begin = (from: PeerId, starts: readonly number[]) => say(from, beginFrame(starts));
   return { mesh, served, machine, hop, peers, puppet, say, open, begin, request };
+}
+
+/** Holds back what is sent to one peer, as a link does that is being dialled or is slow. */
+export function gatedTransport() {
+  let closedTo: PeerId | null = null;
+  let waiting: (() => void)[] = [];
+  return {
+    close: (to: PeerId) => (closedTo = to),
+    open: () => {
+      closedTo = null;
+      for (const release of waiting) release();
+      waiting = [];
+    },
+    wrap: (transport: FrameTransport): FrameTransport => ({
+      self: transport.self,
+      async send(to, frame) {
+        if (to === closedTo) await new Promise<void>((resolve) => waiting.push(resolve));
+        await transport.send(to, frame);
+      },
+      onFrame: (listener) => transport.onFrame(listener),
+      onPeerLost: (listener) => transport.onPeerLost(listener),
+      reject: (from, reason) => transport.reject(from, reason),
+    }),
+  };
 }
