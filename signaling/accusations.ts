@@ -1,13 +1,27 @@
 import type { ErrorCode } from '../src/protocol/errors.ts';
 import type { PeerId } from '../src/protocol/ids.ts';
-import { ACCUSATION_MS, MAX_ACCUSED, MAX_AVOIDED_PEERS, SUSPECT_AVOID_MS, SUSPECT_MS } from './limits.ts';
+import {
+  ACCUSATION_MS,
+  MAX_ACCUSED,
+  MAX_ACCUSERS,
+  MAX_AVOIDED_PEERS,
+  SUSPECT_AVOID_MS,
+  SUSPECT_MS,
+} from './limits.ts';
 
 /** Words that a peer cannot say by being slow, far or gone: what it sent was wrong. */
 const OF_WRONG_VALUES: ReadonlySet<ErrorCode> = new Set(['bad-frame', 'internal', 'bad-message']);
 
-interface Accusation {
+/** What a requester says of a peer. */
+export interface Accusation {
+  /** Who counts as one: all peers of an address are the same. */
   readonly accuser: string;
   readonly code: ErrorCode;
+  /** Where it was this one or that one: the other, whose word it may be. */
+  readonly other: PeerId | null;
+}
+
+interface KnownAccusation extends Accusation {
   readonly atMs: number;
 }
 
@@ -19,30 +33,31 @@ export type Verdict =
 
 /**
  * Who was found wrong by whom. One accuser keeps a peer from its own requests only; for the others a second one has to find
- * the same. Time is told, in milliseconds of a clock that never goes back.
+ * the same. Where an accuser cannot tell which of two peers it was, the second has to name no other pair than that one: of
+ * two who accuse each other one lies, and it must not take the honest one with it. Time is told, in milliseconds of a clock
+ * that never goes back.
  */
 export class Accusations {
-  /** The last accusation that no other accuser has confirmed yet. */
-  readonly #accused = new Map<PeerId, Accusation>();
+  /** The last accusations of each, that do not lead to anything yet. */
+  readonly #accused = new Map<PeerId, readonly KnownAccusation[]>();
   readonly #suspects = new Map<PeerId, { readonly words: string; readonly untilMs: number }>();
   readonly #avoided = new Map<PeerId, Map<PeerId, number>>();
 
-  /**
-   * @param accuser who counts as one: all peers of an address are the same.
-   * @returns what it leads to.
-   */
-  accuse(accused: PeerId, accuser: string, code: ErrorCode, nowMs: number): Verdict {
+  /** @returns what it leads to. */
+  accuse(accused: PeerId, accusation: Accusation, nowMs: number): Verdict {
+    const { accuser, code } = accusation;
     if (!OF_WRONG_VALUES.has(code) || this.#suspects.has(accused)) return { kind: 'nothing' };
-    const before = this.#accused.get(accused);
-    const isConfirmed =
-      before !== undefined && before.accuser !== accuser && nowMs - before.atMs < ACCUSATION_MS;
+    const others = (this.#accused.get(accused) ?? []).filter(
+      (before) => before.accuser !== accuser && nowMs - before.atMs < ACCUSATION_MS,
+    );
+    const confirmed = others.find(({ other }) => other === null || other !== accusation.other);
     this.#accused.delete(accused);
-    if (!isConfirmed) {
-      this.#accused.set(accused, { accuser, code, atMs: nowMs });
+    if (confirmed === undefined) {
+      this.#accused.set(accused, [{ ...accusation, atMs: nowMs }, ...others].slice(0, MAX_ACCUSERS));
       dropOldest(this.#accused, MAX_ACCUSED);
       return { kind: 'nothing' };
     }
-    const codes = before.code === code ? code : `${before.code} and ${code}`;
+    const codes = confirmed.code === code ? code : `${confirmed.code} and ${code}`;
     const words = `Two others found that what it sent was wrong (${codes}).`;
     this.#suspects.set(accused, { words, untilMs: nowMs + SUSPECT_MS });
     dropOldest(this.#suspects, MAX_ACCUSED);
@@ -79,8 +94,8 @@ export class Accusations {
 
   /** @returns those who are suspects no more. To be called as time passes. */
   expire(nowMs: number): PeerId[] {
-    for (const [accused, { atMs }] of this.#accused) {
-      if (nowMs - atMs >= ACCUSATION_MS) this.#accused.delete(accused);
+    for (const [accused, [last]] of this.#accused) {
+      if (last === undefined || nowMs - last.atMs >= ACCUSATION_MS) this.#accused.delete(accused);
     }
     for (const [requester, avoided] of this.#avoided) {
       for (const [peer, untilMs] of avoided) if (untilMs <= nowMs) avoided.delete(peer);

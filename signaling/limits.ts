@@ -127,6 +127,8 @@ export const ROLL_CALL_REST_MS = 5_000;
 export const ACCUSATION_MS = 10 * 60_000;
 /** A suspect gets no work for this long. */
 export const SUSPECT_MS = 10 * 60_000;
+/** Accusers of one peer that are remembered, the last ones. */
+export const MAX_ACCUSERS = 8;
 /** Accused peers, and suspects, that are remembered; accusing takes a route over each of them. */
 export const MAX_ACCUSED = 4096;
 

@@ -1,3 +1,4 @@
+import { PEER_ID_PATTERN } from '../src/protocol/ids.ts';
 import type { PeerId, RequestId } from '../src/protocol/ids.ts';
 import type { ClientMessage } from '../src/protocol/signaling.ts';
 import { Accusations } from './accusations.ts';
@@ -55,7 +56,8 @@ export class Suspicion {
     }
     this.#callRoll(peer, nowMs);
     const accuser = this.#accusers.get(requester) ?? requester;
-    const verdict = this.#accusations.accuse(peer, accuser, error.code, nowMs);
+    const other = this.#otherOf({ requestId, peer, error }, requester);
+    const verdict = this.#accusations.accuse(peer, { accuser, code: error.code, other }, nowMs);
     if (verdict.kind === 'nothing') return;
     outbox.log(`${peer} is a suspect: ${verdict.words} It is given no work for a while`);
     onSuspect(peer, verdict.words);
@@ -86,6 +88,14 @@ export class Suspicion {
       outbox.log(`${peer} is no suspect any more`);
       onCleared(peer);
     }
+  }
+
+  /** The other hop that it may have been as well. */
+  #otherOf({ requestId, peer, error }: Omit<Suspect, 'type'>, requester: PeerId): PeerId | null {
+    const named = error.data?.['otherPeer'];
+    if (typeof named !== 'string' || !PEER_ID_PATTERN.test(named) || named === peer) return null;
+    const other = named as PeerId;
+    return this.#deps.isHopOf(other, requester, requestId) ? other : null;
   }
 
   /** Only of who has a slice to answer with: who loads one may be too busy, and is asked nothing by anybody. */
