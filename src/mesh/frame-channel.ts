@@ -49,6 +49,8 @@ export interface FrameChannelOptions {
   readonly newNonce?: () => number;
   /** The bytes belong to the receiver. @returns a promise where the frame still waits for something, else null. */
   readonly onFrame: (frame: Uint8Array<ArrayBuffer>) => Promise<unknown> | null;
+  /** More waits than before: a frame, or a part of one. */
+  readonly onWaiting?: () => void;
   /** Once, when this side ends the channel because of what the other did. */
   readonly onBroken: (error: SkeinError, fault: LinkFault) => void;
 }
@@ -61,6 +63,7 @@ export class FrameChannel {
   readonly #pipe: MessagePipe;
   readonly #clock: Clock;
   readonly #onFrame: FrameChannelOptions['onFrame'];
+  readonly #onWaiting: () => void;
   readonly #onBroken: FrameChannelOptions['onBroken'];
   readonly #assembly = new FrameAssembly();
   readonly #gauge: LinkGauge;
@@ -78,10 +81,18 @@ export class FrameChannel {
   #wakeSender: () => void = () => undefined;
   #ended: SkeinError | null = null;
 
-  constructor({ pipe, clock, newNonce = randomNonce, onFrame, onBroken }: FrameChannelOptions) {
+  constructor({
+    pipe,
+    clock,
+    newNonce = randomNonce,
+    onFrame,
+    onWaiting = () => undefined,
+    onBroken,
+  }: FrameChannelOptions) {
     this.#pipe = pipe;
     this.#clock = clock;
     this.#onFrame = onFrame;
+    this.#onWaiting = onWaiting;
     this.#onBroken = onBroken;
     this.#gauge = new LinkGauge({
       clock,
@@ -107,9 +118,9 @@ export class FrameChannel {
     return this.#gauge.measurement;
   }
 
-  /** Frames that have come and are not handled yet, in bytes as they count. */
+  /** What has come and is not handled yet: frames, as they count, and parts of one. */
   get waitingBytes(): number {
-    return this.#inbound.waitingBytes;
+    return this.#inbound.waitingBytes + this.#assembly.heldBytes;
   }
 
   /** Messages that came twice and were dropped. */
@@ -223,6 +234,7 @@ export class FrameChannel {
       return;
     }
     if (frame) this.#deliver(frame);
+    else if (this.#assembly.isOpen) this.#onWaiting();
   }
 
   #hear(control: ControlMessage): void {
@@ -263,8 +275,12 @@ export class FrameChannel {
       if (total !== null) this.#say({ kind: 'handled', total });
     };
     const waiting = this.#onFrame(frame);
-    if (waiting) void waiting.finally(handled);
-    else handled();
+    if (waiting) {
+      void waiting.finally(handled);
+      this.#onWaiting();
+    } else {
+      handled();
+    }
   }
 
   #break(error: SkeinError, fault: LinkFault): void {

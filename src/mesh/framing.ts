@@ -127,6 +127,11 @@ export class FrameAssembly {
   #announcedChecksum = 0;
   #checksum = 0;
 
+  /** Of a frame that has begun and not ended. */
+  get heldBytes(): number {
+    return this.#bodies.reduce((sum, { length }) => sum + length, 0);
+  }
+
   /** Whether a frame has begun and not ended. */
   get isOpen(): boolean {
     return this.#missingBytes > 0;

@@ -26,6 +26,8 @@ export interface PeerLinkOptions {
   readonly sendSignal: (signal: LinkSignal) => void;
   /** See FrameChannelOptions. */
   readonly onFrame: (frame: Uint8Array<ArrayBuffer>) => Promise<unknown> | null;
+  /** See FrameChannelOptions. */
+  readonly onWaiting: () => void;
   /** The other end broke the rules of an open link, which ends right after. */
   readonly onFault: (fault: LinkFault, error: SkeinError) => void;
   /** The link was open and is not any more; frames may have been lost. The reason names the peer. */
@@ -60,7 +62,7 @@ export class PeerLink {
     return this.#options.clock.now() - this.#lastUse;
   }
 
-  /** Frames that have come and wait to be handled, in bytes as they count. */
+  /** See FrameChannel. */
   get waitingBytes(): number {
     return this.#attempt?.channel?.waitingBytes ?? 0;
   }
@@ -235,7 +237,7 @@ export class PeerLink {
   }
 
   #open(attempt: LinkAttempt, pipe: MessagePipe): void {
-    const { clock, onFrame, onFault, remote } = this.#options;
+    const { clock, onFrame, onWaiting, onFault, remote } = this.#options;
     const channel = new FrameChannel({
       pipe,
       clock,
@@ -243,6 +245,7 @@ export class PeerLink {
         this.#lastUse = clock.now();
         return onFrame(frame);
       },
+      onWaiting,
       onBroken: (error, fault) => {
         if (fault !== 'gone') onFault(fault, blame(remote, error));
         // What broke a link was not used: nothing that the peer computed is in doubt, and it may not even be its fault.

@@ -9,6 +9,7 @@ import {
   MAX_OUTGOING_LINKS,
   MAX_PROBED_PEERS,
   MAX_REPORTED_LINKS,
+  MAX_WAITING_BYTES,
   MAX_STRIKES,
   PROBE_TIMEOUT_MS,
 } from '../protocol/limits.ts';
@@ -240,6 +241,7 @@ export class PeerMesh implements FrameTransport {
       newAttempt: newRequestId,
       sendSignal: (signal) => this.#sendSignal(remote, signal),
       onFrame: (frame) => this.#frames.tellAndWait(remote, frame),
+      onWaiting: () => this.#boundWaiting(),
       onFault: (fault, error) => {
         const ban = this.#conduct.strike(
           remote,
@@ -256,6 +258,21 @@ export class PeerMesh implements FrameTransport {
     });
     this.#links.set(remote, { link, isIncoming });
     return link;
+  }
+
+  /** Each peer is held to its own bound; where too many use theirs up at once, whoever has most here goes. */
+  #boundWaiting(): void {
+    const waiting = [...this.#links].map(([peer, { link }]) => ({ peer, link, bytes: link.waitingBytes }));
+    const totalBytes = waiting.reduce((sum, { bytes }) => sum + bytes, 0);
+    if (totalBytes <= MAX_WAITING_BYTES) return;
+    const { peer, link, bytes } = waiting.reduce((most, each) => (each.bytes > most.bytes ? each : most));
+    link.end(
+      peerError(
+        'busy',
+        peer,
+        `had to go: of ${totalBytes} bytes that wait here ${bytes} are its own, the most. Ask for a new route.`,
+      ),
+    );
   }
 
   #cutOff(peer: PeerId, ban: SkeinError): void {

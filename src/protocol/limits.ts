@@ -15,6 +15,8 @@ export const SEND_LOW_WATER_BYTES = 256 * 1024;
  * waits at a receiver is at most this and a frame.
  */
 export const LINK_WINDOW_BYTES = 4 * 1024 * 1024;
+/** What waits at one peer, of all others together: a dozen that use up what each of them may have. */
+export const MAX_WAITING_BYTES = 256 * 1024 * 1024;
 /** What a waiting frame counts beside its bytes: its place in a queue is memory too. */
 export const FRAME_OVERHEAD_BYTES = 1024;
 /**
@@ -91,6 +93,11 @@ export const DRAIN_TIMEOUT_MS = 30_000;
 /** A stage frees a sequence that nobody has fed for this long. */
 export const SEQUENCE_IDLE_TIMEOUT_MS = 120_000;
 /**
+ * A stage frees a sequence that was never fed after this. Longer than a dial takes; a requester that waits for more than that asks
+ * after it, and that counts.
+ */
+export const SEQUENCE_UNFED_TIMEOUT_MS = 20_000;
+/**
  * What a stage has of a request that failed through no fault of its own waits for a new route this long: much longer than finding
  * one takes, and its cache blocks can be had by others meanwhile.
  */
@@ -104,6 +111,8 @@ export const MAX_JOURNAL_BYTES = 256 * 1024 * 1024;
  * quick stage, and less than the megabyte takes that a slow uplink may have queued.
  */
 export const SLOW_HOP_PATIENCE_MS = 250;
+/** A next hop that takes nothing at all for this long has failed what goes over it: before the requester takes its upstream for the one that hangs. */
+export const STUCK_HOP_MS = 4_000;
 /** Rows that came at a stage before their next hop could be reached, over all requests: four of the largest frames. */
 export const MAX_HELD_BYTES = 4 * MAX_FRAME_BYTES;
 

@@ -11,12 +11,14 @@ import {
   DIAL_TIMEOUT_MS,
   LINK_IDLE_MS,
   LINK_SILENCE_MS,
+  LINK_WINDOW_BYTES,
   MAX_INCOMING_LINKS,
   MAX_LINK_QUEUE_BYTES,
   MAX_OUTGOING_LINKS,
   MAX_MESSAGE_BURST,
   MAX_SIGNALS_PER_DIAL,
   MAX_STRIKES,
+  MAX_WAITING_BYTES,
   SUSPICION_MS,
 } from '../../../src/protocol/limits.ts';
 import { InMemoryRelay } from '../../mesh/signal-relay.ts';
@@ -95,6 +97,7 @@ function outcomeOf(promise: Promise<void>): { state: string } {
 }
 
 const BYTE = Uint8Array.of(1);
+const pattern = (sizeBytes: number) => [...splitFrame(new Uint8Array(sizeBytes))];
 
 describe('dialling', () => {
   it('offers to a peer with a larger id, at once, under a name for the attempt', () => {
@@ -662,6 +665,25 @@ describe('a peer that is silent, goes, or does what nobody honest does', () => {
       reasons: ['bad-frame'],
       misbehaved: [[HIGH, 'bad-frame']],
     });
+  });
+
+  it('goes when too much of all peers waits here, and it has the most', async () => {
+    const { mesh, forge, connection, connections, lost, reasons } = lonePeer();
+    mesh.onFrame(() => new Promise(() => undefined));
+    const [light, heavy] = [pattern(LINK_WINDOW_BYTES - 8192), pattern(LINK_WINDOW_BYTES + 128 * 1024)];
+    const peers = MAX_WAITING_BYTES / LINK_WINDOW_BYTES;
+    expect(peers).toBeLessThan(MAX_INCOMING_LINKS);
+    for (let index = 0; index < peers; index += 1) {
+      await forge(peerId(0x1000 + index), { kind: 'ask', attempt: attemptName(index) });
+      connection(index).onOpen(connection(index).pipe);
+      for (const message of index === 3 ? heavy : light) connection(index).pipe.deliver(message);
+    }
+    expect(connections).toHaveLength(peers);
+    expect(lost).toEqual([]);
+    // Parts of frames count as well.
+    const [part = new Uint8Array()] = light;
+    for (let index = 5; lost.length === 0 && index < peers; index += 1) connection(index).pipe.deliver(part);
+    expect({ lost, reasons }).toEqual({ lost: [peerId(0x1003)], reasons: ['busy'] });
   });
 
   it('does not answer for others, nor for itself', async () => {
