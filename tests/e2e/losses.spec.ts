@@ -17,6 +17,8 @@ test('an answer goes on when the tab that computes it is closed', async ({ conte
     const [after] = await routeOf(turn);
     expect(peers).toContain(after?.peer);
     expect(after?.peer).not.toBe(before?.peer);
+    const lost = before?.peer.slice(0, 6) ?? '';
+    await expect(turn.getByTestId('losses')).toContainText(`Tab ${lost} left: went on without it after`);
   } finally {
     await server.close();
   }

@@ -261,6 +261,30 @@ describe('the requester', () => {
     expect(await failing).toMatchObject({ code: 'timeout', data: { peer: peerId(1) } });
   });
 
+  it('waits for a stage that computes for others for minutes, and so do the other hops', async () => {
+    const mesh = new LocalMesh(3);
+    const { machine } = mesh.stage(1);
+    let steps = 0;
+    Object.defineProperty(machine, 'pace', { get: () => ({ steps: (steps += 1), typicalStepMs: 10 }) });
+    const emit = machine.onStep;
+    let goOn: () => void = () => undefined;
+    const room = new Promise<void>((resolve) => (goOn = resolve));
+    machine.onStep = async (outputs) => {
+      await room;
+      await emit(outputs);
+    };
+    const answer = mesh.generate(PROMPT, 5);
+    const errors: unknown[] = [];
+    answer.catch((thrown: unknown) => errors.push(thrown));
+    for (let second = 0; second < 3 * 120; second += 1) {
+      mesh.clock.advance(1_000);
+      await settled();
+    }
+    expect([errors, mesh.openRequests]).toEqual([[], 6]);
+    goOn();
+    expect(await answer).toEqual(expectedTokens(PROMPT, mesh.layerCount, 5));
+  });
+
   it('hears states from the first hop only, which relays them', async () => {
     const { mesh, first, last, stranger, done } = puppetRoute();
     const failing = errorOf(done);
