@@ -1,7 +1,6 @@
 import { SkeinError } from '../protocol/errors.ts';
 import {
   FRAME_ASSEMBLY_TIMEOUT_MS,
-  LINK_SILENCE_MS,
   MAX_MESSAGE_BURST,
   MAX_MESSAGES_PER_SECOND,
   SEND_HIGH_WATER_BYTES,
@@ -9,6 +8,7 @@ import {
   SEND_STALL_TIMEOUT_MS,
   SUSPICION_MS,
 } from '../protocol/limits.ts';
+import { incomplete, notRead, saidGoodbye, silent, tooManyMessages } from './channel-errors.ts';
 import type { Clock } from './clock.ts';
 import { ReceiveWindow, SendWindow } from './flow-window.ts';
 import {
@@ -103,7 +103,7 @@ export class FrameChannel {
     this.#heartbeat = new Heartbeat({
       clock,
       knock: () => this.#gauge.knock(),
-      onSilent: () => this.#break(silent(LINK_SILENCE_MS), 'gone'),
+      onSilent: () => this.#break(silent(), 'gone'),
     });
     this.#ration = new TokenBucket({
       clock,
@@ -248,7 +248,7 @@ export class FrameChannel {
         this.#wakeSender();
         break;
       case 'bye':
-        this.#break(new SkeinError('peer-lost', 'The peer said goodbye. Ask for a new route.'), 'gone');
+        this.#break(saidGoodbye(), 'gone');
         break;
     }
   }
@@ -288,31 +288,6 @@ export class FrameChannel {
     this.finish(error);
     this.#onBroken(error, fault);
   }
-}
-
-function silent(forMs: number): SkeinError {
-  return new SkeinError('peer-lost', `A peer said nothing for ${forMs / 1000} s. Ask for a new route.`);
-}
-
-function notRead(): SkeinError {
-  return new SkeinError(
-    'timeout',
-    `A peer took nothing of what it is sent for ${SEND_STALL_TIMEOUT_MS / 1000} s. Ask for a new route.`,
-  );
-}
-
-function incomplete(): SkeinError {
-  return new SkeinError(
-    'bad-frame',
-    `A frame did not go on for ${FRAME_ASSEMBLY_TIMEOUT_MS / 1000} s. Ask for a new route.`,
-  );
-}
-
-function tooManyMessages(): SkeinError {
-  return new SkeinError(
-    'bad-frame',
-    `A peer sent ${MAX_MESSAGE_BURST} messages, and more than ${MAX_MESSAGES_PER_SECOND} a second. Ask for a new route.`,
-  );
 }
 
 function randomNonce(): number {

@@ -37,6 +37,7 @@ function turnReport({ adapter, load, peers, requesterLinks, tabLinks, usage }: T
             requests: load.requests,
             wrong: load.wrong,
             lost: load.lost,
+            'routes after the first': load.reroutes,
             tokens: load.tokens,
             'links seen': links.length,
             'bytes relayed': usage.bytes,
