@@ -11,7 +11,7 @@ import { SkeinError } from '../../src/protocol/errors.ts';
 import type { ModelId, PeerId } from '../../src/protocol/ids.ts';
 import type { MeshMember } from '../../src/protocol/signaling.ts';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
-import { copyTunings } from '../churn/make-peers.ts';
+import { copyTunings } from './copy-tunings.ts';
 import { EMBEDDED_MODEL } from '../rig/local-server.ts';
 import { PeerProcess } from './peer-process.ts';
 import { ServerProcess } from './server-process.ts';
@@ -54,7 +54,6 @@ export class ChaosMesh {
   static async open(options: ChaosMeshOptions): Promise<ChaosMesh> {
     const { stages, vulkanDriver, onProgress } = options;
     const stateFolder = await mkdtemp(join(tmpdir(), 'skein-chaos-'));
-    await copyTunings(stateFolder);
     const server = await ServerProcess.open({ stateFolder, vulkanDriver, stages, onWords: onProgress });
     endWithThisProcess(() => server.pid);
     const connection = new MeshConnection<LiveSession>({
@@ -76,12 +75,20 @@ export class ChaosMesh {
     return latestSession;
   };
 
-  /** A process of its own, started. */
-  addPeer(name: string): PeerProcess {
+  /**
+   * A process of its own, started, with weights of its own on disk: who comes back is preferred for what it had. What the
+   * first measured of the adapter the others need not measure again.
+   */
+  async addPeer(name: string): Promise<PeerProcess> {
     const { vulkanDriver, onProgress } = this.options;
-    const { stateFolder, server } = this;
-    const options = { serverUrl: server.url, stateFolder, vulkanDriver, onWords: onProgress };
-    const peer = new PeerProcess(name, options);
+    const stateFolder = join(this.stateFolder, name.replaceAll(' ', '-'));
+    await copyTunings(stateFolder, this.peers[0]?.stateFolder);
+    const peer = new PeerProcess(name, {
+      serverUrl: this.server.url,
+      stateFolder,
+      vulkanDriver,
+      onWords: onProgress,
+    });
     this.peers.push(peer);
     endWithThisProcess(() => peer.pid);
     peer.start();

@@ -131,10 +131,10 @@ class Chaos {
   async #everybodyComes(): Promise<void> {
     const { nodes } = this.#options;
     const mesh = this.#mesh;
-    const first = mesh.addPeer('node 1');
+    const first = await mesh.addPeer('node 1');
     const tabs = Promise.all(this.#tabs.map((tab) => tab.start()));
     await mesh.until('the first peer lends itself', () => first.isLending);
-    for (let index = 2; index <= nodes; index++) mesh.addPeer(`node ${index}`);
+    for (let index = 2; index <= nodes; index++) await mesh.addPeer(`node ${index}`);
     await tabs;
     const serving = () => mesh.members.filter(({ state }) => state === 'serving').length;
     await mesh.until(

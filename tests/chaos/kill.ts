@@ -16,6 +16,9 @@ const POSITIONS = ['first', 'middle', 'last'] as const;
 const PHASES = ['prefill', 'decode'] as const;
 /** Kills of one round. */
 export const KILL_CASES = POSITIONS.length * PHASES.length;
+/** Of the question that stages are killed in the prefill of: three passes. And of the answer that they are killed in. */
+const PROMPT_TOKENS = 600;
+const ANSWER_TOKENS = 96;
 /** A stage is killed, or told to leave, when the answer has so many tokens. */
 const TOKENS_BEFORE = 20;
 /** A case that missed its phase is tried so many times. */
@@ -80,20 +83,19 @@ export async function runKills(options: KillOptions): Promise<KillResult> {
 class Kills {
   readonly #mesh: ChaosMesh;
   readonly #options: KillOptions;
-  /** The longest prompt and the longest answer. */
   readonly #prefill: Question;
   readonly #decode: Question;
 
   constructor(mesh: ChaosMesh, options: KillOptions, questions: readonly Question[]) {
     this.#mesh = mesh;
     this.#options = options;
-    const longest = (lengthOf: (question: Question) => number) => {
-      const [question] = [...questions].sort((a, b) => lengthOf(b) - lengthOf(a));
-      if (question === undefined) throw new SkeinError('internal', 'There are no long questions.');
+    const oneOf = (isIt: (question: Question) => boolean) => {
+      const question = questions.find(isIt);
+      if (question === undefined) throw new SkeinError('internal', 'A long question is missing.');
       return question;
     };
-    this.#prefill = longest(({ promptIds }) => promptIds.length);
-    this.#decode = longest(({ answerIds }) => answerIds.length);
+    this.#prefill = oneOf(({ promptIds }) => promptIds.length === PROMPT_TOKENS);
+    this.#decode = oneOf(({ answerIds }) => answerIds.length === ANSWER_TOKENS);
   }
 
   async run(): Promise<KillResult> {
@@ -124,19 +126,20 @@ class Kills {
   /** The first before the others: it measures which kernels suit the adapter, and the others need not. */
   async #everybodyComes(): Promise<void> {
     const mesh = this.#mesh;
-    const first = mesh.addPeer('peer 1');
+    const first = await mesh.addPeer('peer 1');
     await mesh.until('the first peer lends itself', () => first.isLending);
-    for (let index = 2; index <= PEERS; index++) mesh.addPeer(`peer ${index}`);
+    for (let index = 2; index <= PEERS; index++) await mesh.addPeer(`peer ${index}`);
   }
 
-  /** Every layer is held twice, and nobody loads. */
-  async #everybodyServes(): Promise<void> {
+  /** Everybody serves, and the layers of the stage are held by somebody else too. */
+  async #everybodyServes(stage: KillCase['stage']): Promise<void> {
     const mesh = this.#mesh;
-    const layers = Array.from({ length: mesh.layerCount }, (_, layer) => layer);
-    await mesh.until('every layer is held twice', () => {
-      const holders = (layer: number) =>
-        mesh.members.filter(({ layerStart, layerEnd }) => layerStart <= layer && layer < layerEnd).length;
-      return mesh.peers.every((peer) => mesh.isServing(peer)) && layers.every((layer) => holders(layer) >= 2);
+    const layer = { first: 0, middle: Math.floor(mesh.layerCount / 2), last: mesh.layerCount - 1 }[stage];
+    await mesh.until(`the ${stage} stage is held twice`, () => {
+      const holders = mesh.members.filter(
+        ({ layerStart, layerEnd }) => layerStart <= layer && layer < layerEnd,
+      );
+      return holders.length >= 2 && mesh.peers.every((peer) => mesh.isServing(peer));
     });
   }
 
@@ -155,7 +158,7 @@ class Kills {
     phase: KillCase['phase'],
   ): Promise<Omit<KillCase, 'misses'> | null> {
     const mesh = this.#mesh;
-    await this.#everybodyServes();
+    await this.#everybodyServes(stage);
     // A new requester for each: what another asked before is in nobody's cache for this one.
     const session = await openNodeSession(mesh.server.url, new AbortController().signal);
     let killedAtMs = NaN;
@@ -220,7 +223,7 @@ class Kills {
 
   async #leave(stage: LeaveCase['stage']): Promise<LeaveCase> {
     const mesh = this.#mesh;
-    await this.#everybodyServes();
+    await this.#everybodyServes(stage);
     const answers: AnswerRecord[] = [];
     let leftAtMs = Infinity;
     let leaving: PeerProcess | null = null;

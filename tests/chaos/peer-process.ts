@@ -38,6 +38,10 @@ export class PeerProcess {
     this.#options = options;
   }
 
+  get stateFolder(): string {
+    return this.#options.stateFolder;
+  }
+
   /** Null while there is none. */
   get pid(): number | null {
     return this.#child?.pid ?? null;

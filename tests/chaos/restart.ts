@@ -49,9 +49,9 @@ interface Restarted {
 export async function runRestarts(options: RestartOptions): Promise<RestartResult> {
   const mesh = await ChaosMesh.open({ ...options, stages: STAGES });
   try {
-    const first = mesh.addPeer('stage 1');
+    const first = await mesh.addPeer('stage 1');
     await mesh.until('the first peer lends itself', () => first.isLending);
-    for (let index = 2; index <= STAGES; index++) mesh.addPeer(`stage ${index}`);
+    for (let index = 2; index <= STAGES; index++) await mesh.addPeer(`stage ${index}`);
     const rounds: RestartRound[] = [];
     for (let round = 0; round < options.rounds; round++) {
       await mesh.until('everybody serves', () => mesh.peers.every((peer) => mesh.isServing(peer)));
