@@ -1,7 +1,7 @@
+import { errorForWire } from '../protocol/error-for-wire.ts';
 import { SkeinError } from '../protocol/errors.ts';
-import { MAX_ERROR_MESSAGE_CHARACTERS } from '../protocol/frame-layout.ts';
 import type { PeerId, RequestId } from '../protocol/ids.ts';
-import { SESSION_STEADY_MS, SIGNALING_RESUME_TIMEOUT_MS } from '../protocol/limits.ts';
+import { MAX_SIGNALING_BYTES, SESSION_STEADY_MS, SIGNALING_RESUME_TIMEOUT_MS } from '../protocol/limits.ts';
 import type { Route } from '../protocol/route.ts';
 import type { ClientMessage, ServerMessage } from '../protocol/signaling.ts';
 import { retryDelayMs } from './backoff.ts';
@@ -12,6 +12,9 @@ import { Listeners } from './listeners.ts';
 import type { SessionEvent, SessionEventOf } from './session-events.ts';
 import { SignalingClient } from './signaling-client.ts';
 import type { Resumption, RouteOutcome, RouteQuery, SignalingOptions } from './signaling-client.ts';
+
+/** Of what is told of a hop that failed: the rest of the message takes little. */
+const MAX_SUSPICION_BYTES = MAX_SIGNALING_BYTES / 2;
 
 export interface SignalingSessionOptions extends SignalingOptions {
   /** For the jitter of pauses. */
@@ -135,13 +138,9 @@ export class SignalingSession {
   }
 
   /** A hop of this peer's request failed it. Says nothing while the server is away: the next query excludes the peer. */
-  suspect(requestId: RequestId, peer: PeerId, { code, message }: SkeinError): void {
-    this.send({
-      type: 'suspect',
-      requestId,
-      peer,
-      error: { code, message: message.slice(0, MAX_ERROR_MESSAGE_CHARACTERS) },
-    });
+  suspect(requestId: RequestId, peer: PeerId, error: SkeinError): void {
+    const told = errorForWire(error.toShape(), MAX_SUSPICION_BYTES);
+    this.send({ type: 'suspect', requestId, peer, error: told });
   }
 
   /** Ends a pause between attempts. */
@@ -155,16 +154,11 @@ export class SignalingSession {
   }
 
   #listenTo(client: SignalingClient): void {
-    client.onMessage((message) => {
-      if (this.#client === client) this.#hear(message);
-    });
-    client.onClosed((error) => {
-      if (this.#client === client && this.#end === null) void this.#reconnect(error);
-    });
+    client.onMessage((message) => this.#hear(message));
+    client.onClosed((error) => void this.#reconnect(error));
   }
 
   #hear(message: ServerMessage): void {
-    if (this.#end) return;
     if (message.type === 'mesh') this.#lastMesh = message;
     this.#events.tell(message);
   }

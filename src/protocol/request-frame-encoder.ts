@@ -1,21 +1,11 @@
 import { hexToBytes } from '@noble/hashes/utils.js';
 import * as v from 'valibot';
 import { BLOCK_HASH_BYTES } from './block-hashes.ts';
-import type { ErrorShape } from './errors.ts';
-import {
-  BYTES_PER_START,
-  CLOSE_HEAD,
-  INQUIRE,
-  LIST_HEAD,
-  MAX_ERROR_MESSAGE_CHARACTERS,
-  OFFER,
-  OPEN_HEAD,
-  STATE,
-} from './frame-layout.ts';
+import { errorForWire } from './error-for-wire.ts';
+import { BYTES_PER_START, CLOSE_HEAD, INQUIRE, LIST_HEAD, OFFER, OPEN_HEAD, STATE } from './frame-layout.ts';
 import { bytesOf, checkRange, newFrame, newRequestFrame, refuse } from './frame-writing.ts';
 import type { FrameOf, StageOffer } from './frames.ts';
 import { MAX_FRAME_JSON_BYTES, MAX_ROUTE_HOPS, MAX_SEQUENCE_TOKENS } from './limits.ts';
-import { errorShapeSchema } from './signaling.ts';
 import { BLOCK_TOKENS, blockHashesSchema, cacheableTokens, openRequestSchema } from './stage.ts';
 
 const MAX_U32 = 0xffff_ffff;
@@ -123,14 +113,4 @@ function encodeJson(head: DataView<ArrayBuffer>, value: unknown): Uint8Array<Arr
   bytes.set(bytesOf(head));
   bytes.set(json, head.byteLength);
   return bytes;
-}
-
-/** A failure must always be tellable: what does not fit is cut from the message, or left out of the data. */
-function errorForWire({ code, message, data }: ErrorShape): ErrorShape {
-  const brief = { code, message: message.slice(0, MAX_ERROR_MESSAGE_CHARACTERS) };
-  const full = data ? { ...brief, data } : brief;
-  const fits =
-    v.is(errorShapeSchema, full) &&
-    new TextEncoder().encode(JSON.stringify(full)).length <= MAX_FRAME_JSON_BYTES;
-  return fits ? full : brief;
 }

@@ -177,7 +177,7 @@ describe('a session whose server goes away', () => {
     expect(server.sockets).toHaveLength(2);
     server.welcome(server.last);
     await settled();
-    expect(types()).toEqual(['away', 'resumed']);
+    expect([types(), clock.pendingTimers]).toEqual([['away', 'resumed'], 0]);
   });
 
   it('gives up an attempt that nobody answers, and hears no more of it', async () => {
@@ -453,14 +453,21 @@ describe('what is said', () => {
     expect(server.last.sent.slice(1)).toEqual([{ type: 'signal', to: peerId(1), data: 1 }]);
   });
 
-  it('of a hop that failed a request is its code and its words, as long as they may be', () => {
-    const error = new SkeinError('bad-frame', 'x'.repeat(5_000), { data: { rows: 'y'.repeat(5_000) } });
-    session.suspect(requestId(1), peerId(2), error);
-    expect(server.last.sent.at(-1)).toEqual({
-      type: 'suspect',
-      requestId: requestId(1),
-      peer: peerId(2),
-      error: { code: 'bad-frame', message: 'x'.repeat(2_000) },
-    });
+  it('of a hop that failed a request is the error, as far as the server takes it', () => {
+    const told = (error: SkeinError) => {
+      session.suspect(requestId(1), peerId(2), error);
+      return server.last.sent.at(-1);
+    };
+    const named = { type: 'suspect', requestId: requestId(1), peer: peerId(2) };
+    const liar = new SkeinError('bad-frame', 'One of them lies.', { data: { otherPeer: peerId(3) } });
+    expect(told(liar)).toEqual({ ...named, error: liar.toShape() });
+
+    const brief = { code: 'bad-frame', message: 'x'.repeat(2_000) };
+    const long = 'x'.repeat(5_000);
+    expect(told(new SkeinError('bad-frame', long))).toEqual({ ...named, error: { ...brief, data: {} } });
+    const longData = { data: { rows: long } };
+    expect(told(new SkeinError('bad-frame', long, longData))).toEqual({ ...named, error: brief });
+    const data = Object.fromEntries(Array.from({ length: 100 }, (_, key) => [key, 'y'.repeat(1_000)]));
+    expect(told(new SkeinError('bad-frame', long, { data }))).toEqual({ ...named, error: brief });
   });
 });
