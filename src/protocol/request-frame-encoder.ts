@@ -82,7 +82,7 @@ export function encodeState(frame: FrameOf<'state'>): Uint8Array<ArrayBuffer> {
 }
 
 export function encodeFailed(frame: FrameOf<'failed'>): Uint8Array<ArrayBuffer> {
-  return encodeJson(newRequestFrame(frame), errorForWire(frame.error));
+  return encodeJson(newRequestFrame(frame), errorForWire(frame.error, MAX_FRAME_JSON_BYTES));
 }
 
 function writeOffers(
