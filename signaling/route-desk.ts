@@ -3,17 +3,14 @@ import type { ModelId, PeerId, RequestId } from '../src/protocol/ids.ts';
 import type { Hop } from '../src/protocol/route.ts';
 import type { ClientMessage, ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
 import {
-  BUSY_RETRY_SECONDS,
   MAX_HELD_ASKED,
   MAX_QUEUED_PER_PEER,
   MAX_QUEUED_REQUESTS,
   MAX_REQUESTS_PER_PEER,
   MAX_RESUMING_REQUESTS,
-  MAX_RETURNING_REQUESTS,
   QUEUE_NOTICE_REPEAT_MS,
   OVERTIME_CHECK_MS,
   QUEUE_NOTICE_REST_MS,
-  RESUME_WORD_MS,
   ROUTE_GRACE_MS,
 } from './limits.ts';
 import { maxSequenceTokens } from '../src/protocol/slice-bytes.ts';
@@ -24,7 +21,9 @@ import { RequestLedger } from './request-ledger.ts';
 import type { RoutedRequest } from './request-ledger.ts';
 import { RouteQueue } from './route-queue.ts';
 import type { Notice, QueuedRequest, RouteRequest } from './route-queue.ts';
+import { checkTokens, overTime, tooMany } from './route-refusals.ts';
 import type { RouteDecision, Scheduler } from './scheduler/types.ts';
+import { ReturningRoutes } from './returning-routes.ts';
 import { ServingMembers } from './serving-members.ts';
 
 /** Clocks of requesters run faster or slower than this one's by less. */
@@ -52,13 +51,13 @@ export class RouteDesk {
   readonly #members: ServingMembers;
   /** The hops of each requester's last request on each model, which may still have its prefix. */
   readonly #lastHops = new Map<PeerId, Map<ModelId, readonly Hop[]>>();
-  /** Routes from before a restart, or a broken connection, whose hops are not all here again. */
-  readonly #returning = new Map<RequestId, RoutedRequest>();
+  readonly #returning: ReturningRoutes;
   #checkedOvertimeMs = -Infinity;
 
   constructor(deps: RouteDeskDeps) {
     this.#deps = deps;
     this.#queues = new Map(deps.models.map(({ id }) => [id, new RouteQueue()]));
+    this.#returning = new ReturningRoutes(deps.peers, this.#ledger);
     this.#members = new ServingMembers(deps.peers, deps.measurements, this.#ledger);
   }
 
@@ -85,7 +84,7 @@ export class RouteDesk {
   /** Whether the peer is on the route that the request has, waits to have counted, or had before. */
   isHopOf(peer: PeerId, requester: PeerId, requestId: RequestId): boolean {
     const routed = this.#ledger.get(requestId) ?? this.#returning.get(requestId);
-    const [waiting] = [...this.#queues.values()].flatMap((queue) => queue.get(requestId) ?? []);
+    const waiting = this.#waiting(requestId);
     if ((routed ?? waiting)?.requester !== requester) return false;
     const hops = [...(routed?.hops ?? []), ...(routed?.had ?? []), ...(waiting?.had ?? [])];
     return hops.some((hop) => hop.peer === peer);
@@ -115,35 +114,27 @@ export class RouteDesk {
   }
 
   /**
-   * Counts a route that an earlier server gave, or this one before the requester's connection broke. Hops that are not
-   * back yet may still come: until then the route waits to be counted, and waits in vain where they hold something else.
+   * Takes a route that an earlier server gave, or this one before the requester's connection broke, on the requester's word.
+   * It is counted as soon as all its hops are here with those layers.
    */
   resume(requester: PeerId, { route, tokens, timeLimitMs }: RouteResume, nowMs: number): void {
     const { requestId, model, hops } = route;
-    const owner = this.#ledger.get(requestId)?.requester ?? this.#returning.get(requestId)?.requester;
-    if ((owner ?? requester) !== requester || this.#isWaiting(requestId)) return;
+    const waiting = this.#waiting(requestId);
+    const isTaken = waiting !== null || this.#ownerOf(requestId, requester) !== requester;
     const card = this.#deps.models.find(({ id }) => id === model);
-    if (card === undefined || tokens > maxSequenceTokens(card)) return;
-    const returningCount = [...this.#returning.values()].filter((other) => other.requester === requester);
-    if (this.#ledger.countOf(requester) + returningCount.length >= MAX_REQUESTS_PER_PEER) return;
-    if (this.#returning.size >= MAX_RETURNING_REQUESTS) return;
+    const count = this.#ledger.countOf(requester) + this.#returning.countOf(requester);
+    if (isTaken || card === undefined || tokens > maxSequenceTokens(card) || count >= MAX_REQUESTS_PER_PEER)
+      return;
     const endsMs = nowMs + timeLimitMs + ROUTE_GRACE_MS;
     const times = { secondsPerToken: 0, startedMs: nowMs, endsMs };
-    this.#returning.set(requestId, { requester, model, hops, had: [], tokens, ...times });
+    this.#returning.add(requestId, { requester, model, hops, had: [], tokens, ...times });
     this.#remember(requester, model, hops);
-    this.countReturned(nowMs);
+    this.#returning.settle(nowMs);
   }
 
   /** Somebody is back with what it held: routes over it can be counted, and may be whole again. */
   countReturned(nowMs: number): void {
-    const { peers } = this.#deps;
-    const isHeld = (hop: Hop, { model }: RoutedRequest) => peers.holds(hop.peer, { model, ...hop });
-    for (const [requestId, request] of this.#returning) {
-      if (request.hops.every((hop) => isHeld(hop, request))) this.#ledger.start(requestId, request);
-      else if (nowMs - request.startedMs < RESUME_WORD_MS) continue;
-      this.#returning.delete(requestId);
-    }
-    this.#ledger.mendRoutes(isHeld);
+    this.#returning.settle(nowMs);
   }
 
   /** Only the requester ends its request; anybody else's word is ignored. */
@@ -151,7 +142,7 @@ export class RouteDesk {
     for (const queue of this.#queues.values()) {
       if (queue.get(requestId)?.requester === requester) queue.remove(requestId);
     }
-    if (this.#returning.get(requestId)?.requester === requester) this.#returning.delete(requestId);
+    if (this.#returning.get(requestId)?.requester === requester) this.#returning.remove(requestId);
     if (this.#ledger.get(requestId)?.requester !== requester) return;
     const ended = this.#ledger.end(requestId);
     if (ended === null || outcome === undefined || !isPossible(outcome, ended, nowMs)) return;
@@ -161,9 +152,7 @@ export class RouteDesk {
   endAllOf(requester: PeerId): void {
     this.#ledger.endAllOf(requester);
     this.#lastHops.delete(requester);
-    for (const [requestId, request] of this.#returning) {
-      if (request.requester === requester) this.#returning.delete(requestId);
-    }
+    this.#returning.removeAllOf(requester);
     for (const queue of this.#queues.values()) queue.removeAllOf(requester);
   }
 
@@ -188,7 +177,7 @@ export class RouteDesk {
     if (nowMs - this.#checkedOvertimeMs < OVERTIME_CHECK_MS) return;
     this.#checkedOvertimeMs = nowMs;
     this.#ledger.endOverdue(nowMs);
-    this.countReturned(nowMs);
+    this.#returning.settle(nowMs);
     for (const queue of this.#queues.values()) {
       for (const { requester, request, endsMs } of [...queue.inOrder()]) {
         if (endsMs > nowMs) continue;
@@ -225,13 +214,12 @@ export class RouteDesk {
   #enter(requester: PeerId, request: RouteRequest, nowMs: number): QueuedRequest {
     const { requestId } = request;
     const card = this.#cardOf(request.model);
-    const [waiting] = [...this.#queues.values()].flatMap((other) => other.get(requestId) ?? []);
+    const waiting = this.#waiting(requestId);
     const returning = this.#returning.get(requestId);
-    const owner = (this.#ledger.get(requestId) ?? waiting ?? returning)?.requester ?? requester;
-    if (owner !== requester) {
+    if (this.#ownerOf(requestId, requester) !== requester) {
       throw new SkeinError('bad-argument', `Request id ${requestId} is in use. Choose a random one.`);
     }
-    this.#returning.delete(requestId);
+    this.#returning.remove(requestId);
     const had = (this.#ledger.end(requestId) ?? returning)?.hops ?? waiting?.had ?? null;
     const resumes = waiting?.resumes === true || (had !== null && this.#isLost(had, request));
     for (const other of this.#queues.values()) other.remove(requestId);
@@ -250,8 +238,18 @@ export class RouteDesk {
     );
   }
 
-  #isWaiting(requestId: RequestId): boolean {
-    return [...this.#queues.values()].some((queue) => queue.get(requestId) !== null);
+  #waiting(requestId: RequestId): QueuedRequest | null {
+    for (const queue of this.#queues.values()) {
+      const waiting = queue.get(requestId);
+      if (waiting !== null) return waiting;
+    }
+    return null;
+  }
+
+  /** @param otherwise for an id that is not in use. */
+  #ownerOf(requestId: RequestId, otherwise: PeerId): PeerId {
+    const known = this.#ledger.get(requestId) ?? this.#returning.get(requestId) ?? this.#waiting(requestId);
+    return known?.requester ?? otherwise;
   }
 
   #goesBehind({ request, resumes }: QueuedRequest): boolean {
@@ -353,29 +351,4 @@ export class RouteDesk {
 function isPossible({ tokens, seconds }: RequestOutcome, request: RoutedRequest, nowMs: number): boolean {
   const elapsedSeconds = (nowMs - request.startedMs) / 1000;
   return tokens <= request.tokens && seconds <= elapsedSeconds * CLOCK_TOLERANCE;
-}
-
-/** Stages would refuse it, and until then it would hold room that others could use. */
-function checkTokens({ model, tokens }: RouteRequest, card: ModelCard): void {
-  const mostTokens = maxSequenceTokens(card);
-  if (tokens <= mostTokens) return;
-  throw new SkeinError(
-    'bad-argument',
-    `A request of ${tokens} tokens is over the limit of ${mostTokens} that stages of ${model} hold for one. Shorten the prompt, or ask for fewer tokens.`,
-    { data: { tokens, mostTokens } },
-  );
-}
-
-function overTime({ model, timeLimitMs }: RouteRequest): SkeinError {
-  return new SkeinError(
-    'timeout',
-    `${model} had no room within the ${timeLimitMs / 1000} s of the request. Allow more time, or ask again later.`,
-    { data: { model, timeLimitMs } },
-  );
-}
-
-function tooMany(model: ModelId, what: string): SkeinError {
-  return new SkeinError('busy', `${model} has no room: ${what}. Ask again in ${BUSY_RETRY_SECONDS} s.`, {
-    data: { model, retryAfterSeconds: BUSY_RETRY_SECONDS },
-  });
 }
