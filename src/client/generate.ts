@@ -32,7 +32,7 @@ export async function* generate(
   const answer = new AnswerText(tokenizer, request.stopStrings ?? []);
   const startedAtMs = now();
   const deadline = new Deadline(request.timeLimitMs ?? DEFAULT_TIME_LIMIT_MS, signal, deps);
-  const events = new EventQueue();
+  const events = new EventQueue(maxTokens);
   const work = new RequestWork({ request, promptIds, maxTokens, deps, deadline, events });
   const stop = () =>
     events.close(

@@ -422,6 +422,13 @@ class Expected {
     expect(progress.retry.exclude.length).toBeLessThanOrEqual(64);
     expect(progress.retry.exclude.every((excluded) => PEERS.includes(excluded))).toBe(true);
 
+    // What is not waited for changes nothing.
+    const wanted = 'wait' in before ? before.wait : null;
+    const isNews = ['routed', 'unrouted', 'queued'].includes(happening.type);
+    if ((isNews && wanted !== 'route') || (happening.type === 'woke' && wanted !== 'delay')) {
+      expect([told.state, effects]).toEqual([before, []]);
+    }
+
     // Exactly one thing is waited for, and it was asked for.
     const begun = typesOf(effects).filter((type) => ['ask', 'pause', 'start'].includes(type));
     if (advance === 1 && !isOver(told.state)) expect(begun).toHaveLength(1);
