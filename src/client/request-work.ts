@@ -1,6 +1,7 @@
 import { RouteSession } from '../mesh/route-session.ts';
 import type { LeftHop, RouteEvent } from '../mesh/route-session.ts';
 import { BlockHashChain } from '../protocol/block-hashes.ts';
+import { EpochKeys } from '../protocol/epoch-keys.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { newRequestId } from '../protocol/ids.ts';
 import type { PeerId } from '../protocol/ids.ts';
@@ -28,6 +29,7 @@ export class RequestWork {
   readonly #requestId = newRequestId();
   /** Over the prompt and the answer so far. */
   readonly #blockHashes: BlockHashChain;
+  readonly #epochKeys = new EpochKeys();
   readonly #tokenIds: number[] = [];
   /** Ends what is waited for. */
   readonly #over = new AbortController();
@@ -126,6 +128,7 @@ export class RequestWork {
           stopTokenIds: [...tokenizer.stopTokenIds],
           ...samplingAfter(request.sampling, promptIds, this.#tokenIds),
           keepsCache,
+          epochKey: this.#epochKeys.at(epoch),
         },
         promptTokenIds: Uint32Array.from(soFar),
         blockHashes: this.#blockHashes,

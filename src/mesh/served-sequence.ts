@@ -1,6 +1,10 @@
 import { SkeinError } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
-import { SEQUENCE_IDLE_TIMEOUT_MS, SUSPENDED_SEQUENCE_MS } from '../protocol/limits.ts';
+import {
+  SEQUENCE_IDLE_TIMEOUT_MS,
+  SEQUENCE_UNFED_TIMEOUT_MS,
+  SUSPENDED_SEQUENCE_MS,
+} from '../protocol/limits.ts';
 import type { Clock } from './clock.ts';
 import { IdleTimer } from './idle-timer.ts';
 import type { StageRows, StageSequence } from './stage-sequence.ts';
@@ -17,7 +21,7 @@ export interface ServedSequenceOptions {
   /** Under what its blocks are kept and found. */
   readonly scope: string;
   readonly clock: Clock;
-  /** Told why the request ends when nobody fed it for SEQUENCE_IDLE_TIMEOUT_MS. */
+  /** Told why the request ends when nobody fed it, or asked after it, for a while. */
   readonly onIdle: (error: SkeinError) => void;
 }
 
@@ -35,7 +39,9 @@ export class ServedSequence {
   /** Whoever was lost with it; null for a request that failed for another reason, or runs. */
   lostPeer: PeerId | null = null;
   readonly #clock: Clock;
-  readonly #idle: IdleTimer;
+  readonly #onIdle: (error: SkeinError) => void;
+  #idle: IdleTimer;
+  #isFed = false;
   #begin: (starts: readonly number[]) => void = () => undefined;
   #cancelEnd: (() => void) | null = null;
 
@@ -43,7 +49,8 @@ export class ServedSequence {
     this.sequence = sequence;
     this.scope = scope;
     this.#clock = clock;
-    this.#idle = new IdleTimer(clock, SEQUENCE_IDLE_TIMEOUT_MS, () => onIdle(idleError(sequence)));
+    this.#onIdle = onIdle;
+    this.#idle = this.#timer(SEQUENCE_UNFED_TIMEOUT_MS);
     this.begun = new Promise((resolve) => (this.#begin = resolve));
     if (sequence.starts !== null) this.begin(sequence.starts);
   }
@@ -58,7 +65,17 @@ export class ServedSequence {
     this.#begin(starts);
   }
 
-  /** It was fed, or computed. */
+  /** It was fed. */
+  feed(): void {
+    if (this.#isFed) this.#idle.touch();
+    else {
+      this.#isFed = true;
+      this.#idle.stop();
+      this.#idle = this.#timer(SEQUENCE_IDLE_TIMEOUT_MS);
+    }
+  }
+
+  /** It was computed, or asked after. */
   touch(): void {
     this.#idle.touch();
   }
@@ -75,11 +92,15 @@ export class ServedSequence {
     this.#idle.stop();
     this.#cancelEnd?.();
   }
+
+  #timer(idleMs: number): IdleTimer {
+    return new IdleTimer(this.#clock, idleMs, () => this.#onIdle(idleError(this.sequence, idleMs)));
+  }
 }
 
-function idleError({ requestId }: StageSequence): SkeinError {
+function idleError({ requestId }: StageSequence, idleMs: number): SkeinError {
   return new SkeinError(
     'timeout',
-    `Request ${requestId} was not fed for ${SEQUENCE_IDLE_TIMEOUT_MS / 1000} s and was closed. Ask for a new route.`,
+    `Request ${requestId} was not fed for ${idleMs / 1000} s and was closed. Ask for a new route.`,
   );
 }

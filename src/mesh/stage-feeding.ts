@@ -62,7 +62,7 @@ export class StageFeeding {
   }
 
   #holdOrFeed(served: ServedSequence, rows: StageRows): void {
-    served.touch();
+    served.feed();
     if (served.held === null) this.#feed(served, rows);
     else if (this.#bytesHeld() + sizeOf(rows) <= MAX_HELD_BYTES) served.held.push(rows);
     else this.sequences.fail(served, blame(this.context.identity.self, heldError()), 'suspended');

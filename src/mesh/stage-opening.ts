@@ -1,4 +1,5 @@
-import type { SkeinError } from '../protocol/errors.ts';
+import { isLaterKey } from '../protocol/epoch-keys.ts';
+import { SkeinError } from '../protocol/errors.ts';
 import type { FrameOf, StageOffer } from '../protocol/frames.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import { agreesOnStarts, BLOCK_TOKENS } from '../protocol/stage.ts';
@@ -40,7 +41,7 @@ export class StageOpening {
       this.#refuseStranger(from, request);
       return;
     }
-    if (older && older.sequence.request.requester !== request.requester) {
+    if (older && !isFromTheSame(older.sequence.request, request)) {
       this.context.reject(
         from,
         peerError('bad-frame', from, `opened request ${requestId} of somebody else.`),
@@ -83,14 +84,14 @@ export class StageOpening {
       this.feeding.refuse(from, served.sequence);
       return;
     }
+    served.touch();
     try {
       if (served.sequence.begin(starts)) served.begin(starts);
       else this.context.counters.dropped += 1;
-      served.touch();
     } catch (thrown) {
-      const error = blame(from, thrown);
-      this.context.reject(from, error);
-      this.sequences.fail(served, error, 'suspended');
+      // The hop before only passes on what the requester made of offers that came by many: it is not taken for the liar.
+      this.context.counters.rejected += 1;
+      this.sequences.fail(served, SkeinError.from(thrown), 'suspended');
     }
   }
 
@@ -202,6 +203,11 @@ export class StageOpening {
         peerError('bad-frame', from, `opened request ${requestId}, in which it is not before us.`),
       );
   }
+}
+
+function isFromTheSame(older: OpenRequest, newer: OpenRequest): boolean {
+  const keyOf = ({ route, epochKey }: OpenRequest) => ({ epoch: route.epoch, key: epochKey });
+  return older.requester === newer.requester && isLaterKey(keyOf(older), keyOf(newer));
 }
 
 function wholeBlocks(tokens: number): number {

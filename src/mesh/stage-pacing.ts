@@ -1,15 +1,23 @@
 import type { PeerId } from '../protocol/ids.ts';
-import { SLOW_HOP_PATIENCE_MS } from '../protocol/limits.ts';
+import { SLOW_HOP_PATIENCE_MS, STUCK_HOP_MS } from '../protocol/limits.ts';
 import type { OpenSequences } from './open-sequences.ts';
+import { peerError } from './peer-errors.ts';
+import type { ServedSequence } from './served-sequence.ts';
 import type { StageContext } from './stage-context.ts';
+
+/** A next hop that takes longer than a step waits. */
+interface SlowHop {
+  /** Sends under way. */
+  sends: number;
+  cancelStuck: () => void;
+}
 
 /**
  * What slow next hops cost the others. A step waits for its links, but not for long: then the sequences that go over the slow
  * one are paused until it has taken what it was sent, and all others go on.
  */
 export class StagePacing {
-  /** Sends that take longer than a step waits, by next hop. */
-  readonly #late = new Map<PeerId, number>();
+  readonly #slow = new Map<PeerId, SlowHop>();
 
   constructor(
     private readonly context: StageContext,
@@ -19,31 +27,56 @@ export class StagePacing {
   /** @param sent never rejects. @returns when the next step may run. */
   wait(to: PeerId, sent: Promise<void>): Promise<void> {
     return new Promise((resolve) => {
-      let isLate = this.#late.has(to);
+      let isLate = false;
       const giveUp = () => {
         isLate = true;
-        this.#count(to, 1);
+        this.#begin(to);
         resolve();
       };
-      const cancel = isLate ? () => undefined : this.context.clock.after(SLOW_HOP_PATIENCE_MS, giveUp);
-      if (isLate) giveUp();
+      let cancel = () => undefined as void;
+      if (this.#slow.has(to)) giveUp();
+      else cancel = this.context.clock.after(SLOW_HOP_PATIENCE_MS, giveUp);
       void sent.then(() => {
         cancel();
-        if (isLate) this.#count(to, -1);
+        if (isLate) this.#end(to);
         resolve();
       });
     });
   }
 
-  #count(to: PeerId, change: number): void {
-    const before = this.#late.get(to) ?? 0;
-    const now = before + change;
-    if (now === 0) this.#late.delete(to);
-    else this.#late.set(to, now);
-    const isLate = now > 0;
-    if (isLate === before > 0) return;
-    for (const { sequence } of this.sequences.all) {
-      if (sequence.downstream === to) this.context.executor.pause(sequence.requestId, isLate);
+  #begin(to: PeerId): void {
+    const slow = this.#slow.get(to);
+    if (slow) {
+      slow.sends += 1;
+      return;
     }
+    this.#slow.set(to, { sends: 1, cancelStuck: this.#whenStuck(to) });
+    for (const { sequence } of this.#over(to)) this.context.executor.pause(sequence.requestId, true);
+  }
+
+  #end(to: PeerId): void {
+    const slow = this.#slow.get(to);
+    if (!slow) return;
+    slow.sends -= 1;
+    slow.cancelStuck();
+    if (slow.sends > 0) {
+      slow.cancelStuck = this.#whenStuck(to);
+      return;
+    }
+    this.#slow.delete(to);
+    for (const { sequence } of this.#over(to)) this.context.executor.pause(sequence.requestId, false);
+  }
+
+  #whenStuck(to: PeerId): () => void {
+    return this.context.clock.after(STUCK_HOP_MS, () => {
+      const what = `took nothing of what it was sent for ${STUCK_HOP_MS / 1000} s. Ask for a new route.`;
+      for (const served of this.#over(to)) {
+        this.sequences.fail(served, peerError('timeout', to, what), 'suspended');
+      }
+    });
+  }
+
+  #over(to: PeerId): ServedSequence[] {
+    return this.sequences.all.filter(({ sequence }) => sequence.downstream === to);
   }
 }

@@ -1,4 +1,5 @@
 import type { PeerId, RequestId } from '../protocol/ids.ts';
+import { SkeinError } from '../protocol/errors.ts';
 import type { StageOffer } from '../protocol/frames.ts';
 import { agreesOnStarts } from '../protocol/stage.ts';
 import type { OpenRequest, StageInput } from '../protocol/stage.ts';
@@ -65,10 +66,10 @@ export class StageSequence {
     const next = starts[this.hopIndex + 1] ?? own;
     const canSendAgain = next >= own || next >= journalFrom;
     if (starts.length !== this.request.route.hops.length || own > cachedTokens || !canSendAgain) {
-      throw peerError(
+      throw new SkeinError(
         'bad-frame',
-        this.upstream,
-        `has request ${this.requestId} start at ${own} and ${next}, of ${starts.length} starts, where hop ${this.hopIndex} has ${cachedTokens} rows and can send again from ${journalFrom}.`,
+        `Request ${this.requestId} is to start at ${own} and ${next}, of ${starts.length} starts, where hop ${this.hopIndex} has ${cachedTokens} rows and can send again from ${journalFrom}. Ask for a new route.`,
+        { data: { hop: this.hopIndex, cachedTokens, journalFrom } },
       );
     }
     this.#starts = starts;

@@ -42,6 +42,8 @@ export const openRequestSchema = v.pipe(
      * a failure that makes the values of that epoch doubtful.
      */
     keepsCache: v.boolean(),
+    /** By which a stage knows that a later epoch is from whom the earlier was. @see EpochKeys */
+    epochKey: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/)),
   }),
   v.check(
     ({ blockHashes, promptTokens }) => blockHashes.length * BLOCK_TOKENS <= promptTokens,

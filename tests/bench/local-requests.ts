@@ -4,6 +4,7 @@ import { BlockHashChain } from '../../src/protocol/block-hashes.ts';
 import { newRequestId } from '../../src/protocol/ids.ts';
 import { GREEDY, NO_HISTORY } from '../../src/protocol/sampling.ts';
 import type { FrameTransport } from '../../src/protocol/transport.ts';
+import { EPOCH_KEYS } from '../fixtures/epoch-keys.ts';
 
 const TIME_LIMIT_MS = 600_000;
 
@@ -47,6 +48,7 @@ export async function answer(
       sampling: GREEDY,
       history: NO_HISTORY,
       keepsCache: true,
+      epochKey: EPOCH_KEYS.at(0),
     },
     promptTokenIds: Uint32Array.from(prompt),
     blockHashes,

@@ -3,6 +3,7 @@ import type { PeerId, RequestId } from '../../src/protocol/ids.ts';
 import { GREEDY, NO_HISTORY } from '../../src/protocol/sampling.ts';
 import { MODEL, peerId, settled } from '../unit/mesh/local-mesh.ts';
 import type { HostileMesh } from './hostile-mesh.ts';
+import { EPOCH_KEYS } from '../fixtures/epoch-keys.ts';
 
 const HOARDER: PeerId = peerId(0xdead);
 const HOUR_MS = 3_600_000;
@@ -33,6 +34,7 @@ export class Hoarder {
         sampling: GREEDY,
         history: NO_HISTORY,
         keepsCache: true,
+        epochKey: EPOCH_KEYS.at(0),
       };
       await transport.send(first.peer, encodeFrame({ type: 'open', request, offers: [] }, 'f16'));
     }

@@ -16,6 +16,7 @@ import { GREEDY, NO_HISTORY } from '../../src/protocol/sampling.ts';
 import { AddingMachine, expectedTokens } from '../unit/mesh/adding-machine.ts';
 import { chainOf, MODEL, peerId, requestId } from '../unit/mesh/local-mesh.ts';
 import { InMemoryRelay } from './signal-relay.ts';
+import { EPOCH_KEYS } from '../fixtures/epoch-keys.ts';
 
 interface Received {
   readonly from: PeerId;
@@ -295,6 +296,7 @@ describe('a route over real peer connections', () => {
           sampling: GREEDY,
           history: NO_HISTORY,
           keepsCache: true,
+          epochKey: EPOCH_KEYS.at(0),
         },
         promptTokenIds: Uint32Array.from(prompt),
         blockHashes,

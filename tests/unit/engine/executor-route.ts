@@ -9,6 +9,7 @@ import { BLOCK_TOKENS } from '../../../src/protocol/stage.ts';
 import type { OpenRequest, StageOutput } from '../../../src/protocol/stage.ts';
 import { ManualClock } from '../mesh/manual-clock.ts';
 import { RecordingSlice } from './recording-slice.ts';
+import { EPOCH_KEYS } from '../../fixtures/epoch-keys.ts';
 
 export const PEER = 'a'.repeat(32) as PeerId;
 export const MODEL = 'm' as ModelId;
@@ -40,6 +41,7 @@ export function openRequest(
     sampling: GREEDY,
     history: NO_HISTORY,
     keepsCache: true,
+    epochKey: EPOCH_KEYS.at(0),
     ...fields,
   };
 }

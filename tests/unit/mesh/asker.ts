@@ -8,6 +8,7 @@ import type { OpenRequest } from '../../../src/protocol/stage.ts';
 import type { FrameTransport } from '../../../src/protocol/transport.ts';
 import { chainOf, MODEL, requestId, settled } from './local-mesh.ts';
 import type { ReplicaMesh } from './replica-mesh.ts';
+import { EPOCH_KEYS } from '../../fixtures/epoch-keys.ts';
 
 /** One request of the simplest requester that survives: a log of tokens, and another route whenever a hop is gone. */
 export class Asker {
@@ -80,6 +81,7 @@ export class Asker {
       sampling: GREEDY,
       history: NO_HISTORY,
       keepsCache: this.keepsCache,
+      epochKey: EPOCH_KEYS.at(this.#epoch),
     };
   }
 

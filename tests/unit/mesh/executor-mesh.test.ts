@@ -9,6 +9,7 @@ import { GREEDY, NO_HISTORY } from '../../../src/protocol/sampling.ts';
 import type { FrameTransport } from '../../../src/protocol/transport.ts';
 import { expectedAnswer, RecordingSlice } from '../engine/recording-slice.ts';
 import { chainOf, MODEL, peerId, requestId, settled } from './local-mesh.ts';
+import { EPOCH_KEYS } from '../../fixtures/epoch-keys.ts';
 
 /** For a machine that does many other things at the same time. */
 const PROPERTY_TIMEOUT_MS = 60_000;
@@ -79,6 +80,7 @@ class ExecutorMesh {
           sampling: GREEDY,
           history: NO_HISTORY,
           keepsCache: true,
+          epochKey: EPOCH_KEYS.at(0),
         },
         promptTokenIds: Uint32Array.from(soFar),
         blockHashes: chainOf(soFar),

@@ -13,6 +13,7 @@ import type { FrameTransport } from '../../../src/protocol/transport.ts';
 import { AddingMachine } from './adding-machine.ts';
 import type { AddingMachineOptions } from './adding-machine.ts';
 import { ManualClock } from './manual-clock.ts';
+import { EPOCH_KEYS } from '../../fixtures/epoch-keys.ts';
 
 export const MODEL = 'adding-machine' as ModelId;
 
@@ -97,6 +98,7 @@ export class LocalMesh {
       sampling: GREEDY,
       history: NO_HISTORY,
       keepsCache: changes.keepsCache ?? true,
+      epochKey: EPOCH_KEYS.at(changes.epoch ?? 0),
     };
   }
 

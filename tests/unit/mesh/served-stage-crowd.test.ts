@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Frame } from '../../../src/protocol/frames.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
-import { MAX_SUSPENDED_SEQUENCES, SLOW_HOP_PATIENCE_MS } from '../../../src/protocol/limits.ts';
+import { MAX_SUSPENDED_SEQUENCES, SLOW_HOP_PATIENCE_MS, STUCK_HOP_MS } from '../../../src/protocol/limits.ts';
 import { peerId, requestId, settled } from './local-mesh.ts';
 import { around, gatedTransport } from './stage-rig.ts';
 
@@ -35,9 +35,30 @@ describe('a next hop that takes nothing', () => {
         .heardTypes(hop.peer)
         .filter((type) => type === 'activations'),
     ).toHaveLength(5);
+    mesh.clock.advance(STUCK_HOP_MS - 1);
     gate.open();
     await settled();
-    expect([computed(1), computed(2), mesh.clock.pendingTimers > 0]).toEqual([5, 9, true]);
+    expect([computed(1), computed(2)]).toEqual([5, 9]);
+    mesh.clock.advance(STUCK_HOP_MS);
+    expect(puppet(peers.requester).failures).toEqual([]);
+  });
+
+  it('has failed what goes over it when it takes nothing at all, and is named', async () => {
+    const gate = gatedTransport();
+    const { mesh, peers, open, say, served, puppet } = around(1, { wrap: gate.wrap });
+    await open(peers.first);
+    gate.close(peers.last);
+    await say(peers.first, rows(1, 0));
+    mesh.clock.advance(SLOW_HOP_PATIENCE_MS + STUCK_HOP_MS - 1);
+    await settled();
+    expect(puppet(peers.requester).failures).toEqual([]);
+    mesh.clock.advance(1);
+    await settled();
+    const failed = puppet(peers.requester).heard.map(({ frame }) => frame);
+    expect(failed).toMatchObject([
+      { type: 'failed', error: { code: 'timeout', data: { peer: peers.last } } },
+    ]);
+    expect([served.activeRequests, served.suspendedRequests]).toEqual([0, 1]);
   });
 });
 

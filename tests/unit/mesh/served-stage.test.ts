@@ -4,10 +4,15 @@ import { SkeinError } from '../../../src/protocol/errors.ts';
 import { splitFrame } from '../../../src/mesh/framing.ts';
 import { encodeFrame, peekFrameType } from '../../../src/protocol/frame-codec.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
-import { SEQUENCE_IDLE_TIMEOUT_MS, SUSPENDED_SEQUENCE_MS } from '../../../src/protocol/limits.ts';
+import {
+  SEQUENCE_IDLE_TIMEOUT_MS,
+  SEQUENCE_UNFED_TIMEOUT_MS,
+  SUSPENDED_SEQUENCE_MS,
+} from '../../../src/protocol/limits.ts';
 import type { OpenRequest } from '../../../src/protocol/stage.ts';
 import { anyFrame } from '../protocol/frame-arbitraries.ts';
 import { expectedTokens } from './adding-machine.ts';
+import { EPOCH_KEYS } from '../../fixtures/epoch-keys.ts';
 import { LocalMesh, peerId, requestId, settled } from './local-mesh.ts';
 import { around, closeFrame, gatedTransport, PROMPT, rowsFrame, tokensFrame } from './stage-rig.ts';
 
@@ -63,6 +68,27 @@ describe('opening', () => {
     await open(peers.stranger, { requester: peers.stranger, route: { ...request.route, epoch: 1 } });
     expect(served.counters.rejected).toBe(1);
     expect(machine.sequences.get(requestId(1))?.request.requester).toBe(peers.requester);
+  });
+
+  it('at a later epoch is for who knows its key: a hop of the earlier one does not', async () => {
+    const { served, open, peers, request, machine, mesh, puppet } = around(1);
+    await open(peers.first);
+    const hops = request.route.hops.map((hop, index) =>
+      index === 0 ? { ...hop, peer: peers.stranger } : hop,
+    );
+    for (const [epoch, epochKey] of [
+      [1, EPOCH_KEYS.at(0)],
+      [1, EPOCH_KEYS.at(2)],
+      [2, EPOCH_KEYS.at(1)],
+      [0xffff, EPOCH_KEYS.at(1023)],
+    ] as const) {
+      await open(peers.stranger, { epochKey, route: { ...request.route, hops, epoch } });
+    }
+    expect([served.counters.rejected, mesh.hub.rejectedFrom(peers.stranger)]).toEqual([4, 4]);
+    expect(machine.sequences.get(requestId(1))?.request.route.epoch).toBe(0);
+    expect(puppet(peers.requester).failures).toEqual([]);
+    await open(peers.stranger, { route: { ...request.route, hops, epoch: 7 } });
+    expect(machine.sequences.get(requestId(1))?.request.route.epoch).toBe(7);
   });
 
   it('on a full stage is answered with busy, and frees nothing of others', async () => {
@@ -331,7 +357,7 @@ describe('a stage', () => {
   it('frees a request that nobody feeds, and tells both sides', async () => {
     const { mesh, peers, open, say, puppet, hop, served, machine } = around(1);
     await open(peers.first);
-    mesh.clock.advance(SEQUENCE_IDLE_TIMEOUT_MS - 1);
+    mesh.clock.advance(SEQUENCE_UNFED_TIMEOUT_MS - 1);
     await say(peers.first, rowsFrame(0, 1));
     mesh.clock.advance(SEQUENCE_IDLE_TIMEOUT_MS - 1);
     expect(served.activeRequests).toBe(1);
@@ -342,12 +368,26 @@ describe('a stage', () => {
     expect([served.activeRequests, machine.sequences.size, mesh.clock.pendingTimers]).toEqual([0, 0, 0]);
   });
 
+  it('frees one that was never fed much sooner, unless somebody asks after it', async () => {
+    const { mesh, peers, open, say, puppet, served } = around(1);
+    await open(peers.first);
+    for (const nonce of [1, 2, 3]) {
+      mesh.clock.advance(SEQUENCE_UNFED_TIMEOUT_MS - 1);
+      await say(peers.first, { type: 'inquire', requestId: requestId(1), epoch: 0, nonce });
+    }
+    expect(served.activeRequests).toBe(1);
+    mesh.clock.advance(SEQUENCE_UNFED_TIMEOUT_MS);
+    await settled();
+    expect(served.activeRequests).toBe(0);
+    expect(puppet(peers.requester).failures).toEqual(['timeout']);
+  });
+
   it('counts what it is fed as a sign of life, computed or not', async () => {
     const gate = gatedTransport();
     const { mesh, peers, open, say, served } = around(1, { wrap: gate.wrap });
     gate.close(peers.last);
     await open(peers.first);
-    mesh.clock.advance(SEQUENCE_IDLE_TIMEOUT_MS - 1);
+    mesh.clock.advance(SEQUENCE_UNFED_TIMEOUT_MS - 1);
     await say(peers.first, rowsFrame(0, 1));
     mesh.clock.advance(SEQUENCE_IDLE_TIMEOUT_MS - 1);
     expect(served.counters.steps).toBe(0);

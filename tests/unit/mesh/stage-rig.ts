@@ -2,6 +2,7 @@ import type { Frame } from '../../../src/protocol/frames.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
 import type { OpenRequest } from '../../../src/protocol/stage.ts';
 import type { FrameTransport } from '../../../src/protocol/transport.ts';
+import { EPOCH_KEYS } from '../../fixtures/epoch-keys.ts';
 import { HIDDEN_SIZE } from './adding-machine.ts';
 import { LocalMesh, peerId, Puppet, requestId } from './local-mesh.ts';
 import type { MeshOptions } from './local-mesh.ts';
@@ -60,12 +61,14 @@ export function around(stageIndex: number, options: MeshOptions = {}) {
   const say = (from: PeerId, frame: Frame) => puppet(from).say(hop.peer, frame);
   const request = mesh.request(PROMPT.length, 10);
   /** @param cachedTokens of every hop before this one. */
-  const open = (from: PeerId, changes: Partial<OpenRequest> = {}, cachedTokens = 0) =>
-    say(from, {
+  const open = (from: PeerId, changes: Partial<OpenRequest> = {}, cachedTokens = 0) => {
+    const { epoch } = changes.route ?? request.route;
+    return say(from, {
       type: 'open',
-      request: { ...request, ...changes },
+      request: { ...request, ...changes, epochKey: changes.epochKey ?? EPOCH_KEYS.at(epoch) },
       offers: mesh.stages.slice(0, stageIndex).map(() => offerOf(cachedTokens)),
     });
+  };
   const begin = (from: PeerId, starts: readonly number[]) => say(from, beginFrame(starts));
   return { mesh, served, machine, hop, peers, puppet, say, open, begin, request };
 }

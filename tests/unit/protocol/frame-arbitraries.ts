@@ -122,6 +122,7 @@ const anyOpen: fc.Arbitrary<Frame> = fc
       }),
     }),
     keepsCache: fc.boolean(),
+    epochKey: hex(32),
   })
   .chain((request) =>
     fc

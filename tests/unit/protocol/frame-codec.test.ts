@@ -69,6 +69,7 @@ function openFrame(promptTokens: number, blockHashes: string[], cachedTokens: nu
       sampling: GREEDY,
       history: NO_HISTORY,
       keepsCache: true,
+      epochKey: HASH,
     },
   };
 }
@@ -295,6 +296,7 @@ describe('a frame', () => {
       offers: new Array<StageOffer>(MAX_ROUTE_HOPS - 1).fill(offer(0, 1024 * 1024)),
       request: {
         keepsCache: false,
+        epochKey: HASH,
         route: { requestId: FIRST, epoch: 0xffff, model: 'é'.repeat(200) as ModelId, hops },
         requester: 'f'.repeat(32) as PeerId,
         promptTokens: 1_000_000,
@@ -416,6 +418,7 @@ describe('decoding', () => {
     'a journal past every sequence': tampered(openFrame(49, [HASH], 16), (view) =>
       view.setUint32(12, 1024 * 1024 + 1, true),
     ),
+    'a key that is none': openBytes((request) => (request['epochKey'] = HASH.slice(1))),
     'keeping a cache by halves': openBytes((request) => (request['keepsCache'] = 1)),
     'more cached than the hashes name': tampered(openFrame(49, [HASH, HASH], 32), (view) =>
       view.setUint32(8, 48, true),
