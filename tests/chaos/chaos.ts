@@ -6,7 +6,7 @@ import { TabPeer } from '../churn/tab-peer.ts';
 import { CHROMIUM_FLAGS } from '../rig/rig.ts';
 import { Random } from '../sim/random.ts';
 import { ask } from './ask.ts';
-import type { AnswerRecord } from './ask.ts';
+import type { AnswerRecord, Interruption } from './ask.ts';
 import { ChaosMesh } from './chaos-mesh.ts';
 import { FaultDesk } from './fault-desk.ts';
 import type { DoneFault } from './fault-desk.ts';
@@ -18,6 +18,8 @@ import type { Question } from './questions.ts';
 
 /** One in so many is long. */
 const LONG_EVERY = 4;
+/** Pauses that are told of one by one. */
+const LONG_PAUSE_MS = 5_000;
 /** When nothing goes wrong any more, every answer is there within this time, or hangs. */
 const LAST_ANSWERS_TIMEOUT_MS = 120_000;
 
@@ -160,6 +162,7 @@ class Chaos {
         const answer = await ask({ current, model, tokenizer, question });
         this.#answers.push(answer);
         if (answer.outcome !== 'right') onProgress(problemWords(answer));
+        for (const pause of answer.interruptions.filter(isLong)) onProgress(pauseWords(pause));
       }
     };
     await Promise.all(Array.from({ length: requesters }, askOn));
@@ -176,6 +179,15 @@ class Chaos {
       desk.begin(fault);
     }
   }
+}
+
+function isLong({ atMs, resumedAtMs }: Interruption): boolean {
+  return resumedAtMs !== null && resumedAtMs - atMs > LONG_PAUSE_MS;
+}
+
+function pauseWords({ atMs, resumedAtMs, code, message, tokensBefore }: Interruption): string {
+  const seconds = (((resumedAtMs ?? NaN) - atMs) / 1000).toFixed(1);
+  return `an answer stood still for ${seconds} s after ${tokensBefore} tokens: ${code}: ${message}`;
 }
 
 function problemWords({ question, outcome, tokenIds, error, routes }: AnswerRecord): string {

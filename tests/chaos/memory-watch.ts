@@ -3,12 +3,12 @@ import { readFileSync } from 'node:fs';
 import { quantile } from './quantile.ts';
 
 const SAMPLE_INTERVAL_MS = 1_000;
-/** A process has loaded and compiled, and what it keeps for later is there; after that it is steady for as long again. */
+/** After this a process has loaded and compiled, and what it keeps for later is there; it is steady for as long again. */
 const WARM_UP_MS = 30_000;
+/** A short run has less time for it. */
+const WARM_UP_SHARE = 1 / 5;
 /** The end is what it was in this time. */
 const END_MS = 10_000;
-/** Lives that are shorter say nothing of leaks. */
-const LEAST_LIFE_MS = 2 * WARM_UP_MS + END_MS;
 
 interface Sample {
   readonly atMs: number;
@@ -63,11 +63,12 @@ export class MemoryWatch {
   }
 }
 
-/** @returns null for lives too short to tell. */
-export function summarizeLife({ name, samples }: ProcessLife): MemorySummary | null {
+/** @param runMs how long everything goes on. @returns null for lives too short to tell. */
+export function summarizeLife({ name, samples }: ProcessLife, runMs: number): MemorySummary | null {
+  const warmUpMs = Math.min(WARM_UP_MS, runMs * WARM_UP_SHARE);
   const startMs = samples[0]?.atMs ?? 0;
   const endMs = samples.at(-1)?.atMs ?? 0;
-  if (endMs - startMs < LEAST_LIFE_MS) return null;
+  if (endMs - startMs < 2 * warmUpMs + END_MS) return null;
   const between = (fromMs: number, toMs: number) =>
     samples.filter(({ atMs }) => atMs >= fromMs && atMs <= toMs).map(({ bytes }) => bytes);
   return {
@@ -75,7 +76,7 @@ export function summarizeLife({ name, samples }: ProcessLife): MemorySummary | n
     seconds: (endMs - startMs) / 1000,
     startBytes: samples[0]?.bytes ?? NaN,
     peakBytes: Math.max(...samples.map(({ bytes }) => bytes)),
-    steadyBytes: quantile(between(startMs + WARM_UP_MS, startMs + 2 * WARM_UP_MS), 0.5),
+    steadyBytes: quantile(between(startMs + warmUpMs, startMs + 2 * warmUpMs), 0.5),
     endBytes: quantile(between(endMs - END_MS, endMs), 0.5),
   };
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { summarizeLife } from '../../chaos/memory-watch.ts';
 
+const TEN_MINUTES_MS = 600_000;
 const life = (seconds: number, bytesAt: (second: number) => number) => ({
   name: 'peer',
   samples: Array.from({ length: seconds + 1 }, (_, second) => ({
@@ -13,6 +14,7 @@ describe('what a process took', () => {
   it('is its beginning, its warm middle, its peak and its end', () => {
     const summary = summarizeLife(
       life(100, (second) => (second < 30 ? 10 : second === 80 ? 99 : second < 70 ? 20 : 30)),
+      TEN_MINUTES_MS,
     );
     expect(summary).toEqual({
       name: 'peer',
@@ -25,13 +27,36 @@ describe('what a process took', () => {
   });
 
   it('shows a leak, and not what was loaded while it warmed up', () => {
-    const leaking = summarizeLife(life(300, (second) => 100 + second * 2));
+    const leaking = summarizeLife(
+      life(300, (second) => 100 + second * 2),
+      TEN_MINUTES_MS,
+    );
     expect((leaking?.endBytes ?? 0) / (leaking?.steadyBytes ?? 1)).toBeGreaterThan(1.5);
-    const warm = summarizeLife(life(300, (second) => (second < 25 ? second : 100)));
+    const warm = summarizeLife(
+      life(300, (second) => (second < 25 ? second : 100)),
+      TEN_MINUTES_MS,
+    );
     expect((warm?.endBytes ?? 0) / (warm?.steadyBytes ?? 1)).toBe(1);
   });
 
   it('is not told of a life too short', () => {
-    expect(summarizeLife(life(69, () => 1))).toBeNull();
+    expect(
+      summarizeLife(
+        life(69, () => 1),
+        TEN_MINUTES_MS,
+      ),
+    ).toBeNull();
+    expect(
+      summarizeLife(
+        life(35, () => 1),
+        60_000,
+      ),
+    ).not.toBeNull();
+    expect(
+      summarizeLife(
+        life(33, () => 1),
+        60_000,
+      ),
+    ).toBeNull();
   });
 });
