@@ -16,8 +16,6 @@ export interface HopState {
 /** What is known of a hop while its route is silent. */
 export interface HopWatch {
   readonly peer: PeerId;
-  /** Position of the first row that it computes: a hop that was given nothing yet stands there. */
-  readonly start: number;
   /** Its answer to the latest question; null while there is none. */
   readonly state: HopState | null;
   /** For how long it has answered no question, though it was asked. */
@@ -28,6 +26,14 @@ export interface HopWatch {
   readonly isReached: boolean;
   /** For how long it computed and sent nothing, by its own answers. */
   readonly stalledMs: number;
+}
+
+/** What the first hop must have been given: the prompt by the requester, and then every token by the last hop. */
+export interface RowsFed {
+  /** Position after the last row. */
+  readonly upTo: number;
+  /** Null for the requester. */
+  readonly by: PeerId | null;
 }
 
 /** Where a silent route hangs, and by whose fault. */
@@ -58,22 +64,16 @@ const STEPS_OF_PATIENCE = 5;
 /**
  * Looks down the route for the first hop where things hang: all before it did their part, by what their neighbours say too.
  * @param hops in order of the route; at least one.
- * @param fed position after the last row that the first hop must have been given, and by whom: the prompt by the requester,
- * which is null, and then every token by the last hop.
  */
-export function findCulprit(
-  hops: readonly HopWatch[],
-  fed: { readonly upTo: number; readonly by: PeerId | null },
-): Verdict {
+export function findCulprit(hops: readonly HopWatch[], fed: RowsFed): Verdict {
   let before = { sentUpTo: fed.upTo, sender: fed.by };
-  for (const [index, { peer, start, state, ...watch }] of hops.entries()) {
+  for (const [index, { peer, state, ...watch }] of hops.entries()) {
     if (state === null) {
       const { unansweredMs, answerMs } = watch;
       if (unansweredMs < answerMs) return { kind: 'wait', peer: null };
       return { kind: 'silent', peer, behind: hops[index - 1]?.peer ?? null, forMs: unansweredMs };
     }
-    const receivedUpTo = Math.max(state.receivedUpTo, start);
-    const sentUpTo = Math.max(state.sentUpTo, hops[index + 1]?.start ?? 0);
+    const { receivedUpTo, sentUpTo } = state;
     if (receivedUpTo < before.sentUpTo) return { kind: 'contradiction', peer, sender: before.sender };
     if (receivedUpTo > sentUpTo) {
       const { stalledMs } = watch;

@@ -72,9 +72,8 @@ export class HopRecord {
 
   /**
    * @param before the hop before this one, which dials it; null for the first.
-   * @param start of its first row.
    */
-  watch(nowMs: number, before: HopRecord | null, start: number, isDecoding: boolean): HopWatch {
+  watch(nowMs: number, before: HopRecord | null, isDecoding: boolean): HopWatch {
     // Nobody can be asked through a hop that was not heard of.
     const reachableAtMs = before === null ? 0 : (before.#heardAtMs ?? nowMs);
     const askedAtMs = Math.max(this.#askedAtMs ?? nowMs, reachableAtMs);
@@ -82,7 +81,6 @@ export class HopRecord {
     const answerMs = isDecoding ? ANSWER_MS.decoding : ANSWER_MS.prefilling;
     return {
       peer: this.peer,
-      start,
       state: this.#state,
       unansweredMs: nowMs - askedAtMs,
       isReached,

@@ -14,7 +14,7 @@ import { decodeOnce } from './decode-once.ts';
 import { blame, peerError } from './peer-errors.ts';
 import { offerProblem, planStarts } from './plan-starts.ts';
 import { SilenceWatch } from './silence-watch.ts';
-import type { RoutePosition } from './silence-watch.ts';
+import type { RowsFed } from './find-culprit.ts';
 
 /** A token of the answer, as the last hop sampled it. */
 export type RouteToken = Extract<Frame, { type: 'sampled' }>['sequences'][number];
@@ -70,8 +70,8 @@ export class RouteSession {
   #stopListening: (() => void)[] = [];
   /** Whether the first hop knows of the request and can still be told that it is over. */
   #mustClose = false;
-  /** Null until the hops agreed on them. */
-  #starts: readonly number[] | null = null;
+  /** Whether the prompt is sent: all hops know where they start. */
+  #hasBegun = false;
   #isOver = false;
 
   /** @throws SkeinError `bad-argument` for a request that contradicts itself. */
@@ -86,15 +86,12 @@ export class RouteSession {
     this.#hops = this.#request.route.hops.map(({ peer }) => peer);
     this.#firstHop = this.#hops[0] ?? transport.self;
     this.#lastHop = this.#hops.at(-1) ?? transport.self;
-    this.#watch = new SilenceWatch(
-      {
-        clock,
-        hops: this.#hops,
-        ask: (nonce) => this.#send({ type: 'inquire', ...this.#id, nonce }),
-        onHung: (error, accuser) => this.#lose(error, accuser),
-      },
-      { starts: [], fed: { upTo: 0, by: null } },
-    );
+    this.#watch = new SilenceWatch({
+      clock,
+      hops: this.#hops,
+      ask: (nonce) => this.#send({ type: 'inquire', ...this.#id, nonce }),
+      onHung: (error, accuser) => this.#lose(error, accuser),
+    });
   }
 
   open(): void {
@@ -152,8 +149,8 @@ export class RouteSession {
   /** @param isAgreed whether all hops are known to be there. */
   #sendPrompt(starts: readonly number[], isAgreed: boolean): void {
     const [position = 0] = starts;
-    this.#starts = starts;
-    this.#watch.opened({ starts, fed: { upTo: this.#request.promptTokens, by: null } }, isAgreed);
+    this.#hasBegun = true;
+    this.#watch.opened({ upTo: this.#request.promptTokens, by: null }, isAgreed);
     const tokenIds = this.#promptTokenIds.subarray(position);
     this.#onEvent({ type: 'opened', cachedTokens: Math.min(...starts) });
     void this.#send({ type: 'tokens', sequences: [{ ...this.#id, position, tokenIds }] });
@@ -193,20 +190,20 @@ export class RouteSession {
 
   #hearToken(token: RouteToken): void {
     if (this.#isOver) return;
-    if (token.epoch === this.#id.epoch) this.#watch.token(this.#positionAfter(token.position));
+    if (token.epoch === this.#id.epoch) this.#watch.token(this.#fedAfter(token.position));
     this.#onEvent({ type: 'token', token });
   }
 
   /** The last hop feeds the token that it sampled to the first. */
-  #positionAfter(position: number): RoutePosition {
+  #fedAfter(position: number): RowsFed {
     const end = this.#request.promptTokens + this.#request.maxTokens;
     // The last token of an answer is fed to nobody.
-    return { starts: this.#starts ?? [], fed: { upTo: Math.min(position + 1, end - 1), by: this.#lastHop } };
+    return { upTo: Math.min(position + 1, end - 1), by: this.#lastHop };
   }
 
   /** The last hop tells what all have; the first may say before that nothing is there. Whoever is second is not needed. */
   #agree(from: PeerId, offers: readonly StageOffer[]): void {
-    if (this.#starts !== null || this.#isOver) return;
+    if (this.#hasBegun || this.#isOver) return;
     const { route, promptTokens } = this.#request;
     const isFromLast = from === this.#lastHop && offers.length === route.hops.length;
     if (!isFromLast && !(from === this.#firstHop && saysNothing(offers) && route.epoch === 0)) {

@@ -3,7 +3,7 @@ import type { PeerId } from '../protocol/ids.ts';
 import { DIAL_TIMEOUT_MS, STEP_TIMEOUT_MS } from '../protocol/limits.ts';
 import type { Clock } from './clock.ts';
 import { findCulprit, LEAST_STALL_MS } from './find-culprit.ts';
-import type { Finding, HopState } from './find-culprit.ts';
+import type { Finding, HopState, RowsFed } from './find-culprit.ts';
 import { HopRecord } from './hop-record.ts';
 import { hungError, silenceError } from './silence-errors.ts';
 import { TokenGaps } from './token-gaps.ts';
@@ -33,20 +33,12 @@ export interface SilenceWatchOptions {
   readonly onHung: (error: SkeinError, accuser: PeerId | null) => void;
 }
 
-/** Where the request stands, as the requester knows it. */
-export interface RoutePosition {
-  /** Of the first row of each hop; empty before they are agreed on. */
-  readonly starts: readonly number[];
-  /** See findCulprit. */
-  readonly fed: { readonly upTo: number; readonly by: PeerId | null };
-}
-
 /** Watches over a route: when nothing comes for a while it asks the hops how far they are, and finds who hangs. */
 export class SilenceWatch {
   readonly #options: SilenceWatchOptions;
   readonly #records: readonly HopRecord[];
   readonly #gaps = new TokenGaps();
-  #position: RoutePosition;
+  #fed: RowsFed = { upTo: 0, by: null };
   /** When a token came, or a row of this request was computed anywhere. */
   #progressAtMs: number;
   /** When anything was computed by the hop that all wait for, or by any. */
@@ -62,33 +54,31 @@ export class SilenceWatch {
   #cancel: () => void;
   #isOver = false;
 
-  constructor(options: SilenceWatchOptions, position: RoutePosition) {
+  constructor(options: SilenceWatchOptions) {
     this.#options = options;
     this.#records = options.hops.map((peer) => new HopRecord(peer));
-    this.#position = position;
     this.#progressAtMs = options.clock.now();
     this.#signAtMs = this.#progressAtMs;
     this.#cancel = this.#later(FIRST_QUESTION_MS);
   }
 
   /** The hops know where they start. @param isFromLast whether all of them said so, and not the first alone. */
-  opened(position: RoutePosition, isFromLast: boolean): void {
+  opened(fed: RowsFed, isFromLast: boolean): void {
     if (isFromLast) this.#hearOfAll();
-    this.#goOn(position);
+    this.#goOn(fed);
   }
 
   /** A token came. */
-  token(position: RoutePosition): void {
-    // Before the first token came the prompt.
-    if (this.#position.fed.by !== null) this.#gaps.add(this.#options.clock.now() - this.#progressAtMs);
+  token(fed: RowsFed): void {
+    this.#gaps.add(this.#options.clock.now() - this.#progressAtMs);
     this.#hearOfAll();
-    this.#goOn(position);
+    this.#goOn(fed);
   }
 
   /** A hop's answer to a question. */
   answer(hop: number, nonce: number, state: HopState): void {
     const record = this.#records[hop];
-    if (this.#isOver || !this.#isAsking || record === undefined || nonce > this.#nonce) return;
+    if (this.#isOver || !this.#isAsking || record === undefined) return;
     const nowMs = this.#options.clock.now();
     const change = record.answer(state, nonce === this.#nonce, nowMs);
     if (change !== 'nothing') this.#signAtMs = nowMs;
@@ -109,8 +99,8 @@ export class SilenceWatch {
   }
 
   /** A store where nobody was asked, not a new timer: it happens for every token. */
-  #goOn(position: RoutePosition): void {
-    this.#position = position;
+  #goOn(fed: RowsFed): void {
+    this.#fed = fed;
     this.#progressAtMs = this.#options.clock.now();
     this.#signAtMs = this.#progressAtMs;
     if (!this.#isAsking || this.#isOver) return;
@@ -156,9 +146,9 @@ export class SilenceWatch {
 
   #judge(): void {
     const nowMs = this.#options.clock.now();
-    const { starts, fed } = this.#position;
+    const fed = this.#fed;
     const watches = this.#records.map((record, hop) => {
-      return record.watch(nowMs, this.#records[hop - 1] ?? null, starts[hop] ?? 0, fed.by !== null);
+      return record.watch(nowMs, this.#records[hop - 1] ?? null, fed.by !== null);
     });
     const verdict = findCulprit(watches, fed);
     if (verdict.kind !== 'wait') {

@@ -16,7 +16,6 @@ function said(receivedUpTo: number, sentUpTo: number, typicalStepMs = 100): HopS
 function route(...states: readonly (HopState | null)[]): HopWatch[] {
   return states.map((state, index) => ({
     peer: peerId(index + 1),
-    start: 0,
     state,
     unansweredMs: state === null ? 3_000 : 0,
     answerMs: 3_000,
@@ -87,22 +86,6 @@ describe('of a silent route', () => {
     expect(findCulprit(hops, PROMPT)).toEqual({ kind: 'withheld', peer: last });
   });
 
-  it('hops that were given nothing yet stand at their start', () => {
-    // The first replays nothing yet, and computes what the second does not need.
-    const hops = route(said(64, 0), said(0, 0));
-    const [one, two] = hops;
-    if (!one || !two) throw new Error('two hops were made');
-    const watches = [
-      { ...one, start: 32 },
-      { ...two, start: 48 },
-    ];
-    expect(findCulprit(watches, { upTo: 64, by: null })).toEqual({ kind: 'wait', peer: first });
-    expect(findCulprit(but(watches, 0, { state: said(64, 48) }), { upTo: 64, by: null })).toEqual({
-      kind: 'wait',
-      peer: first,
-    });
-  });
-
   it('an honest hop that computes is never named, however the rows lie', () => {
     const counts = fc.array(fc.nat({ max: 100 }), { minLength: 2, maxLength: 12 });
     fc.assert(
@@ -115,7 +98,6 @@ describe('of a silent route', () => {
           const stalledMs = Math.min(LEAST_STALL_MS, patienceMs(state)) - 1;
           return {
             peer: peerId(index + 1),
-            start: 0,
             state,
             unansweredMs: 0,
             answerMs: 3_000,

@@ -43,30 +43,25 @@ function watched(hopCount = 3, isOpened = true) {
   const askedAtMs: number[] = [];
   const dialled = { now: true };
   const peers = hops.map((_, index) => peerId(index + 1));
-  const watch: SilenceWatch = new SilenceWatch(
-    {
-      clock,
-      hops: peers,
-      ask: (nonce) => {
-        askedAtMs.push(clock.now());
-        hops.forEach((hop, index) => {
-          hop.steps += hop.stepsPerQuestion;
-          const isReachable =
-            dialled.now && hops.slice(0, index).every(({ answersAfterMs }) => answersAfterMs !== null);
-          if (hop.answersAfterMs === null || !isReachable) return;
-          const state: HopState = { ...hop };
-          clock.after(hop.answersAfterMs, () => watch.answer(index, nonce, state));
-        });
-        return dialled.now ? Promise.resolve() : new Promise(() => undefined);
-      },
-      onHung: (error, accuser) => hung.push({ error, accuser, atMs: clock.now() }),
+  const watch: SilenceWatch = new SilenceWatch({
+    clock,
+    hops: peers,
+    ask: (nonce) => {
+      askedAtMs.push(clock.now());
+      hops.forEach((hop, index) => {
+        hop.steps += hop.stepsPerQuestion;
+        const isReachable =
+          dialled.now && hops.slice(0, index).every(({ answersAfterMs }) => answersAfterMs !== null);
+        if (hop.answersAfterMs === null || !isReachable) return;
+        const state: HopState = { ...hop };
+        clock.after(hop.answersAfterMs, () => watch.answer(index, nonce, state));
+      });
+      return dialled.now ? Promise.resolve() : new Promise(() => undefined);
     },
-    { starts: [], fed: { upTo: 0, by: null } },
-  );
-  const starts = hops.map(() => 0);
-  if (isOpened) watch.opened({ starts, fed: { upTo: PROMPT_TOKENS, by: null } }, true);
-  const token = (position: number) =>
-    watch.token({ starts, fed: { upTo: position + 1, by: peers.at(-1) ?? null } });
+    onHung: (error, accuser) => hung.push({ error, accuser, atMs: clock.now() }),
+  });
+  if (isOpened) watch.opened({ upTo: PROMPT_TOKENS, by: null }, true);
+  const token = (position: number) => watch.token({ upTo: position + 1, by: peers.at(-1) ?? null });
   /** In small steps, so that promises have their turn. */
   const pass = async (ms: number) => {
     for (let passed = 0; passed < ms; passed += 50) {
@@ -175,7 +170,7 @@ describe('a silent route', () => {
 
   it('waits for a hop that sends again what the next one lacks, though nobody computes', async () => {
     const { hop, everyone, hung, watch, pass } = watched(2, false);
-    watch.opened({ starts: [96, 0], fed: { upTo: 100, by: null } }, true);
+    watch.opened({ upTo: 100, by: null }, true);
     everyone({ receivedUpTo: 0, sentUpTo: 0 });
     // It says first where it stands itself.
     Object.assign(hop(0), { receivedUpTo: 100, sentUpTo: 96 });
@@ -219,7 +214,7 @@ describe('a silent route', () => {
     await said.pass(6_000);
     expect(said.hung).toMatchObject([{ error: { data: { peer: peerId(3) } } }]);
     const dialling = watched(3, false);
-    dialling.watch.opened({ starts: [0, 0, 0], fed: { upTo: 40, by: null } }, false);
+    dialling.watch.opened({ upTo: 40, by: null }, false);
     dialling.everyone({ receivedUpTo: 40, sentUpTo: 40 });
     await dialling.pass(DIAL_TIMEOUT_MS);
     expect(dialling.hung).toEqual([]);
@@ -245,12 +240,49 @@ describe('a silent route', () => {
   });
 
   it('hears late answers as signs of life', async () => {
-    const { everyone, hop, hung, token, pass } = watched();
+    const { everyone, hop, hung, pass } = watched();
+    everyone({ receivedUpTo: 40, sentUpTo: 40 });
+    Object.assign(hop(2), { sentUpTo: 39, answersAfterMs: 3_500, stepsPerQuestion: 1 });
+    await pass(20_000);
+    expect(hung).toEqual([]);
+  });
+
+  it('counts from the token where a hop stood still before it', async () => {
+    const { hop, everyone, hung, token, pass } = watched();
     token(40);
     everyone({ receivedUpTo: 41, sentUpTo: 41 });
-    Object.assign(hop(2), { sentUpTo: 40, answersAfterMs: 3_500, stepsPerQuestion: 1 });
-    await pass(3_900);
+    Object.assign(hop(0), { receivedUpTo: 42 });
+    await pass(4_000);
+    token(41);
+    everyone({ receivedUpTo: 42, sentUpTo: 42 });
+    Object.assign(hop(0), { receivedUpTo: 43 });
+    await pass(4_000);
     expect(hung).toEqual([]);
+    await pass(1_000);
+    expect(hung).toMatchObject([{ error: { data: { peer: peerId(1) } } }]);
+  });
+
+  it('waits for a prompt as long as its rows go on', async () => {
+    const { hop, everyone, hung, pass } = watched();
+    everyone({ receivedUpTo: 0, sentUpTo: 0 });
+    Object.assign(hop(0), { receivedUpTo: 40, stepsPerQuestion: 1 });
+    for (let row = 0; row < 40; row += 1) {
+      Object.assign(hop(0), { sentUpTo: row });
+      await pass(MOST_PATIENCE_MS / 30);
+    }
+    expect(hung).toEqual([]);
+  });
+
+  it('counts the dial of a hop from when the one before it was there', async () => {
+    const { dialled, hop, hung, pass } = watched(3, false);
+    dialled.now = false;
+    hop(1).answersAfterMs = null;
+    await pass(9_000);
+    dialled.now = true;
+    await pass(10_000);
+    expect(hung).toEqual([]);
+    await pass(8_000);
+    expect(hung).toMatchObject([{ error: { data: { peer: peerId(2) } } }]);
   });
 
   it('forgets it all when a token comes', async () => {
