@@ -238,6 +238,18 @@ describe('dialling', () => {
     expect(connections.map(({ isClosed }) => isClosed)).toEqual([true, false, false]);
   });
 
+  it('leaves it to the other end to begin anew what only that one wanted', async () => {
+    const { mesh, relay, connections, connection, forge } = lonePeer();
+    await forge(LOW, { kind: 'rtc', attempt: attemptName(1), signal: OFFER });
+    await forge(HIGH, { kind: 'ask', attempt: attemptName(2) });
+    mesh.dialAgain();
+    expect({ dials: connections.length, closed: connection(0).isClosed || connection(1).isClosed }).toEqual({
+      dials: 2,
+      closed: false,
+    });
+    expect(relay.log.filter(({ from }) => from === SELF)).toEqual([]);
+  });
+
   it('says what is known of why a peer cannot be reached', async () => {
     const { mesh, connection, clock } = lonePeer({
       explain: (error: SkeinError) =>
