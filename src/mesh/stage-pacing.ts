@@ -33,7 +33,7 @@ export class StagePacing {
         this.#begin(to);
         resolve();
       };
-      let cancel = () => undefined as void;
+      let cancel: () => void = () => undefined;
       if (this.#slow.has(to)) giveUp();
       else cancel = this.context.clock.after(SLOW_HOP_PATIENCE_MS, giveUp);
       void sent.then(() => {

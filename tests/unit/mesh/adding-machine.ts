@@ -126,6 +126,19 @@ export class AddingMachine implements StageExecutor {
     void this.#run();
   }
 
+  get openSequences(): number {
+    return this.sequences.size;
+  }
+
+  /** Runs in the pass in which it has computed so many rows since it was made; nothing of that pass leaves it. */
+  whenComputed(rows: number, run: () => void): void {
+    this.tamper = (outputs) => {
+      if (this.rowsComputed < rows) return outputs;
+      run();
+      return [];
+    };
+  }
+
   pause(requestId: RequestId, isPaused: boolean): void {
     const sequence = this.sequences.get(requestId);
     if (sequence) sequence.isPaused = isPaused;

@@ -7,7 +7,7 @@ import { agreesOnStarts, BLOCK_TOKENS } from '../../../src/protocol/stage.ts';
 import type { OpenRequest } from '../../../src/protocol/stage.ts';
 import type { FrameTransport } from '../../../src/protocol/transport.ts';
 import { chainOf, MODEL, requestId, settled } from './local-mesh.ts';
-import type { ReplicaMesh } from './replica-mesh.ts';
+import type { Machine, ReplicaMesh } from './replica-mesh.ts';
 import { EPOCH_KEYS } from '../../fixtures/epoch-keys.ts';
 
 /** One request of the simplest requester that survives: a log of tokens, and another route whenever a hop is gone. */
@@ -32,7 +32,7 @@ export class Asker {
   readonly done = new Promise<void>((resolve) => (this.#finish = resolve));
 
   constructor(
-    private readonly mesh: ReplicaMesh,
+    private readonly mesh: ReplicaMesh<Machine>,
     private readonly prompt: readonly number[],
     private readonly maxTokens: number,
     id: number,

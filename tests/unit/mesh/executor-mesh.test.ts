@@ -80,7 +80,7 @@ class ExecutorMesh {
           sampling: GREEDY,
           history: NO_HISTORY,
           keepsCache: true,
-          epochKey: EPOCH_KEYS.at(0),
+          epochKey: EPOCH_KEYS.at(epoch),
         },
         promptTokenIds: Uint32Array.from(soFar),
         blockHashes: chainOf(soFar),

@@ -3,7 +3,8 @@ import { BLOCK_TOKENS } from '../../../src/protocol/stage.ts';
 import { expectedTokens } from './adding-machine.ts';
 import { Asker } from './asker.ts';
 import { settled } from './local-mesh.ts';
-import { ReplicaMesh } from './replica-mesh.ts';
+import { replicasOfAddingMachines } from './replica-mesh.ts';
+import type { ReplicaMesh } from './replica-mesh.ts';
 
 const SLICES = 3;
 const CHUNK_ROWS = 20;
@@ -28,7 +29,7 @@ const cases = Object.entries(MOMENTS).flatMap(([moment, rows]) =>
 
 describe('a stage that dies', () => {
   it.each(cases)('as the %s, %s: others go on with what they have', async (_who, _moment, slice, rows) => {
-    const mesh = new ReplicaMesh({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
+    const mesh = replicasOfAddingMachines({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
     mesh.killAtRows(mesh.at(slice), rows);
     const asker = new Asker(mesh, PROMPT, MAX_TOKENS, 1);
     expect(await asker.answer()).toEqual(answerTo(mesh));
@@ -49,7 +50,7 @@ describe('a stage that dies', () => {
   it.each(cases)(
     'as the %s, %s: without journals more is computed, and the same',
     async (_who, _moment, slice, rows) => {
-      const mesh = new ReplicaMesh({
+      const mesh = replicasOfAddingMachines({
         slices: SLICES,
         replicas: 2,
         chunkRows: CHUNK_ROWS,
@@ -68,7 +69,7 @@ describe('a stage that dies', () => {
   );
 
   it.each(cases)('as the %s, %s: with a prompt that all had in part', async (_who, _moment, slice, rows) => {
-    const mesh = new ReplicaMesh({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
+    const mesh = replicasOfAddingMachines({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
     const before = [...PROMPT.slice(0, 70), 1, 2, 3];
     expect(await new Asker(mesh, before, MAX_TOKENS, 1).answer()).toEqual(answerTo(mesh, before));
     const rowsBefore = mesh.rowsComputed();
@@ -88,7 +89,7 @@ describe('a stage that dies', () => {
   it.each(cases)(
     'as the %s, %s: the next question finds what the new way computed',
     async (_who, _moment, slice, rows) => {
-      const mesh = new ReplicaMesh({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
+      const mesh = replicasOfAddingMachines({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
       mesh.killAtRows(mesh.at(slice), rows);
       const { tokens } = await run(new Asker(mesh, PROMPT, MAX_TOKENS, 1));
       const dialogue = [...PROMPT, ...tokens, 4, 5, 6];
@@ -110,7 +111,7 @@ describe('a stage that dies', () => {
       [0, 0, 2],
       [2, 0, 1, 0],
     ]) {
-      const mesh = new ReplicaMesh({ slices: SLICES, replicas: 4, chunkRows: CHUNK_ROWS });
+      const mesh = replicasOfAddingMachines({ slices: SLICES, replicas: 4, chunkRows: CHUNK_ROWS });
       const asker = new Asker(mesh, PROMPT, MAX_TOKENS, 1);
       const next = [0, 0, 0];
       order.forEach((slice, index) => {
@@ -127,7 +128,7 @@ describe('a stage that dies', () => {
 
   it.each(['first', 'middle', 'last'])('as the %s, with several answers under way', async (_who) => {
     const slice = ['first', 'middle', 'last'].indexOf(_who);
-    const mesh = new ReplicaMesh({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
+    const mesh = replicasOfAddingMachines({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
     const prompts = [PROMPT, PROMPT.slice(10, 90), PROMPT.slice(50)];
     mesh.killAtRows(mesh.at(slice), 250);
     const askers = prompts.map((prompt, index) => new Asker(mesh, prompt, MAX_TOKENS, index));
@@ -141,7 +142,7 @@ describe('a stage that dies', () => {
   });
 
   it('is doubted: nobody goes on with what came of it', async () => {
-    const mesh = new ReplicaMesh({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
+    const mesh = replicasOfAddingMachines({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
     const asker = new Asker(mesh, PROMPT, MAX_TOKENS, 1);
     asker.keepsCache = false;
     mesh.killAtRows(mesh.at(1), PROMPT.length + 20);
@@ -154,7 +155,7 @@ describe('a stage that dies', () => {
 describe('a hop that lied before it died', () => {
   /** The middle hop adds to every value from some row on. */
   function lying(): ReplicaMesh {
-    const mesh = new ReplicaMesh({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
+    const mesh = replicasOfAddingMachines({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
     const liar = mesh.at(1);
     liar.machine.tamper = (outputs) => {
       if (liar.machine.rowsComputed >= PROMPT.length + 10) {
@@ -200,7 +201,7 @@ describe('a hop that lied before it died', () => {
 
 describe('a hop that is not part of the new route', () => {
   it('is let go by the one before it, and leaves those behind it alone', async () => {
-    const mesh = new ReplicaMesh({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
+    const mesh = replicasOfAddingMachines({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
     const asker = new Asker(mesh, PROMPT, MAX_TOKENS, 1);
     const middle = mesh.at(1);
     let isMoved = false;
@@ -220,7 +221,7 @@ describe('a hop that is not part of the new route', () => {
   });
 
   it('as the first, is let go by the requester', async () => {
-    const mesh = new ReplicaMesh({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
+    const mesh = replicasOfAddingMachines({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
     const asker = new Asker(mesh, PROMPT, MAX_TOKENS, 1);
     let isMoved = false;
     mesh.at(2).machine.tamper = (outputs) => {

@@ -2,14 +2,29 @@ import { LocalHub } from '../../../src/mesh/local-hub.ts';
 import { ServedStage } from '../../../src/mesh/served-stage.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
 import type { Hop } from '../../../src/protocol/route.ts';
+import type { StageExecutor } from '../../../src/protocol/stage.ts';
 import { AddingMachine } from './adding-machine.ts';
 import { MODEL, peerId, settled } from './local-mesh.ts';
 import { ManualClock } from './manual-clock.ts';
 
-export interface Replica {
+/** An executor that can be asked, and made to fail. */
+export interface Machine extends StageExecutor {
+  /** Since it was made. */
+  readonly rowsComputed: number;
+  readonly openSequences: number;
+  /** Runs in the pass in which, or before the pass after which, it has computed so many rows. */
+  whenComputed(rows: number, run: () => void): void;
+}
+
+export interface Replica<Kind extends Machine = AddingMachine> {
   readonly hop: Hop;
-  readonly machine: AddingMachine;
+  readonly machine: Kind;
   readonly served: ServedStage;
+}
+
+interface Bounds {
+  readonly layerStart: number;
+  readonly layerEnd: number;
 }
 
 export interface ReplicaMeshOptions {
@@ -19,8 +34,19 @@ export interface ReplicaMeshOptions {
   readonly maxJournalBytes?: number;
 }
 
-/** Stages of an adding machine on a hub, several for each slice of two layers; any of them can be killed. */
-export class ReplicaMesh {
+export function replicasOfAddingMachines(options: ReplicaMeshOptions): ReplicaMesh {
+  const { slices, chunkRows } = options;
+  return new ReplicaMesh(options, (bounds) => {
+    return new AddingMachine({
+      ...bounds,
+      layerCount: slices * 2,
+      ...(chunkRows !== undefined && { chunkRows }),
+    });
+  });
+}
+
+/** Stages on a hub, several for each slice of two layers; any of them can be killed. */
+export class ReplicaMesh<Kind extends Machine = AddingMachine> {
   readonly hub = new LocalHub();
   readonly clock = new ManualClock();
   readonly requester = peerId(0xff);
@@ -28,9 +54,12 @@ export class ReplicaMesh {
   readonly dead = new Set<PeerId>();
   /** They live, and are in no new route. */
   readonly avoided = new Set<PeerId>();
-  readonly #replicas = new Map<PeerId, Replica>();
+  readonly #replicas = new Map<PeerId, Replica<Kind>>();
 
-  constructor(private readonly options: ReplicaMeshOptions) {
+  constructor(
+    private readonly options: ReplicaMeshOptions,
+    private readonly makeMachine: (bounds: Bounds) => Kind,
+  ) {
     const { slices, replicas } = options;
     this.layerCount = slices * 2;
     for (let slice = 0; slice < slices; slice += 1) {
@@ -38,7 +67,7 @@ export class ReplicaMesh {
     }
   }
 
-  at(slice: number, replica = 0): Replica {
+  at(slice: number, replica = 0): Replica<Kind> {
     const found = this.#replicas.get(idOf(slice, replica));
     if (!found) throw new Error(`There is no replica ${replica} of slice ${slice}.`);
     return found;
@@ -55,18 +84,13 @@ export class ReplicaMesh {
     });
   }
 
-  kill({ hop }: Replica): void {
+  kill({ hop }: Replica<Kind>): void {
     this.dead.add(hop.peer);
     this.hub.remove(hop.peer);
   }
 
-  /** It dies in the pass in which it has computed so many rows since it was made; nothing of that pass leaves it. */
-  killAtRows(replica: Replica, rows: number): void {
-    replica.machine.tamper = (outputs) => {
-      if (replica.machine.rowsComputed < rows) return outputs;
-      this.kill(replica);
-      return [];
-    };
+  killAtRows(replica: Replica<Kind>, rows: number): void {
+    replica.machine.whenComputed(rows, () => this.kill(replica));
   }
 
   /** Rows that each living replica computed, by slice. */
@@ -79,10 +103,10 @@ export class ReplicaMesh {
     this.clock.advance(120_000);
     await settled();
     const living = [...this.#replicas.values()].filter(({ hop }) => !this.dead.has(hop.peer));
-    const total = (of: (replica: Replica) => number) => living.reduce((sum, each) => sum + of(each), 0);
+    const total = (of: (replica: Replica<Kind>) => number) => living.reduce((sum, each) => sum + of(each), 0);
     return {
       sequences: total(({ machine, served }) => {
-        return machine.sequences.size + served.activeRequests + served.suspendedRequests;
+        return machine.openSequences + served.activeRequests + served.suspendedRequests;
       }),
       timers: this.clock.pendingTimers,
       journalBytes: total(({ served }) => served.journalBytes),
@@ -91,14 +115,10 @@ export class ReplicaMesh {
   }
 
   #add(slice: number, replica: number): void {
-    const { chunkRows, maxJournalBytes } = this.options;
+    const { maxJournalBytes } = this.options;
     const bounds = { layerStart: slice * 2, layerEnd: slice * 2 + 2 };
     const hop: Hop = { peer: idOf(slice, replica), ...bounds };
-    const machine = new AddingMachine({
-      ...bounds,
-      layerCount: this.layerCount,
-      ...(chunkRows !== undefined && { chunkRows }),
-    });
+    const machine = this.makeMachine(bounds);
     const served = new ServedStage({
       transport: this.hub.transport(hop.peer),
       executor: machine,
