@@ -1,12 +1,13 @@
 import type { Clock } from '../protocol/clock.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { DRAIN_TIMEOUT_MS } from '../protocol/limits.ts';
-import type { Capability, ModelCard, ServerMessage } from '../protocol/signaling.ts';
+import type { Capability, ServerMessage } from '../protocol/signaling.ts';
 import { NO_STATS } from './contributor-state.ts';
-import type { AssignedSlice, ContributorState, PauseReason, StageStats } from './contributor-state.ts';
+import type { ContributorState, PauseReason, StageStats } from './contributor-state.ts';
 import type { HintSource } from './device-hints.ts';
 import { EngineKeeper, MAX_REBUILDS, REBUILD_WINDOW_MS } from './engine-keeper.ts';
 import type { EngineHost, MeasureOptions } from './engine-host.ts';
+import { LentStage } from './lent-stage.ts';
 import { MeshReporter } from './mesh-reporter.ts';
 import type { MeshSession } from './mesh-session.ts';
 import { assignedSlice, sameSlice, sayJoin, sayReloading, sayServing } from './slice-messages.ts';
@@ -21,18 +22,6 @@ export interface LendingOptions {
 
 export type LendingWishes = Pick<MeasureOptions, 'memoryLimitBytes' | 'timesKernels'>;
 
-/** One assignment: loading, serving or rebuilding. Callbacks of an older one are dropped by identity. */
-interface Stage {
-  readonly slice: AssignedSlice;
-  readonly card: ModelCard;
-  readonly session: MeshSession;
-  readonly abort: AbortController;
-  /** Whether the server knows, over the present connection, that this peer loads it. */
-  isAssigned: boolean;
-  /** Of the last `assign`, where it had one. */
-  turn: number | undefined;
-}
-
 /** From one start to the stop or failure that ends it. Measures, joins, loads what is assigned, serves it, leaves. */
 export class Lending {
   readonly #options: LendingOptions;
@@ -44,7 +33,7 @@ export class Lending {
   #capability: Capability | null = null;
   /** Of the session that it joined through last. */
   #reporter: MeshReporter | null = null;
-  #stage: Stage | null = null;
+  #stage: LentStage | null = null;
   #cancelDrain: () => void = () => undefined;
   #isOver = false;
 
@@ -76,7 +65,7 @@ export class Lending {
     const isLending = this.#state.phase !== 'stopping' && this.#state.phase !== 'paused';
     if (this.#capability === null || !isLending) return;
     const holds = this.#state.phase === 'serving' ? this.#state.slice : null;
-    if (this.#stage !== null) this.#stage.isAssigned = holds !== null;
+    if (this.#stage !== null) this.#stage.assignment = holds === null ? null : {};
     sayJoin(session, this.#capability, this.#engine.cachedSlices(session.models), holds);
   }
 
@@ -127,15 +116,12 @@ export class Lending {
     }
     const stage = this.#stage;
     if (stage !== null && stage.session === session && sameSlice(stage.slice, message)) {
-      stage.isAssigned = true;
-      stage.turn = message.turn;
-      if (this.#state.phase === 'serving') sayServing(session, stage.slice, stage.turn);
+      stage.assignment = message;
+      if (this.#state.phase === 'serving') sayServing(session, stage.slice, message.turn);
       return;
     }
     this.#dropStage();
-    const next = newStage(assignedSlice(card, message), card, session, true, message.turn);
-    this.#stage = next;
-    void this.#load(next);
+    this.#load(new LentStage(assignedSlice(card, message), card, session, message));
   }
 
   unassign(): void {
@@ -168,10 +154,6 @@ export class Lending {
     return this.#capability !== null && !this.#isOver && phase !== 'stopping' && phase !== 'paused';
   }
 
-  #isLoading(): boolean {
-    return this.#state.phase === 'loading' || this.#state.phase === 'rebuilding';
-  }
-
   async #measure(wishes: LendingWishes): Promise<void> {
     try {
       const capability = await this.#engine.measure({ ...wishes, signal: this.#abort.signal });
@@ -198,47 +180,38 @@ export class Lending {
     this.#show({ phase: 'waiting', capability, waitingFor });
   }
 
-  async #load(stage: Stage, lost: SkeinError | null = null): Promise<void> {
-    const { slice, card, session } = stage;
+  /** @param lost why it is loaded again, where it is. */
+  #load(stage: LentStage, lost: SkeinError | null = null): void {
+    const { slice } = stage;
     const capability = this.#capability;
     if (capability === null) return;
-    const isWanted = () => !this.#isOver && this.#stage === stage;
-    const progress = (loadedBytes: number, totalBytes: number) => {
-      const common = { capability, slice, loadedBytes, totalBytes };
-      this.#show(
-        lost === null ? { phase: 'loading', ...common } : { phase: 'rebuilding', ...common, error: lost },
-      );
-    };
-    progress(0, 0);
-    try {
-      await this.#engine.load({
-        model: card,
-        layerStart: slice.layerStart,
-        layerEnd: slice.layerEnd,
-        memoryBytes: capability.memoryBytes,
-        transport: session.transport,
-        signal: stage.abort.signal,
-        onProgress: (loadedBytes, totalBytes) => {
-          if (isWanted() && this.#isLoading()) progress(loadedBytes, totalBytes);
-        },
-        onStats: (stats) => {
-          if (!isWanted()) return;
-          this.#reporter?.hear(slice, stats);
-          this.#hearStats(stats);
-        },
-      });
-      if (!isWanted()) return;
-      this.#show({ phase: 'serving', capability, slice, stats: NO_STATS });
-      if (stage.isAssigned) sayServing(session, slice, stage.turn);
-      else sayJoin(session, capability, this.#engine.cachedSlices(session.models), slice);
-      stage.isAssigned = true;
-    } catch (thrown) {
-      if (isWanted()) this.#hearLoadError(stage, SkeinError.from(thrown), lost !== null);
-    }
+    this.#stage = stage;
+    void stage.load(this.#engine, capability.memoryBytes, {
+      progress: (loadedBytes, totalBytes) => {
+        const common = { capability, slice, loadedBytes, totalBytes };
+        this.#show(
+          lost === null ? { phase: 'loading', ...common } : { phase: 'rebuilding', ...common, error: lost },
+        );
+      },
+      serving: () => this.#serve(stage, capability),
+      stats: (stats) => {
+        this.#reporter?.hear(slice, stats);
+        this.#hearStats(stats);
+      },
+      failed: (error) => this.#hearLoadError(stage, error, lost !== null),
+    });
+  }
+
+  #serve(stage: LentStage, capability: Capability): void {
+    const { slice, session, assignment } = stage;
+    this.#show({ phase: 'serving', capability, slice, stats: NO_STATS });
+    if (assignment !== null) sayServing(session, slice, assignment.turn);
+    else sayJoin(session, capability, this.#engine.cachedSlices(session.models), slice);
+    stage.assignment ??= {};
   }
 
   /** A device that was just lost may take a moment before there is an adapter again. */
-  #hearLoadError(stage: Stage, error: SkeinError, isRebuilding: boolean): void {
+  #hearLoadError(stage: LentStage, error: SkeinError, isRebuilding: boolean): void {
     if (error.code === 'device-lost' || (isRebuilding && error.code === 'no-adapter')) {
       this.#lose(error);
       return;
@@ -266,18 +239,15 @@ export class Lending {
     else if (this.#stage !== null) this.#rebuild(this.#stage, error);
   }
 
-  #rebuild(lost: Stage, error: SkeinError): void {
-    lost.abort.abort();
-    // Another slice to the reporter, though of the same layers: the new engine counts from zero.
-    const stage = newStage({ ...lost.slice }, lost.card, lost.session, lost.isAssigned, lost.turn);
-    this.#stage = stage;
-    sayReloading(stage.session, stage.slice, error);
-    void this.#load(stage, error);
+  #rebuild(lost: LentStage, error: SkeinError): void {
+    lost.drop();
+    sayReloading(lost.session, lost.slice, error);
+    this.#load(lost.again(), error);
   }
 
   #dropStage(): void {
     if (this.#stage === null) return;
-    this.#stage.abort.abort();
+    this.#stage.drop();
     this.#stage = null;
     this.#engine.unload();
   }
@@ -302,7 +272,7 @@ export class Lending {
     if (!hasLeft && this.#capability !== null) this.#session?.signaling.send({ type: 'leave' });
     this.#cancelDrain();
     this.#dropReporter();
-    this.#stage?.abort.abort();
+    this.#stage?.drop();
     this.#abort.abort();
     this.#engine.dispose();
     this.#state = state;
@@ -313,16 +283,6 @@ export class Lending {
     this.#state = state;
     this.#options.onState(state);
   }
-}
-
-function newStage(
-  slice: AssignedSlice,
-  card: ModelCard,
-  session: MeshSession,
-  isAssigned: boolean,
-  turn: number | undefined,
-): Stage {
-  return { slice, card, session, abort: new AbortController(), isAssigned, turn };
 }
 
 function afterStop(reason: PauseReason | undefined): ContributorState {

@@ -21,7 +21,7 @@ export function sayJoin(
 }
 
 /** @param turn of the `assign`, where it had one. */
-export function sayServing({ signaling }: MeshSession, slice: SliceName, turn: number | undefined): void {
+export function sayServing({ signaling }: MeshSession, slice: SliceName, turn?: number): void {
   signaling.send({ type: 'serving', ...nameOf(slice), ...(turn !== undefined && { turn }) });
 }
 

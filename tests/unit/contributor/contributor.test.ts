@@ -189,6 +189,18 @@ describe('loading and serving', () => {
     expect(session.sent.filter(({ type }) => type === 'serving')).toHaveLength(2);
   });
 
+  it('says which of two assignments of the same slice it has carried out', async () => {
+    await startAndMeasure();
+    const slice = { model: TINY.id, layerStart: 0, layerEnd: 4 };
+    session.deliver({ type: 'assign', ...slice, turn: 1 });
+    session.deliver({ type: 'assign', ...slice, turn: 2 });
+    host().lastLoad.done.resolve(undefined);
+    await settled();
+    expect(session.sent.at(-1)).toEqual({ type: 'serving', ...slice, turn: 2 });
+    session.deliver({ type: 'assign', ...slice, turn: 3 });
+    expect(session.sent.at(-1)).toEqual({ type: 'serving', ...slice, turn: 3 });
+  });
+
   it('frees the slice when unassigned and waits', async () => {
     await serve();
     session.deliver({ type: 'unassign' });
