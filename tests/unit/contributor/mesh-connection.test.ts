@@ -123,7 +123,7 @@ describe('MeshConnection', () => {
     session.deliver({ type: 'mesh', ...mesh });
     session.deliver({ type: 'away', error: lost, retryInMs: 400 });
     expect(connection.state).toEqual({ phase: 'reconnecting', session, mesh, error: lost, retryInMs: 400 });
-    expect([attempts.length, session.isDisposed]).toEqual([1, false]);
+    expect([attempts.length, session.isDisposed, sessionOf(connection.state)]).toEqual([1, false, session]);
     connection.retryNow();
     expect(session.retries).toBe(1);
     session.deliver({ type: 'resumed', welcome: WELCOME });

@@ -307,6 +307,7 @@ describe('a session that is over', () => {
   it('is one that was closed from here: in a pause, in an attempt, or connected', async () => {
     server.fall();
     session.close();
+    expect(clock.pendingTimers).toBe(0);
     await pass(10_000);
     expect([server.sockets.length, clock.pendingTimers, ends]).toEqual([1, 0, []]);
 
