@@ -28,7 +28,8 @@ const COMMANDS = {
   churn: [installPackages, buildPages, runTypeScript('../../tests/churn/main.ts')],
   turn: [installPackages, buildPages, runTypeScript('../../tests/turn/main.ts')],
   fuzz: [installPackages, runTypeScript('../../tests/fuzz/main.ts')],
-  hostile: [installPackages, buildPages, runTypeScript('../../tests/hostile/main.ts')],
+  hostile: [installPackages, runTypeScript('../../tests/hostile/main.ts')],
+  'hostile-peer': [runTypeScript('../../tests/hostile/hostile-peer.ts')],
   demo: [installPackages, buildPages, runTypeScript('../../tests/demo/main.ts')],
   test: [installPackages, runTests],
 };

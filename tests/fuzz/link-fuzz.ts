@@ -26,6 +26,8 @@ const OPENED_SHARE = 0.2;
 const MAX_TIMERS_PER_LINK = 6;
 const CHECK_EVERY = 200;
 const TALK_MS = 1000;
+const BURST_CHANCE = 0.2;
+const BURST_PEERS = 400;
 
 /** A mesh whose server relays what strangers say, sound and unsound, while one honest link carries frames. */
 export async function fuzzLinks(corpus: FrameCorpus, signals: number, dice: Dice): Promise<Tally> {
@@ -105,6 +107,7 @@ class LinkFuzz {
       // An end that says nothing for long is gone.
       if (this.#clock.now() - this.#talkedAtMs >= TALK_MS) this.#talk();
       if (count % CHECK_EVERY === 0) {
+        if (this.dice.chance(BURST_CHANCE)) this.#burst();
         this.#check();
         // Promises of dials that failed are looked at here.
         await new Promise((resolve) => setImmediate(resolve));
@@ -154,6 +157,23 @@ class LinkFuzz {
         () => this.#clock.advance(dice.oneOf([1, 50, 500])),
         () => 'time',
       );
+  }
+
+  /** More peers than there is room for want a link in one moment, and none of them gives up. */
+  #burst(): void {
+    for (let count = 0; count < BURST_PEERS; count++) {
+      const from = `0${this.dice.hexDigits(31)}` as PeerId;
+      const data: LinkSignal = {
+        kind: 'rtc',
+        attempt: this.dice.hexDigits(16),
+        signal: { type: 'offer', sdp: 'v=0' },
+      };
+      this.#guard(
+        () => this.#outside.say({ type: 'signal', from, data }),
+        () => 'a burst',
+      );
+    }
+    this.#outside.connections.length = 0;
   }
 
   #anySignal(): unknown {
