@@ -303,6 +303,7 @@ describe('the requester', () => {
       await first.say(mesh.requester, { ...state, ...all, hop: 1, nonce, epoch: 1 });
     }
     expect(await failing).toMatchObject({ code: 'timeout', data: { peer: peerId(2) } });
+    expect((await failing).message).toContain('answered no question');
   });
 
   it.each([

@@ -300,6 +300,7 @@ describe('a silent route', () => {
     expect(hung).toEqual([]);
     await pass(2_000);
     expect(hung).toHaveLength(1);
+    expect(hung[0]?.error.message).toContain('answered no question for 3.1 s');
   });
 
   it('is given up in the end though nobody can be named', async () => {
