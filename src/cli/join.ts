@@ -76,12 +76,13 @@ async function runJoin(serverUrl: string, options: JoinOptions): Promise<void> {
       return new WorkerEngineHost(serverUrl, port);
     },
   });
+  const voice = options.json ? jsonVoice() : plainVoice();
   const connection = new MeshConnection<LiveSession>({
-    open: (signal) => openNodeSession(serverUrl, signal),
+    open: (signal) =>
+      openNodeSession(serverUrl, signal, { onMisbehaved: (error) => voice.misbehaved(error) }),
     pause,
     random: Math.random,
   });
-  const voice = options.json ? jsonVoice() : plainVoice();
   connection.subscribe((state) => {
     contributor.setSession(sessionOf(state));
     voice.connection(state);
@@ -128,6 +129,8 @@ function parseUrlArgument(text: string): string {
 interface Voice {
   connection(state: ConnectionState<LiveSession>): void;
   contributor(state: ContributorState, self: PeerId | null): void;
+  /** A peer was cut off for what it sent. */
+  misbehaved(error: SkeinError): void;
 }
 
 function plainVoice(): Voice {
@@ -152,6 +155,7 @@ function plainVoice(): Voice {
         progress.show('Loading', state.loadedBytes, state.totalBytes);
       }
     },
+    misbehaved: ({ message }) => say(message),
   };
 }
 
@@ -172,5 +176,6 @@ function jsonVoice(): Voice {
       if (summary !== null) say(summary);
     },
     contributor: (state, self) => say({ ...summarizeState(state), peer: self }),
+    misbehaved: ({ code, message }) => say({ cutOff: { code, message } }),
   };
 }

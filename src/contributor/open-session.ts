@@ -23,6 +23,8 @@ export interface SessionParts {
   readonly clock?: Clock;
   /** Finds out more about why a peer cannot be reached. */
   readonly explainDialError?: (error: SkeinError) => Promise<SkeinError>;
+  /** Hears of peers that were cut off for what they sent; the error names them. */
+  readonly onMisbehaved?: (error: SkeinError) => void;
 }
 
 /**
@@ -32,8 +34,9 @@ export interface SessionParts {
 export async function openSession(
   serverUrl: string,
   signal: AbortSignal,
-  { createSocket, wrtc, wrapConnect, clock = systemClock, explainDialError }: SessionParts = {},
+  parts: SessionParts = {},
 ): Promise<LiveSession> {
+  const { createSocket, wrtc, wrapConnect, clock = systemClock, explainDialError, onMisbehaved } = parts;
   const url = new URL('/signal', serverUrl);
   url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   const signaling = await SignalingSession.connect(url.href, {
@@ -52,6 +55,7 @@ export async function openSession(
     ...(wrapConnect && { wrapConnect }),
     ...(explainDialError && { explainDialError }),
   });
+  if (onMisbehaved) transport.onMisbehaved((_peer, error) => onMisbehaved(error));
   signaling.on('ice-servers', (news) => transport.setIceServers(news.iceServers));
   signaling.on('resumed', ({ welcome }) => {
     transport.setIceServers(welcome.iceServers);
