@@ -28,8 +28,6 @@ export class StageInquiries {
     }
     // Whoever asks still wants it: it may wait for room at a hop before or behind this one.
     served.touch();
-    // Whoever asks waits for it, so it is not forgotten.
-    served.touch();
     const behind = request.route.hops.map((_, index) => index).slice(hopIndex + 1);
     served.inquiry = { nonce, awaited: new Set(behind) };
     const { steps, typicalStepMs } = this.context.executor.pace;
