@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { generateDeps } from '../../src/client/generate-deps.ts';
 import { generate } from '../../src/client/generate.ts';
 import type { LiveSession } from '../../src/contributor/open-session.ts';
-import { pause } from '../../src/contributor/pause.ts';
 import { FolderSource } from '../../src/model/folder-source.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
 import type { ModelId } from '../../src/protocol/ids.ts';
@@ -101,7 +101,6 @@ export class Load {
   }
 
   async #answer(promptIds: readonly number[]): Promise<readonly number[]> {
-    const { transport, signaling } = this.session;
     const { totals } = this;
     let routes = 0;
     const events = generate(
@@ -112,17 +111,7 @@ export class Load {
         sampling: GREEDY,
         timeLimitMs: TIME_LIMIT_MS,
       },
-      {
-        transport,
-        tokenizer: this.tokenizer,
-        requestRoute: (query, signal, onQueued) => signaling.requestRoute(query, signal, onQueued),
-        endRoute: (requestId, outcome) => signaling.endRoute(requestId, outcome),
-        now: () => performance.now(),
-        sleep: async (ms, signal) => {
-          await pause(ms, signal);
-          signal.throwIfAborted();
-        },
-      },
+      generateDeps({ current: () => this.session, tokenizer: this.tokenizer }),
     );
     for await (const event of events) {
       if (event.type === 'route' && (routes += 1) > 1) totals.reroutes += 1;

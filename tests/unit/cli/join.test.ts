@@ -1,9 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { describeState, summarizeState } from '../../../src/cli/join-states.ts';
+import {
+  describeConnection,
+  describeState,
+  summarizeConnection,
+  summarizeState,
+} from '../../../src/cli/join-states.ts';
 import { parseServerUrl } from '../../../src/cli/node-session.ts';
 import { NO_STATS } from '../../../src/contributor/contributor-state.ts';
+import { EMPTY_MESH } from '../../../src/contributor/mesh-connection.ts';
+import type { ConnectionState } from '../../../src/contributor/mesh-connection.ts';
 import type { AssignedSlice, ContributorState } from '../../../src/contributor/contributor-state.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
+import type { PeerId } from '../../../src/protocol/ids.ts';
 import { refusalOf } from '../../fixtures/errors.ts';
 import { CAPABILITY, TINY } from '../contributor/fakes.ts';
 
@@ -77,5 +85,33 @@ describe('what a state is told as', () => {
     expect(summarizeState(paused)).toEqual(paused);
     const error = new SkeinError('no-adapter', 'none');
     expect(summarizeState({ phase: 'failed', error })).toEqual({ phase: 'failed', error: error.toShape() });
+  });
+});
+
+describe('what is told of the connection', () => {
+  const session = { self: 'ab'.repeat(16) as PeerId };
+  const error = new SkeinError('server-lost', 'The server closed the connection.');
+  const online: ConnectionState<typeof session> = { phase: 'online', session, mesh: EMPTY_MESH };
+  const cases: [ConnectionState<typeof session>, boolean, object | null, string | null][] = [
+    [{ phase: 'connecting' }, false, null, null],
+    [online, false, null, null],
+    [
+      { phase: 'reconnecting', session, mesh: EMPTY_MESH, error, retryInMs: 340 },
+      false,
+      { phase: 'reconnecting', error: error.toShape() },
+      'The server closed the connection. Answers under way go on. Trying again in 0.3 s.',
+    ],
+    [online, true, { phase: 'resumed', peer: session.self }, 'The server is back.'],
+    [
+      { phase: 'offline', error, retryInMs: 2_000 },
+      true,
+      { phase: 'offline', error: error.toShape() },
+      'The server closed the connection. Trying again in 2.0 s.',
+    ],
+  ];
+
+  it.each(cases)('%o after being away: %s', (state, wasAway, summary, words) => {
+    expect(summarizeConnection(state, wasAway)).toEqual(summary);
+    expect(describeConnection(state, wasAway)).toBe(words);
   });
 });
