@@ -221,7 +221,8 @@ export class SignalServer {
       socket?.strike(SkeinError.fromShape(message.error));
     } else if (message.type === 'signal' && socket?.isSlow === true && 'peer' in event) {
       // Others must not be able to have it cut for what they send it.
-      const error = new SkeinError('busy', `Peer ${to} is slow to read. Try again in a moment.`);
+      const words = `Peer ${to} is slow to read what it is sent. Try again in a moment.`;
+      const error = new SkeinError('peer-lost', words, { data: { peer: to } });
       this.#peers.get(event.peer)?.socket.send({ type: 'error', error: error.toShape() });
     } else {
       socket?.send(message);

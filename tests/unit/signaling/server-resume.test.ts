@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { newPeerId, newRequestId } from '../../../src/protocol/ids.ts';
+import { REPLACED_CLOSE_CODE } from '../../../src/protocol/signaling.ts';
 import { MAX_RESUME_SETTLE_MS } from '../../../signaling/limits.ts';
 import { MODEL } from './scheduler/instances.ts';
 import { contribute, JOIN, ManualBeat, routeRequest, serve, ServerRig } from './server-rig.ts';
 import { SignalClient } from './signal-client.ts';
 
-const REPLACED = 4001;
 const secret = Buffer.from('the secret of this test, long enough');
 
 const rig = new ServerRig();
@@ -43,7 +43,7 @@ describe('a peer whose connection broke', () => {
     const { peer, token } = older;
     const newer = await SignalClient.resumed(url, { peer, token });
     expect(newer.peer).toBe(peer);
-    expect(await older.closed).toBe(REPLACED);
+    expect(await older.closed).toBe(REPLACED_CLOSE_CODE);
     newer.send({ ...JOIN, holds: { model: MODEL, layerStart: 0, layerEnd: 8 } });
     await newer.next('mesh', ({ members }) => members.length === 1);
     const chat = await SignalClient.greeted(url);
@@ -52,7 +52,7 @@ describe('a peer whose connection broke', () => {
     // The same token over and over: who shows it last has the id, and nobody else hears or says anything under it.
     const newest = await SignalClient.resumed(url, { peer, token });
     expect(newest.peer).toBe(peer);
-    expect(await newer.closed).toBe(REPLACED);
+    expect(await newer.closed).toBe(REPLACED_CLOSE_CODE);
     chat.send({ type: 'signal', to: peer, data: 'hello' });
     expect(await newest.next('signal')).toMatchObject({ data: 'hello', from: chat.peer });
     expect(newer.received.filter(({ type }) => type === 'signal')).toEqual([]);
