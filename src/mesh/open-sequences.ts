@@ -69,7 +69,7 @@ export class OpenSequences {
     if (!this.#isHere(served)) return;
     if (!served.isSuspended) this.#context.sender.postFailure(served.sequence.request, error);
     if (aftermath === 'ended') this.end(served);
-    else if (!served.isSuspended) this.#suspend(served);
+    else this.suspend(served);
   }
 
   /**
@@ -103,7 +103,9 @@ export class OpenSequences {
     return true;
   }
 
-  #suspend(served: ServedSequence): void {
+  /** It stands still, and what is here of it waits for a later epoch; else it ends after a while. */
+  suspend(served: ServedSequence): void {
+    if (!this.isRunning(served)) return;
     const { requestId } = served.sequence;
     served.suspend(() => this.end(served));
     this.#context.journals.promise(requestId, false);

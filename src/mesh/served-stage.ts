@@ -230,7 +230,8 @@ export class ServedStage {
 
   #lose(peer: PeerId, error: SkeinError): void {
     for (const served of this.#sequences.all) {
-      if (served.sequence.request.requester === peer) this.#sequences.end(served);
+      // It may come back: a link can break without anybody having left.
+      if (served.sequence.request.requester === peer) this.#sequences.suspend(served);
       else if (served.sequence.needs(peer)) {
         if (!served.isSuspended) served.lostPeer = peer;
         this.#sequences.fail(served, error, 'suspended');
