@@ -30,6 +30,8 @@ export interface HostileOptions {
   readonly slot: number;
   readonly meddle: (liar: LiarParts) => Meddling;
   readonly maxRequests?: number;
+  /** Requesters whose routes lead over the liar at first; all by default. */
+  readonly givenTo?: readonly number[];
   /** Stands between every honest peer and the hub. */
   readonly wrap?: (transport: FrameTransport) => FrameTransport;
 }
@@ -68,10 +70,12 @@ export class HostileMesh {
   readonly honest: readonly Stage[];
   readonly liar: Stage;
   readonly #slot: number;
+  readonly #givenTo: readonly number[] | undefined;
   readonly #wrap: (transport: FrameTransport) => FrameTransport;
 
-  constructor({ slot, meddle, maxRequests = 64, wrap = (transport) => transport }: HostileOptions) {
+  constructor({ slot, meddle, maxRequests = 64, givenTo, wrap = (transport) => transport }: HostileOptions) {
     this.#slot = slot;
+    this.#givenTo = givenTo;
     this.#wrap = wrap;
     const honestIds = Array.from({ length: STAGES * REPLICAS }, (_, index) => peerId(index + 1));
     this.honest = honestIds.map((peer, index) =>
@@ -154,7 +158,7 @@ export class HostileMesh {
         stopTokenIds: [],
         streamDecoder: () => ({ push: () => '', flush: () => '' }),
       } as unknown as Tokenizer,
-      requestRoute: (query) => this.#route(query),
+      requestRoute: (query) => this.#route(query, this.#givenTo?.includes(index) ?? true),
       endRoute: () => undefined,
       suspect: (_requestId, peer, { code }) => this.suspicions.push({ peer, code }),
       clock,
@@ -171,10 +175,10 @@ export class HostileMesh {
   }
 
   /** The liar where it is not excluded; else whoever is not suspected, as far as there is anybody. */
-  #route(query: Parameters<GenerateDeps['requestRoute']>[0]): Promise<Route> {
+  #route(query: Parameters<GenerateDeps['requestRoute']>[0], isGivenLiar: boolean): Promise<Route> {
     const hops = Array.from({ length: STAGES }, (_, slot) => {
       const honest = this.honest.filter((_stage, index) => index % STAGES === slot);
-      const all = slot === this.#slot ? [this.liar, ...honest] : honest;
+      const all = slot === this.#slot && isGivenLiar ? [this.liar, ...honest] : honest;
       const allowed = all.map(({ hop }) => hop).filter(({ peer }) => !query.exclude.includes(peer));
       return allowed.find(({ peer }) => !this.suspects.includes(peer)) ?? allowed[0];
     });
