@@ -1,3 +1,4 @@
+import { cacheScope } from '../../../src/mesh/cache-scope.ts';
 import { decodeFrame, encodeFrame } from '../../../src/protocol/frame-codec.ts';
 import type { Frame, StageOffer } from '../../../src/protocol/frames.ts';
 import type { PeerId, RequestId } from '../../../src/protocol/ids.ts';
@@ -16,6 +17,8 @@ export class Asker {
   /** What the hops offered at each epoch that came to that. */
   readonly offers: (readonly StageOffer[])[] = [];
   readonly starts: (readonly number[])[] = [];
+  /** Under what hops may keep blocks that others find: by the ways of all routes taken. */
+  readonly scopes = new Set<string>();
   /** Codes of the failures heard, in order. */
   readonly failures: string[] = [];
   /** Whether hops may go on with what they have of the route before. */
@@ -64,6 +67,7 @@ export class Asker {
     const isGone = oldFirst && oldFirst.peer !== this.#hops[0]?.peer && !this.mesh.dead.has(oldFirst.peer);
     if (isGone) this.#oldFirst = { peer: oldFirst.peer, epoch: oldEpoch };
     const request = this.#request();
+    this.#hops.forEach((_, hopIndex) => this.scopes.add(cacheScope(request, hopIndex)));
     this.#say({ type: 'open', request, offers: [] });
     if (!agreesOnStarts(request)) this.#sendFrom(0);
   }

@@ -91,7 +91,16 @@ describe('a stage that dies', () => {
     async (_who, _moment, slice, rows) => {
       const mesh = replicasOfAddingMachines({ slices: SLICES, replicas: 2, chunkRows: CHUNK_ROWS });
       mesh.killAtRows(mesh.at(slice), rows);
-      const { tokens } = await run(new Asker(mesh, PROMPT, MAX_TOKENS, 1));
+      const asker = await run(new Asker(mesh, PROMPT, MAX_TOKENS, 1));
+      const { tokens } = asker;
+      for (const [each, { peer }] of mesh.route().entries()) {
+        const { machine } = mesh.at(each, each === slice ? 1 : 0);
+        const scopes = new Set([...machine.cache.keys()].map((key) => key.slice(0, 32)));
+        expect({ peer, others: [...scopes].filter((scope) => !asker.scopes.has(scope)) }).toEqual({
+          peer,
+          others: [],
+        });
+      }
       const dialogue = [...PROMPT, ...tokens, 4, 5, 6];
       const next = new Asker(mesh, dialogue, MAX_TOKENS, 2);
       expect(await next.answer()).toEqual(answerTo(mesh, dialogue));

@@ -159,6 +159,22 @@ describe('a cached prefix', () => {
     },
   );
 
+  it('that another way has is offered without what was sent of a doubted one', async () => {
+    const { open, say, begin, peers, machine, request, heard } = knowing(1, 0);
+    await open(peers.first, changes);
+    await begin(peers.first, [0, 0, 0]);
+    await say(peers.first, rowsFrame(0, 50));
+    const hops = request.route.hops.map((hop, index) =>
+      index === 0 ? { ...hop, peer: peers.stranger } : hop,
+    );
+    const route = { ...request.route, hops, epoch: 1 };
+    for (const hash of blockHashes.slice(0, 2)) {
+      machine.cache.set(`${cacheScope({ ...request, route }, 1)} ${hash}`, [1, 2]);
+    }
+    await open(peers.stranger, { ...changes, keepsCache: false, route });
+    expect(heard(peers.last).at(-1)).toMatchObject({ type: 'open', offers: [offerOf(0), offerOf(32)] });
+  });
+
   it('is kept for the next epoch, by the hashes which that one brings', async () => {
     const { open, peers, machine, heard, request } = knowing(1, 0);
     await open(peers.first, { promptTokens: 20, blockHashes: blockHashes.slice(0, 1) });
