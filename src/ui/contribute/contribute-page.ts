@@ -9,6 +9,7 @@ import { connectionStatus } from '../connection/connection-status.ts';
 import { contributeFromPage } from '../connection/page-contributor.ts';
 import { connectPage } from '../connection/page-session.ts';
 import { countOf, formatBytes, shortPeer } from '../text/format.ts';
+import { suspectWords } from '../text/suspect-words.ts';
 import { baseStyles } from '../theme/base.styles.ts';
 import '../contributor-status/contributor-status.ts';
 import '../error-notice/error-notice.ts';
@@ -134,7 +135,9 @@ export class ContributePage extends LitElement {
     const connection = this.#connection.state;
     const self = sessionOf(connection)?.self ?? null;
     const members = 'mesh' in connection ? connection.mesh.members : [];
-    const others = members.filter(({ peer, model }) => peer !== self && model === state.slice.model);
+    const others = members.filter(
+      (member) => member.peer !== self && member.model === state.slice.model && member.state !== 'suspect',
+    );
     return html`
       <skein-layer-map
         .layerCount=${state.slice.layerCount}
@@ -142,6 +145,9 @@ export class ContributePage extends LitElement {
         .others=${others}
       ></skein-layer-map>
       <p class="detail" data-testid="others">${othersWords(others.length)}</p>
+      ${suspectWords(members, self).map(
+        (words) => html`<p class="detail" data-testid="suspect">${words}</p>`,
+      )}
       ${self === null ? nothing : renderSelf(self)}
     `;
   }

@@ -4,6 +4,7 @@ import type { SupportProblem } from '../../contributor/webgpu-support.ts';
 import type { MeshMember, ModelCard } from '../../protocol/signaling.ts';
 import { baseStyles } from '../theme/base.styles.ts';
 import { formatBytes } from '../text/format.ts';
+import { suspectWords } from '../text/suspect-words.ts';
 import '../layer-map/layer-map.ts';
 import { coverageNoticeStyles } from './coverage-notice.styles.ts';
 
@@ -34,6 +35,9 @@ export class CoverageNotice extends LitElement {
         </p>
         ${this.lending ? nothing : this.#renderOffer(card)}
         <skein-layer-map .layerCount=${card.layerCount} .others=${holders}></skein-layer-map>
+        ${suspectWords(this.members, null).map(
+          (words) => html`<p class="terms" data-testid="suspect">${words}</p>`,
+        )}
       </section>
     `;
   }
