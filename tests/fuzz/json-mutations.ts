@@ -85,12 +85,17 @@ export function mutateText(text: string, dice: Dice): string {
     () => `${' '.repeat(dice.below(64))}${text}\n`,
     () => text.replace('{', '{"__proto__":{"type":"hello"},'),
     () => text.repeat(2),
-    () =>
-      text.replace(
-        /:("[^"]*"|[\d.]+|\[\]|null)/,
-        () => `:${'['.repeat(MAX_TEXT_DEPTH)}${']'.repeat(MAX_TEXT_DEPTH)}`,
-      ),
+    () => text.replace(/:("[^"]*"|[\d.]+|\[\]|null)/, () => nestedText(text, dice)),
   ])();
+}
+
+/** One of its values deeper than any writer goes. */
+function nestedText(text: string, dice: Dice): string {
+  const values = [...text.matchAll(/:("[^"]*"|[\d.]+|\[\]|null)/g)];
+  if (values.length === 0) return text;
+  const { index, 0: value } = dice.oneOf(values);
+  const deep = `:${'['.repeat(MAX_TEXT_DEPTH)}${']'.repeat(MAX_TEXT_DEPTH)}`;
+  return text.slice(0, index) + deep + text.slice(index + value.length);
 }
 
 function change({ parent, key }: Place, donor: unknown, dice: Dice): void {
