@@ -85,7 +85,7 @@ export function mutateText(text: string, dice: Dice): string {
     () => `${' '.repeat(dice.below(64))}${text}\n`,
     () => text.replace('{', '{"__proto__":{"type":"hello"},'),
     () => text.repeat(2),
-    () => text.replace(/:("[^"]*"|[\d.]+|\[\]|null)/, () => nestedText(text, dice)),
+    () => nestedText(text, dice),
   ])();
 }
 
