@@ -44,15 +44,6 @@ export class JournalShelf {
     if (entry) entry.isPromised = isPromised;
   }
 
-  /** Rows from `position` on will be sent anew. */
-  truncate(requestId: RequestId, position: number): void {
-    const journal = this.find(requestId);
-    if (journal === null) return;
-    this.#sizeBytes -= journal.sizeBytes;
-    journal.truncate(position);
-    this.#sizeBytes += journal.sizeBytes;
-  }
-
   /** Unknown ids are ignored. */
   drop(requestId: RequestId): void {
     this.#sizeBytes -= this.find(requestId)?.sizeBytes ?? 0;

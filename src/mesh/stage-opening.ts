@@ -169,7 +169,7 @@ export class StageOpening {
 
   /** Rows are computed once the next hop can be reached, knows where it starts, and has what it lacks. */
   async #lead(served: ServedSequence, offers: readonly StageOffer[]): Promise<void> {
-    const { request, requestId, epoch, downstream, hopIndex } = served.sequence;
+    const { request, requestId, epoch, downstream } = served.sequence;
     const { sender, journals } = this.context;
     try {
       if (downstream !== null) await sender.send(downstream, { type: 'open', request, offers });
@@ -182,7 +182,6 @@ export class StageOpening {
       }
       if (!this.sequences.isRunning(served)) return;
       journals.promise(requestId, false);
-      journals.truncate(requestId, starts[hopIndex] ?? 0);
       this.feeding.release(served);
     } catch (thrown) {
       this.sequences.fail(served, blame(downstream ?? this.context.identity.self, thrown), 'suspended');

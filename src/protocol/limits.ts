@@ -112,7 +112,7 @@ export const MAX_JOURNAL_BYTES = 256 * 1024 * 1024;
  */
 export const SLOW_HOP_PATIENCE_MS = 250;
 /** A next hop that takes nothing at all for this long has failed what goes over it: before the requester takes its upstream for the one that hangs. */
-export const STUCK_HOP_MS = 4_000;
+export const STUCK_HOP_MS = 3_000;
 /** Rows that came at a stage before their next hop could be reached, over all requests: four of the largest frames. */
 export const MAX_HELD_BYTES = 4 * MAX_FRAME_BYTES;
 

@@ -178,7 +178,7 @@ describe('the journals of a stage', () => {
   it('never take more than they may, whatever is sent, and count what they take', () => {
     const action = fc.record({
       id: fc.constantFrom(...ids),
-      kind: fc.constantFrom('append', 'append', 'append', 'truncate', 'drop', 'promise', 'release'),
+      kind: fc.constantFrom('append', 'append', 'append', 'drop', 'promise', 'release'),
       position: fc.integer({ min: 0, max: 40 }),
       rows: fc.integer({ min: 1, max: 30 }),
     });
@@ -187,7 +187,6 @@ describe('the journals of a stage', () => {
         const shelf = new JournalShelf(maxBytes);
         for (const { id, kind, position, rows } of actions) {
           if (kind === 'append') shelf.append(id, zeros(position, rows));
-          else if (kind === 'truncate') shelf.truncate(id, position);
           else if (kind === 'drop') shelf.drop(id);
           else shelf.promise(id, kind === 'promise');
           const sizes = ids.map((each) => shelf.find(each)?.sizeBytes ?? 0);

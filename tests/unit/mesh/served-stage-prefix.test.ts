@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { cacheScope } from '../../../src/mesh/cache-scope.ts';
+import { JOURNAL_PIECE_BYTES } from '../../../src/mesh/journal.ts';
 import type { Frame } from '../../../src/protocol/frames.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';
 import { BLOCK_TOKENS } from '../../../src/protocol/stage.ts';
@@ -173,6 +174,31 @@ describe('a cached prefix', () => {
     }
     await open(peers.stranger, { ...changes, keepsCache: false, route });
     expect(heard(peers.last).at(-1)).toMatchObject({ type: 'open', offers: [offerOf(0), offerOf(32)] });
+  });
+
+  it('goes on with what was promised to the next hop, whatever else was sent meanwhile', async () => {
+    const sizeOf50Rows = 50 * 2 * 2 + JOURNAL_PIECE_BYTES;
+    const { open, say, begin, peers, request, puppet, served } = around(1, {
+      maxJournalBytes: sizeOf50Rows + 100,
+    });
+    await open(peers.first, changes);
+    await begin(peers.first, [0, 0, 0]);
+    await say(peers.first, rowsFrame(0, 50));
+    const route = { ...request.route, epoch: 1 };
+    await open(peers.first, { ...changes, route });
+    const other = { ...request.route, requestId: requestId(2) };
+    await open(peers.first, { promptTokens: 50, route: other });
+    const rows = { requestId: requestId(2), epoch: 0, position: 0, rows: 50, values: new Float32Array(100) };
+    await say(peers.first, { type: 'activations', hiddenSize: 2, sequences: [rows] });
+    expect(served.journalBytes).toBe(sizeOf50Rows);
+    await say(peers.first, beginFrame([48, 48, 16], 1));
+    const { replayedRows } = served.counters;
+    const sentAgain = puppet(peers.last).heard.at(-1)?.frame;
+    expect(replayedRows).toBe(32);
+    expect(sentAgain).toMatchObject({
+      type: 'activations',
+      sequences: [{ epoch: 1, position: 16, rows: 32 }],
+    });
   });
 
   it('is kept for the next epoch, by the hashes which that one brings', async () => {
