@@ -67,6 +67,10 @@ describe('a connection that comes back', () => {
     await rig.loaded();
     expect(rig.session.sent).toEqual([JOIN, { ...JOIN, holds: SLICE }]);
     expect(rig.state.phase).toBe('serving');
+    rig.host().loss.resolve(new SkeinError('device-lost', 'gone'));
+    await settled();
+    await rig.loaded();
+    expect(rig.sentTypes).toEqual(['join', 'join', 'reloading', 'serving']);
   });
 
   it('lets a load go on that the server asks for again', async () => {
