@@ -3,7 +3,7 @@ import type { ClientMessage, ModelCard } from '../src/protocol/signaling.ts';
 import type { Measurements } from './measurements.ts';
 import type { Moves } from './moves.ts';
 import type { Outbox } from './outbox.ts';
-import { sameSlice } from './peers.ts';
+import { sameSlice, withCached } from './peers.ts';
 import type { LenderStanding, Lent, Peers } from './peers.ts';
 import type { Placing } from './placing.ts';
 import type { Probing } from './probing.ts';
@@ -108,7 +108,9 @@ export class Lending {
     if (standing?.kind !== 'serving' && standing?.kind !== 'draining') return;
     if (!sameSlice(standing.slice, message)) return;
     outbox.log(`${peer} loads ${sliceInWords(message)} again: ${message.error.message}`);
-    moves.reload(peer, standing, nowMs);
+    const { lent, slice } = standing;
+    // Where it was to move, the placement says so again, and now it need not wait.
+    peers.set(peer, { kind: 'loading', lent: withCached(lent, slice), slice, sinceMs: nowMs, turn: null });
     moves.takeBack();
     placing.place(nowMs);
   }

@@ -98,24 +98,6 @@ export class Moves {
     });
   }
 
-  /** What a peer holds is lost with its device, and is loaded anew; if it was to move, it moves now. */
-  reload(
-    peer: PeerId,
-    { lent, slice, move }: Extract<LenderStanding, { move: unknown }>,
-    nowMs: number,
-  ): void {
-    const { peers } = this.#deps;
-    const reloading = {
-      kind: 'loading',
-      lent: withCached(lent, slice),
-      slice,
-      sinceMs: nowMs,
-      turn: null,
-    } as const;
-    peers.set(peer, reloading);
-    if (move !== null) this.#tell(peer, reloading, move.to, nowMs);
-  }
-
   /** For a peer that seems not to know what it was given. */
   tellAgain(peer: PeerId, standing: Exclude<LenderStanding, { kind: 'waiting' }>): void {
     this.#deps.assign(peer, standing.slice, standing.kind === 'loading' ? standing.turn : null);
