@@ -2,6 +2,7 @@ import { isLaterKey } from '../protocol/epoch-keys.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { FrameOf, StageOffer } from '../protocol/frames.ts';
 import type { PeerId } from '../protocol/ids.ts';
+import type { Hop } from '../protocol/route.ts';
 import { agreesOnStarts, BLOCK_TOKENS } from '../protocol/stage.ts';
 import type { OpenRequest } from '../protocol/stage.ts';
 import { cacheScope, privateScope } from './cache-scope.ts';
@@ -151,12 +152,17 @@ export class StageOpening {
     return { cachedTokens: reached, journalFrom: journal.from };
   }
 
-  /** A next hop of the earlier epoch that is not the next any more has no part in it: this one alone knows that. */
+  /**
+   * A next hop of the earlier epoch that is not the next any more has no part in it: this one alone knows that. Nor have those
+   * behind it, unless the new route has some of them.
+   */
   #letGo(older: ServedSequence, { downstream, request }: StageSequence): void {
-    const { requestId, epoch, downstream: oldDownstream } = older.sequence;
+    const { requestId, epoch, hopIndex, downstream: oldDownstream, request: oldRequest } = older.sequence;
     if (oldDownstream === null || oldDownstream === downstream || oldDownstream === older.lostPeer) return;
+    const behind = oldRequest.route.hops.slice(hopIndex + 2);
+    const isMoved = behind.some((hop) => request.route.hops.some((other) => isSameHop(hop, other)));
     const { blockHashes } = request;
-    this.context.sender.post(oldDownstream, { type: 'close', requestId, epoch, blockHashes, isMoved: true });
+    this.context.sender.post(oldDownstream, { type: 'close', requestId, epoch, blockHashes, isMoved });
   }
 
   /** The requester is told what the hops have where that is final: at the last, or at the first when it is nothing. */
@@ -202,6 +208,10 @@ export class StageOpening {
         peerError('bad-frame', from, `opened request ${requestId}, in which it is not before us.`),
       );
   }
+}
+
+function isSameHop(one: Hop, other: Hop): boolean {
+  return one.peer === other.peer && one.layerStart === other.layerStart && one.layerEnd === other.layerEnd;
 }
 
 function isFromTheSame(older: OpenRequest, newer: OpenRequest): boolean {

@@ -91,6 +91,25 @@ describe('opening', () => {
     expect(machine.sequences.get(requestId(1))?.request.route.epoch).toBe(7);
   });
 
+  it.each([true, false])(
+    'at a later epoch lets the next hop go, and those behind it if none is left: %s',
+    async (isLeft) => {
+      const { open, peers, request, puppet, hop } = around(0);
+      await open(peers.requester);
+      const [first, , last] = request.route.hops;
+      if (!first || !last) throw new Error('a route of three hops');
+      const rest = isLeft
+        ? [{ peer: peers.stranger, layerStart: 1, layerEnd: 3 }, last]
+        : [{ peer: peers.stranger, layerStart: 1, layerEnd: 4 }];
+      await open(peers.requester, { route: { ...request.route, epoch: 1, hops: [first, ...rest] } });
+      expect(puppet(peers.middle).heard.at(-1)).toMatchObject({
+        from: hop.peer,
+        frame: { type: 'close', epoch: 0, isMoved: isLeft },
+      });
+      expect(puppet(peers.stranger).heardTypes(hop.peer)).toEqual(['open']);
+    },
+  );
+
   it('on a full stage is answered with busy, and frees nothing of others', async () => {
     const { served, open, peers, puppet, request } = around(0, { maxRequests: 1 });
     await open(peers.requester);
