@@ -62,6 +62,7 @@ export function chaosReport(result: ChaosResult, durationMs: number): BenchRepor
       atLeast('faults', faults.length, Math.floor(minutes * MIN_FAULTS_PER_MINUTE)),
       ...(durationMs < ALL_KINDS_MS ? [] : [exactly('kinds of faults', kinds.size, FAULT_KINDS.length)]),
       atLeast('interruptions of answers', interruptions(answers).length, 1),
+      exactly('peers that ended by themselves', result.crashes.length, 0),
       atLeast('processes whose memory was watched for long enough', memory.length, 1),
       atMost(
         'memory at the end / when warm, worst process',

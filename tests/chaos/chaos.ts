@@ -49,6 +49,8 @@ export interface ChaosResult {
   readonly unfinished: number;
   readonly faults: readonly DoneFault[];
   readonly harmedMessages: number;
+  /** How peers ended that nobody made end. */
+  readonly crashes: readonly string[];
   readonly lives: readonly ProcessLife[];
 }
 
@@ -125,6 +127,7 @@ class Chaos {
       unfinished: this.#asked - this.#answers.length,
       faults: desk.done,
       harmedMessages: mesh.peers.reduce((sum, { harmed }) => sum + harmed, 0),
+      crashes: mesh.peers.flatMap(({ crashes }) => crashes),
       lives: memory.lives,
     };
   }

@@ -18,10 +18,12 @@ export interface PeerProcessOptions extends ChildOptions {
   readonly onWords: (line: string) => void;
 }
 
-/** `chaos-peer` in a process of its own, and everything that can be done to it. It may end and be started again. */
+/** `chaos-peer` in a process of its own, and everything that can be done to it. It may end and be started again; of its own accord it starts anew at once. */
 export class PeerProcess {
   /** Messages that it harmed so far, over all its lives. */
   harmed = 0;
+  /** Times that it ended though nobody made it, and how. */
+  readonly crashes: string[] = [];
   readonly #options: PeerProcessOptions;
   readonly #rows = new Listeners<[rows: PromptRows & { readonly peer: PeerId }]>();
   #child: ChildProcess | null = null;
@@ -89,7 +91,11 @@ export class PeerProcess {
       this.#child = null;
       this.#forget();
       this.#stopSlowing();
-      if (!this.#isEnding) onWords(`${this.name} ended by itself: ${String(code ?? signal)}`);
+      if (this.#isEnding) return;
+      const how = String(code ?? signal);
+      this.crashes.push(how);
+      onWords(`${this.name} ended by itself: ${how}`);
+      this.start();
     });
   }
 
