@@ -12,13 +12,15 @@ import type { PromptRows } from './tell-rows.ts';
 /** A tenth of a second of a slowed down process, and how much of it it is stopped. */
 const SLOW_PERIOD_MS = 100;
 const SLOW_STOPPED_MS = 70;
+/** A process that ended by itself is started anew after this. */
+const REVIVAL_MS = 1_000;
 
 export interface PeerProcessOptions extends ChildOptions {
   readonly serverUrl: string;
   readonly onWords: (line: string) => void;
 }
 
-/** `chaos-peer` in a process of its own, and everything that can be done to it. It may end and be started again; of its own accord it starts anew at once. */
+/** `chaos-peer` in a process of its own, and everything that can be done to it. It may end and be started again; a process that ends of its own accord is started anew. */
 export class PeerProcess {
   /** Messages that it harmed so far, over all its lives. */
   harmed = 0;
@@ -95,7 +97,9 @@ export class PeerProcess {
       const how = String(code ?? signal);
       this.crashes.push(how);
       onWords(`${this.name} ended by itself: ${how}`);
-      this.start();
+      setTimeout(() => {
+        if (!this.#isEnding && this.#child === null) this.start();
+      }, REVIVAL_MS);
     });
   }
 
