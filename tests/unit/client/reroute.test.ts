@@ -1,8 +1,10 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { generate } from '../../../src/client/generate.ts';
 import type { GenerateEvent, GenerateResult } from '../../../src/client/generate.ts';
 import type { GenerateDeps } from '../../../src/client/generation.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
+import type { PeerId } from '../../../src/protocol/ids.ts';
 import { GREEDY } from '../../../src/protocol/sampling.ts';
 import type { StageOutput } from '../../../src/protocol/stage.ts';
 import { expectedTokens } from '../mesh/adding-machine.ts';
@@ -13,11 +15,15 @@ import type { Replica } from './replica-mesh.ts';
 const PROMPT = Array.from({ length: 90 }, (_, index) => (index * 37 + 11) % 1000);
 const MAX_TOKENS = 40;
 const SLICES = 3;
+/** For a machine that does many other things at the same time. */
+const PROPERTY_TIMEOUT_MS = 60_000;
 /** Longer than a suspended sequence is kept. */
 const LONG_AFTER_MS = 40_000;
 
 interface Run {
   readonly events: GenerateEvent[];
+  /** Whom the last route had to do without. */
+  excluded(): readonly PeerId[];
   readonly result: Promise<GenerateResult>;
 }
 
@@ -28,10 +34,19 @@ function start(
   changes: Partial<GenerateDeps> = {},
 ): Run {
   const events: GenerateEvent[] = [];
+  let excluded: readonly PeerId[] = [];
+  const base = mesh.deps(changes);
+  const deps = mesh.deps({
+    ...changes,
+    requestRoute: (query, ...rest) => {
+      excluded = query.exclude;
+      return base.requestRoute(query, ...rest);
+    },
+  });
   const result = (async () => {
     const prompt = { kind: 'ids', ids: PROMPT } as const;
     const request = { model: MODEL, prompt, maxTokens: MAX_TOKENS, sampling: GREEDY };
-    for await (const event of generate(request, mesh.deps(changes))) {
+    for await (const event of generate(request, deps)) {
       events.push(event);
       onEvent(event, events);
       if (event.type === 'done') return event.result;
@@ -40,7 +55,7 @@ function start(
   })();
   // Who looks at it later hears of it then.
   result.catch(() => undefined);
-  return { events, result };
+  return { events, excluded: () => excluded, result };
 }
 
 const tokenCount = (events: readonly GenerateEvent[]) => events.filter(({ type }) => type === 'token').length;
@@ -53,6 +68,18 @@ function atPass({ machine }: Replica, count: number, act: () => void): void {
     if (passes === count) act();
     return outputs;
   };
+}
+
+/** From now on it is of no use. */
+function spoil(mesh: ReplicaMesh, victim: Replica, kind: 'dies' | 'hangs' | 'errs'): void {
+  if (kind === 'dies') mesh.kill(victim);
+  else if (kind === 'hangs') victim.machine.tamper = () => [];
+  else {
+    victim.machine.tamper = (outputs) =>
+      outputs.map(({ requestId }): StageOutput => {
+        return { kind: 'failed', requestId, error: new SkeinError('internal', 'broken') };
+      });
+  }
 }
 
 async function expectGolden(mesh: ReplicaMesh, run: Run, withinMs = 10_000): Promise<GenerateResult> {
@@ -161,6 +188,43 @@ describe('an answer goes on', () => {
     expect(reroutes).toHaveLength(1);
     expect(['bad-frame', 'internal']).toContain(reroutes[0]?.code);
     expect(reroutes[0]?.peer).toBe(liar.hop.peer);
+  });
+});
+
+describe('whatever is lost', () => {
+  it('answers are those of an undisturbed mesh', { timeout: PROPERTY_TIMEOUT_MS }, async () => {
+    const fault = fc.record({
+      slice: fc.integer({ min: 0, max: SLICES - 1 }),
+      afterToken: fc.integer({ min: 0, max: MAX_TOKENS - 1 }),
+      kind: fc.constantFrom('dies' as const, 'hangs' as const, 'errs' as const),
+    });
+    const seen = new Set<string>();
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fault, { minLength: 1, maxLength: 4 }),
+        fc.integer({ min: 5, max: 40 }),
+        async (faults, chunkRows) => {
+          // As many replicas as faults, and one: somebody is always left.
+          const mesh = new ReplicaMesh(SLICES, faults.length + 1, chunkRows);
+          const due = faults.toSorted((a, b) => a.afterToken - b.afterToken);
+          const strike = (tokens: number) => {
+            for (let next = due[0]; next !== undefined && next.afterToken <= tokens; next = due[0]) {
+              due.shift();
+              const used = mesh.hops(run.excluded());
+              const peer = used[next.slice]?.peer;
+              const victim = mesh.replicas.find(({ hop }) => hop.peer === peer);
+              if (victim) spoil(mesh, victim, next.kind);
+            }
+          };
+          const run = start(mesh, (_event, events) => strike(tokenCount(events)));
+          strike(0);
+          const { reroutes } = await expectGolden(mesh, run, 40_000);
+          for (const { code, phase } of reroutes) seen.add(code).add(phase);
+        },
+      ),
+      { numRuns: 25 },
+    );
+    expect([...seen].toSorted()).toEqual(['decoding', 'internal', 'peer-lost', 'prefilling', 'timeout']);
   });
 });
 
