@@ -9,8 +9,8 @@ import { GREEDY } from '../../../src/protocol/sampling.ts';
 import type { StageOutput } from '../../../src/protocol/stage.ts';
 import { expectedTokens } from '../mesh/adding-machine.ts';
 import { MODEL, settled } from '../mesh/local-mesh.ts';
-import { ReplicaMesh } from './replica-mesh.ts';
-import type { Replica } from './replica-mesh.ts';
+import type { Replica } from '../mesh/replica-mesh.ts';
+import { GenerationMesh } from './generation-mesh.ts';
 
 const PROMPT = Array.from({ length: 90 }, (_, index) => (index * 37 + 11) % 1000);
 const MAX_TOKENS = 40;
@@ -29,7 +29,7 @@ interface Run {
 
 /** @param onEvent is told of every event before the next is asked for. */
 function start(
-  mesh: ReplicaMesh,
+  mesh: GenerationMesh,
   onEvent: (event: GenerateEvent, events: readonly GenerateEvent[]) => void = () => undefined,
   changes: Partial<GenerateDeps> = {},
 ): Run {
@@ -71,7 +71,7 @@ function atPass({ machine }: Replica, count: number, act: () => void): void {
 }
 
 /** From now on it is of no use. */
-function spoil(mesh: ReplicaMesh, victim: Replica, kind: 'dies' | 'hangs' | 'errs'): void {
+function spoil(mesh: GenerationMesh, victim: Replica, kind: 'dies' | 'hangs' | 'errs'): void {
   if (kind === 'dies') mesh.kill(victim);
   else if (kind === 'hangs') victim.machine.tamper = () => [];
   else {
@@ -82,7 +82,7 @@ function spoil(mesh: ReplicaMesh, victim: Replica, kind: 'dies' | 'hangs' | 'err
   }
 }
 
-async function expectGolden(mesh: ReplicaMesh, run: Run, withinMs = 10_000): Promise<GenerateResult> {
+async function expectGolden(mesh: GenerationMesh, run: Run, withinMs = 10_000): Promise<GenerateResult> {
   await mesh.pass(withinMs);
   const result = await run.result;
   expect(result.tokenIds).toEqual(expectedTokens(PROMPT, mesh.layerCount, MAX_TOKENS));
@@ -94,8 +94,8 @@ async function expectGolden(mesh: ReplicaMesh, run: Run, withinMs = 10_000): Pro
 
 describe('an answer goes on', () => {
   it.each([0, 1, 2])('when hop %i dies in prefill', async (slice) => {
-    const mesh = new ReplicaMesh(SLICES, 2);
-    const victim = mesh.replica(slice);
+    const mesh = new GenerationMesh(SLICES, 2);
+    const victim = mesh.at(slice);
     atPass(victim, 3, () => mesh.kill(victim));
     const { reroutes } = await expectGolden(mesh, start(mesh));
     expect(reroutes).toMatchObject([{ peer: victim.hop.peer, code: 'peer-lost', phase: 'prefilling' }]);
@@ -103,31 +103,31 @@ describe('an answer goes on', () => {
   });
 
   it.each([0, 1, 2])('when hop %i dies in decode, and survivors compute little again', async (slice) => {
-    const undisturbed = new ReplicaMesh(SLICES, 1);
+    const undisturbed = new GenerationMesh(SLICES, 1);
     await expectGolden(undisturbed, start(undisturbed));
-    const [whole = 0] = undisturbed.rowsComputed;
-    const mesh = new ReplicaMesh(SLICES, 2);
-    const victim = mesh.replica(slice);
+    const [whole = 0] = undisturbed.rowsComputed();
+    const mesh = new GenerationMesh(SLICES, 2);
+    const victim = mesh.at(slice);
     const run = start(mesh, (_event, events) => {
       if (tokenCount(events) === 20) mesh.kill(victim);
     });
     const { reroutes, cachedTokens } = await expectGolden(mesh, run);
     expect(reroutes).toMatchObject([{ peer: victim.hop.peer, code: 'peer-lost', phase: 'decoding' }]);
     expect(run.events.map(({ type }) => type)).toContain('resumed');
-    const survivors = [0, 1, 2].filter((other) => other !== slice).map((other) => mesh.replica(other));
+    const survivors = [0, 1, 2].filter((other) => other !== slice).map((other) => mesh.at(other));
     for (const { machine } of survivors) {
       // A block is not whole, and a step or two were under way.
       expect(machine.rowsComputed).toBeLessThan(whole + 40);
     }
     // The replacement has nothing, and computes prompt and answer.
-    const replacement = mesh.replica(slice, 1).machine.rowsComputed;
+    const replacement = mesh.at(slice, 1).machine.rowsComputed;
     expect(replacement).toBeGreaterThan(PROMPT.length);
     expect(cachedTokens).toBe(0);
   });
 
   it('when one replica after the other dies', async () => {
-    const mesh = new ReplicaMesh(SLICES, 4);
-    const doomed = [mesh.replica(1, 0), mesh.replica(0, 0), mesh.replica(2, 0), mesh.replica(1, 1)];
+    const mesh = new GenerationMesh(SLICES, 4);
+    const doomed = [mesh.at(1, 0), mesh.at(0, 0), mesh.at(2, 0), mesh.at(1, 1)];
     const run = start(mesh, (event, events) => {
       const victim = doomed[tokenCount(events) / 8 - 1];
       if (event.type === 'token' && victim) mesh.kill(victim);
@@ -138,8 +138,8 @@ describe('an answer goes on', () => {
   });
 
   it.each([0, 1, 2])('within seconds when hop %i takes its work and never answers', async (slice) => {
-    const mesh = new ReplicaMesh(SLICES, 2);
-    const victim = mesh.replica(slice);
+    const mesh = new GenerationMesh(SLICES, 2);
+    const victim = mesh.at(slice);
     let tokens = 0;
     victim.machine.tamper = (outputs) => ((tokens += outputs.length) > 20 ? [] : outputs);
     const run = start(mesh);
@@ -150,8 +150,8 @@ describe('an answer goes on', () => {
   });
 
   it('while the server is away, as soon as it is back', async () => {
-    const mesh = new ReplicaMesh(SLICES, 2);
-    const victim = mesh.replica(1);
+    const mesh = new GenerationMesh(SLICES, 2);
+    const victim = mesh.at(1);
     const isAway = () => mesh.clock.now() < 20_000;
     const run = start(
       mesh,
@@ -174,8 +174,8 @@ describe('an answer goes on', () => {
   });
 
   it('when a hop that computes wrong values is caught, with nothing of what it may have spoilt', async () => {
-    const mesh = new ReplicaMesh(SLICES, 2);
-    const liar = mesh.replica(1);
+    const mesh = new GenerationMesh(SLICES, 2);
+    const liar = mesh.at(1);
     let passes = 0;
     liar.machine.tamper = (outputs) => {
       passes += 1;
@@ -205,7 +205,7 @@ describe('whatever is lost', () => {
         fc.integer({ min: 5, max: 40 }),
         async (faults, chunkRows) => {
           // As many replicas as faults, and one: somebody is always left.
-          const mesh = new ReplicaMesh(SLICES, faults.length + 1, chunkRows);
+          const mesh = new GenerationMesh(SLICES, faults.length + 1, chunkRows);
           const due = faults.toSorted((a, b) => a.afterToken - b.afterToken);
           const strike = (tokens: number) => {
             for (let next = due[0]; next !== undefined && next.afterToken <= tokens; next = due[0]) {
@@ -231,7 +231,7 @@ describe('whatever is lost', () => {
 describe('the end of an answer', () => {
   it('closes every hop of every route that it had', async () => {
     for (const at of [1, 15, 25]) {
-      const mesh = new ReplicaMesh(SLICES, 2);
+      const mesh = new GenerationMesh(SLICES, 2);
       const abort = new AbortController();
       const prompt = { kind: 'ids', ids: PROMPT } as const;
       const request = { model: MODEL, prompt, maxTokens: MAX_TOKENS, sampling: GREEDY };
@@ -241,7 +241,7 @@ describe('the end of an answer', () => {
         for await (const { type } of events) {
           if (type === 'token' && (tokens += 1) === 20) {
             // A first hop that lives but is avoided: it is told once the others have taken over.
-            mesh.replica(0).machine.tamper = (outputs) =>
+            mesh.at(0).machine.tamper = (outputs) =>
               outputs.map(({ requestId }): StageOutput => {
                 return { kind: 'failed', requestId, error: new SkeinError('device-lost', 'gone') };
               });
