@@ -40,6 +40,7 @@ describe('a next hop that takes nothing', () => {
     await settled();
     expect([computed(1), computed(2)]).toEqual([5, 9]);
     mesh.clock.advance(STUCK_HOP_MS);
+    await settled();
     expect(puppet(peers.requester).failures).toEqual([]);
   });
 

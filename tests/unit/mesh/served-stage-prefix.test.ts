@@ -72,6 +72,9 @@ describe('a cached prefix', () => {
     const first = knowing(0, 2);
     await first.open(first.peers.requester, changes);
     await first.begin(first.peers.requester, [start, start, start]);
+    await first.say(first.peers.requester, { type: 'inquire', requestId: requestId(1), epoch: 0, nonce: 1 });
+    const state = first.heard(first.peers.requester).at(-1);
+    expect(state).toMatchObject({ type: 'state', receivedUpTo: start, sentUpTo: start });
     await first.say(first.peers.requester, tokensFrame(start, promptIds.slice(start)));
     await first.say(first.peers.last, tokensFrame(50, [7]));
     expect(first.machine.sequences.get(requestId(1))?.computed).toBe(51);

@@ -105,11 +105,14 @@ describe('a request that failed elsewhere', () => {
     expect(lastOffer(peers.stranger)).toEqual({ cachedTokens: 48, journalFrom: 0 });
   });
 
-  it('is sent again in the very values that were sent, large ones too', async () => {
+  it('is sent again in the very values that were sent, also where one of them made all of them travel whole', async () => {
     const { peers, say, machine, reopen, heard } = await begun();
+    const valueAt = (index: number) => Math.fround(index === PROMPT_TOKENS * 2 - 1 ? 1e6 : 0.1);
     machine.tamper = (outputs) =>
       outputs.map((output) =>
-        output.kind === 'activations' ? { ...output, values: output.values.map(() => 1e6) } : output,
+        output.kind === 'activations'
+          ? { ...output, values: output.values.map((_, index) => valueAt(index)) }
+          : output,
       );
     await say(peers.first, rowsFrame(0, PROMPT_TOKENS));
     await reopen(1);
@@ -117,7 +120,7 @@ describe('a request that failed elsewhere', () => {
     const replayed = heard(peers.last).at(-1);
     expect(replayed).toMatchObject({ type: 'activations', sequences: [{ epoch: 1, position: 0, rows: 48 }] });
     const values = replayed?.type === 'activations' ? [...(replayed.sequences[0]?.values ?? [])] : [];
-    expect(values).toEqual(new Array<number>(96).fill(1e6));
+    expect(values).toEqual(Array.from({ length: 96 }, (_, index) => valueAt(index)));
   });
 
   it('that is taken over in the middle of being sent again keeps what was promised to the next', async () => {
