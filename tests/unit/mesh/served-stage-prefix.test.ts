@@ -81,6 +81,12 @@ describe('a cached prefix', () => {
     expect(first.machine.rowsComputed).toBe(51 - start);
     expect(first.heard(first.peers.middle)[1]).toEqual(beginFrame([start, start, start]));
 
+    const last = knowing(2, 2);
+    await last.open(last.peers.middle, changes, 48);
+    await last.begin(last.peers.middle, [start, start, start]);
+    await last.say(last.peers.middle, { type: 'inquire', requestId: requestId(1), epoch: 0, nonce: 1 });
+    expect(last.heard(last.peers.middle).at(-1)).toMatchObject({ receivedUpTo: start, sentUpTo: start });
+
     const middle = knowing(1, 2);
     await middle.open(middle.peers.first, changes, 48);
     await middle.begin(middle.peers.first, [start, start, start]);
