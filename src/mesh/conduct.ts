@@ -1,12 +1,21 @@
 import type { SkeinError } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
-import { BAN_MS, MAX_STRIKES, MAX_WATCHED_PEERS, STRIKE_REFILL_MS } from '../protocol/limits.ts';
+import {
+  BAN_MS,
+  DIAL_REFILL_MS,
+  MAX_DIAL_BURST,
+  MAX_STRIKES,
+  MAX_WATCHED_PEERS,
+  STRIKE_REFILL_MS,
+} from '../protocol/limits.ts';
 import type { Clock } from './clock.ts';
 import { peerError } from './peer-errors.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 interface Watched {
   readonly strikes: TokenBucket;
+  /** Connections it may have this side begin. */
+  readonly dials: TokenBucket;
   ban: { readonly error: SkeinError; readonly untilMs: number } | null;
 }
 
@@ -49,6 +58,11 @@ export class Conduct {
     return error;
   }
 
+  /** Another connection is begun because the peer wants one. @returns whether it may. */
+  dial(peer: PeerId): boolean {
+    return this.#recordOf(peer).dials.take();
+  }
+
   #recordOf(peer: PeerId): Watched {
     const known = this.#records.get(peer);
     const record = known ?? {
@@ -57,6 +71,7 @@ export class Conduct {
         capacity: MAX_STRIKES,
         refillMs: STRIKE_REFILL_MS,
       }),
+      dials: new TokenBucket({ clock: this.#clock, capacity: MAX_DIAL_BURST, refillMs: DIAL_REFILL_MS }),
       ban: null,
     };
     this.#records.delete(peer);
@@ -65,12 +80,15 @@ export class Conduct {
     return record;
   }
 
+  #hasDoneNothing(peer: PeerId): boolean {
+    const record = this.#records.get(peer);
+    return record === undefined || (record.strikes.isFull && record.dials.isFull);
+  }
+
   /** Whoever invents peers to be forgotten needs as many of them as links to here were made. */
   #makeRoom(): void {
     if (this.#records.size < MAX_WATCHED_PEERS) return;
-    const idle = [...this.#records.keys()].find(
-      (peer) => !this.banOf(peer) && this.#records.get(peer)?.strikes.isFull,
-    );
+    const idle = [...this.#records.keys()].find((peer) => !this.banOf(peer) && this.#hasDoneNothing(peer));
     const oldest = idle ?? this.#records.keys().next().value;
     if (oldest !== undefined) this.#records.delete(oldest);
   }

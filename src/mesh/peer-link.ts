@@ -62,6 +62,11 @@ export class PeerLink {
     return this.#options.clock.now() - this.#lastUse;
   }
 
+  /** The name of the dial that is under way or led to what is open. */
+  get attempt(): string | null {
+    return this.#attempt?.name ?? null;
+  }
+
   /** See FrameChannel. */
   get waitingBytes(): number {
     return this.#attempt?.channel?.waitingBytes ?? 0;

@@ -210,11 +210,16 @@ export class PeerMesh implements FrameTransport {
       return;
     }
     const existing = this.#links.get(from);
+    const isWish = asksForLink(signal, from < this.self);
+    if (isWish && existing?.link.attempt !== signal.attempt && !this.#conduct.dial(from)) {
+      this.reject(from, peerError('bad-message', from, 'wants one link after the other.'));
+      return;
+    }
     if (existing) {
       existing.link.receive(signal);
       return;
     }
-    if (!asksForLink(signal, from < this.self)) return;
+    if (!isWish) return;
     if (!this.#hasRoom(true)) this.#sendSignal(from, { kind: 'refuse', attempt: signal.attempt });
     else this.#add(from, true).receive(signal);
   }
@@ -262,17 +267,18 @@ export class PeerMesh implements FrameTransport {
 
   /** Each peer is held to its own bound; where too many use theirs up at once, whoever has most here goes. */
   #boundWaiting(): void {
-    const waiting = [...this.#links].map(([peer, { link }]) => ({ peer, link, bytes: link.waitingBytes }));
+    const waiting = [...this.#links]
+      .map(([peer, { link, isIncoming }]) => ({ peer, link, isIncoming, bytes: link.waitingBytes }))
+      .filter(({ bytes }) => bytes > 0);
     const totalBytes = waiting.reduce((sum, { bytes }) => sum + bytes, 0);
     if (totalBytes <= MAX_WAITING_BYTES) return;
-    const { peer, link, bytes } = waiting.reduce((most, each) => (each.bytes > most.bytes ? each : most));
-    link.end(
-      peerError(
-        'busy',
-        peer,
-        `had to go: of ${totalBytes} bytes that wait here ${bytes} are its own, the most. Ask for a new route.`,
-      ),
-    );
+    // Who dialled this peer and lends nothing may be one of many that somebody made up.
+    const strangers = waiting.filter(({ peer, isIncoming }) => isIncoming && !this.#members.has(peer));
+    const [most] = (strangers.length > 0 ? strangers : waiting).sort((a, b) => b.bytes - a.bytes);
+    if (!most) return;
+    const { peer, link, bytes } = most;
+    const what = `had to go: of ${totalBytes} bytes that wait here ${bytes} are its own. Ask for a new route.`;
+    link.end(peerError('busy', peer, what));
   }
 
   #cutOff(peer: PeerId, ban: SkeinError): void {

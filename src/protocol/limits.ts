@@ -36,6 +36,9 @@ export const LINK_SILENCE_MS = 3_000;
 export const MAX_STRIKES = 16;
 export const STRIKE_REFILL_MS = 4_000;
 export const BROKEN_LINK_STRIKES = 4;
+/** Connections that one peer may have this one begin, at once and then one in this time: each costs sockets and memory, also for a moment. */
+export const MAX_DIAL_BURST = 8;
+export const DIAL_REFILL_MS = 2_000;
 /** A peer that was cut off for what it sent gets no link for this long. */
 export const BAN_MS = 120_000;
 /** Peers whose conduct is remembered; those that did least are forgotten first. */

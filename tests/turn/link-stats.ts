@@ -17,8 +17,8 @@ export function rememberConnections<Rtc extends { RTCPeerConnection: new (...arg
 ): { readonly wrtc: Rtc; readonly connections: readonly StatsSource[] } {
   const connections: StatsSource[] = [];
   const Remembered = new Proxy(rtc.RTCPeerConnection, {
-    construct(target, args: never[]) {
-      const connection = new target(...args);
+    construct(target, args: never[], newTarget: () => object) {
+      const connection = Reflect.construct(target, args, newTarget) as object;
       connections.push(connection as StatsSource);
       return connection;
     },

@@ -7,11 +7,13 @@ import type { PeerId } from '../../../src/protocol/ids.ts';
 import {
   BAN_MS,
   BROKEN_LINK_STRIKES,
+  DIAL_REFILL_MS,
   DIAL_RETRY_MS,
   DIAL_TIMEOUT_MS,
   LINK_IDLE_MS,
   LINK_SILENCE_MS,
   LINK_WINDOW_BYTES,
+  MAX_DIAL_BURST,
   MAX_INCOMING_LINKS,
   MAX_LINK_QUEUE_BYTES,
   MAX_OUTGOING_LINKS,
@@ -696,6 +698,45 @@ describe('a peer that is silent, goes, or does what nobody honest does', () => {
     const [part = new Uint8Array()] = light;
     for (let index = 5; lost.length === 0 && index < peers; index += 1) connection(index).pipe.deliver(part);
     expect({ lost, reasons }).toEqual({ lost: [peerId(0x1003)], reasons: ['busy'] });
+  });
+
+  it('goes before members do, and before those that were dialled from here', async () => {
+    const { mesh, relay, forge, connection, lost } = lonePeer();
+    mesh.onFrame(() => new Promise(() => undefined));
+    const messages = pattern(LINK_WINDOW_BYTES);
+    const part = pattern(LINK_WINDOW_BYTES / 2)[0] ?? new Uint8Array();
+    const peers = MAX_WAITING_BYTES / LINK_WINDOW_BYTES - 1;
+    relay.announce(Array.from({ length: peers - 1 }, (_, index) => peerId(0x1001 + index)));
+    await settled();
+    for (let index = 0; index < peers; index += 1) {
+      await forge(peerId(0x1000 + index), { kind: 'ask', attempt: attemptName(index) });
+      connection(index).onOpen(connection(index).pipe);
+      // The one that is no member has the least here.
+      for (const message of index === 0 ? [part] : messages) connection(index).pipe.deliver(message);
+    }
+    const sent = mesh.send(HIGH, BYTE);
+    connection(peers).onOpen(connection(peers).pipe);
+    await sent;
+    for (let count = 0; lost.length === 0 && count < 4; count += 1) {
+      for (const message of messages) connection(peers).pipe.deliver(message);
+    }
+    expect(lost[0]).toBe(peerId(0x1000));
+  });
+
+  it('may have a few connections begun at once, and then not many', async () => {
+    const { clock, connections, lost, misbehaved, forge } = await linked();
+    let attempts = 100;
+    const ask = () => forge(HIGH, { kind: 'ask', attempt: attemptName((attempts += 1)) });
+    for (let count = 0; count < MAX_DIAL_BURST; count += 1) await ask();
+    expect(connections).toHaveLength(1 + MAX_DIAL_BURST);
+    await ask();
+    expect(connections).toHaveLength(1 + MAX_DIAL_BURST);
+    clock.advance(DIAL_REFILL_MS);
+    await ask();
+    expect(connections).toHaveLength(2 + MAX_DIAL_BURST);
+    expect({ lost, misbehaved }).toEqual({ lost: [HIGH], misbehaved: [] });
+    for (let strike = 0; strike <= MAX_STRIKES; strike += 1) await ask();
+    expect(misbehaved).toEqual([[HIGH, 'bad-message']]);
   });
 
   it('does not answer for others, nor for itself', async () => {
