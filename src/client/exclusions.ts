@@ -2,28 +2,36 @@ import type { ErrorCode, SkeinError } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import type { Route } from '../protocol/route.ts';
 import type { Exclusion } from './request-state.ts';
-import { culprits, MAX_EXCLUDED } from './retry.ts';
+import { culprits, isAboutWrongValues, MAX_EXCLUDED } from './retry.ts';
 import type { RetryState } from './retry.ts';
 
-/** Others that a hop may accuse before it is at fault itself: in a mesh in turmoil honest hops report more than one loss. */
-const MAX_ACCUSED = 2;
+/** Losses that a hop may report before it is at fault itself: in a mesh in turmoil honest hops report more than one. */
+const MAX_REPORTED_LOSSES = 2;
+/** Of accusations between two tokens; a request is given up after fewer. */
+const MAX_NOTED_ACCUSERS = 64;
 
 /**
- * Who is at fault, as far as anybody can be named: whom the error names, and a hop that accused too many. A loss reported by a
- * neighbour is what honest hops do; who reports one after the other may be the one that loses them.
+ * Who is at fault, as far as anybody can be named: whom the error names, and whoever said so where that is no better than its word.
+ * That another sent wrong values is one word against another. A lost neighbour is what honest hops report; who reports one after the
+ * other may be the one that loses them.
+ * @param accusers of this request since its last token, once for each time.
  */
 export function faultyPeers(
   error: SkeinError,
   accuser: PeerId | null,
   route: Route,
-  exclusions: readonly Exclusion[],
+  accusers: readonly PeerId[],
 ): PeerId[] {
   if (error.data['peer'] === undefined) return [];
   const named = [...new Set(culprits(error, route))];
-  if (accuser === null || named.includes(accuser)) return named;
-  const accused = new Set(named);
-  for (const earlier of exclusions) if (earlier.accuser === accuser) accused.add(earlier.peer);
-  return accused.size > MAX_ACCUSED ? [...named, accuser] : named;
+  if (accuser === null || named.length === 0 || named.includes(accuser)) return named;
+  const reported = accusers.filter((other) => other === accuser).length;
+  return isAboutWrongValues(error) || reported >= MAX_REPORTED_LOSSES ? [...named, accuser] : named;
+}
+
+/** With one more accusation noted. It is not forgotten with whom it kept from the next routes. */
+export function withAccuser(accusers: readonly PeerId[], accuser: PeerId | null): readonly PeerId[] {
+  return accuser === null ? accusers : [...accusers, accuser].slice(-MAX_NOTED_ACCUSERS);
 }
 
 /** The hop that an error names. */

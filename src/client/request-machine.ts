@@ -1,7 +1,7 @@
 import { SkeinError } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import type { Route } from '../protocol/route.ts';
-import { accusedBy, after, faultyPeers, namedHop } from './exclusions.ts';
+import { accusedBy, after, faultyPeers, namedHop, withAccuser } from './exclusions.ts';
 import { isOver, lossSoFar } from './request-state.ts';
 import type {
   Progress,
@@ -87,6 +87,7 @@ function takeToken(state: Routed, { token, epoch, atMs }: EventOf<'token'>): Ste
     ...progress,
     log: log.with(token.tokenId),
     retry: afterToken(progress.retry),
+    accusers: [],
     losses: [],
     reroutes: [...progress.reroutes, ...ended].slice(-MAX_TOLD_REROUTES),
   };
@@ -106,7 +107,7 @@ function loseRoute(state: Routed, event: EventOf<'lost'>): Step {
   const isRefused = isRefusal(event);
   const isDoubted = isRefused && !progress.wasRefused;
   const error = isDoubted ? refusedBy(event) : event.error;
-  const peers = isFault(error) ? faultyPeers(error, accuser, route, progress.exclusions) : [];
+  const peers = isFault(error) ? faultyPeers(error, accuser, route, progress.accusers) : [];
   const peer = peers[0] ?? namedHop(error, route);
   const reroute = { epoch: route.epoch, peer, code: error.code, phase };
   const lost: Progress = {
@@ -114,11 +115,25 @@ function loseRoute(state: Routed, event: EventOf<'lost'>): Step {
     wasRefused: progress.wasRefused || isRefused,
     keepsCache: progress.keepsCache && !isAboutWrongValues(error),
     exclusions: accusedBy(progress.exclusions, accuser, error.code, peers),
+    accusers: withAccuser(progress.accusers, accuser),
     losses: [...progress.losses, { reroute, sinceMs: atMs }],
   };
-  const suspicions = peers.map((peer): RequestEffect => ({ type: 'suspect', peer, error }));
+  const suspicions = peers.map((peer): RequestEffect => {
+    return { type: 'suspect', peer, error: namingOther(error, peer, accuser) };
+  });
   const effects: RequestEffect[] = [{ type: 'leave' }, ...suspicions];
   return tryAgain({ ...state, progress: lost }, { error, atMs }, route, peers, effects);
+}
+
+/** Where it may as well have been another hop, one that was named too or whose word it is: who hears of both believes less. */
+function namingOther(error: SkeinError, peer: PeerId, accuser: PeerId | null): SkeinError {
+  const { peer: named, otherPeer } = error.data;
+  const other = [named, otherPeer, accuser].find((hop) => typeof hop === 'string' && hop !== peer);
+  if (typeof other !== 'string') return error;
+  return new SkeinError(error.code, error.message, {
+    data: { ...error.data, peer, otherPeer: other },
+    cause: error,
+  });
 }
 
 /** A hop says that the request itself is at fault, so that no route could help. */

@@ -49,6 +49,8 @@ export interface Progress {
   readonly retry: RetryState;
   /** Why peers are excluded; peers that `retry` forgot are not in it. */
   readonly exclusions: readonly Exclusion[];
+  /** Hops that said that another is at fault, since the last token, once for each time. */
+  readonly accusers: readonly PeerId[];
   /** Whether hops may go on with what they have of earlier epochs: not once values were wrong, for what is wrong may be kept. */
   readonly keepsCache: boolean;
   /** Whether a hop said that no route could help. */
@@ -152,6 +154,7 @@ export function beginRequest(facts: RequestFacts): Step {
     log: TokenLog.empty(),
     retry: FIRST_ATTEMPT,
     exclusions: [],
+    accusers: [],
     keepsCache: true,
     wasRefused: false,
     losses: [],

@@ -152,8 +152,9 @@ export class SilenceWatch {
     });
     const verdict = findCulprit(watches, fed);
     if (verdict.kind !== 'wait') {
-      const accuser = verdict.kind === 'silent' ? verdict.behind : null;
-      if (this.#stands(verdict, nowMs)) this.#hang(hungError(verdict), accuser);
+      if (this.#stands(verdict, nowMs)) this.#hang(hungError(verdict), this.#hopBefore(verdict));
+      else if (nowMs - this.#progressAtMs >= MOST_PATIENCE_MS)
+        this.#hang(silenceError(MOST_PATIENCE_MS, null));
       return;
     }
     if (verdict.peer !== null) this.#suspicion = null;
@@ -161,6 +162,13 @@ export class SilenceWatch {
     else if (nowMs - this.#progressAtMs >= MOST_PATIENCE_MS) {
       this.#hang(silenceError(MOST_PATIENCE_MS, verdict.peer));
     }
+  }
+
+  /** Answers come through the hops before: what is known of a hop is the word of the one before it, too. */
+  #hopBefore(verdict: Finding): PeerId | null {
+    const named = verdict.kind === 'contradiction' ? (verdict.sender ?? verdict.peer) : verdict.peer;
+    const { hops } = this.#options;
+    return hops[hops.indexOf(named) - 1] ?? null;
   }
 
   /** Whether it is certain. What hops say of each other is when it stays so: something may have been under way. */

@@ -1,6 +1,6 @@
 import { encodeFrame } from '../../src/protocol/frame-codec.ts';
 import type { Frame, FrameOf } from '../../src/protocol/frames.ts';
-import type { RequestId } from '../../src/protocol/ids.ts';
+import type { PeerId, RequestId } from '../../src/protocol/ids.ts';
 import type { LiarParts } from './hostile-mesh.ts';
 import type { Meddling, Sending } from './meddling.ts';
 
@@ -46,6 +46,22 @@ export const LIES = {
       },
     };
   },
+  'sends nothing on, and forges the answers of the hops behind it': ({ transport }) => {
+    let ownHop = 0;
+    return {
+      incoming: (frame) => {
+        if (frame.type === 'open')
+          ownHop = frame.request.route.hops.findIndex(({ peer }) => peer === transport.self);
+        return true;
+      },
+      outgoing: (frame, sending) => {
+        if (carriesWork(frame)) return [];
+        if (frame.type !== 'state' || frame.hop <= ownHop) return [sending];
+        const lie = { ...frame, receivedUpTo: 40, sentUpTo: 0, steps: 1, typicalStepMs: 1 };
+        return [{ ...sending, bytes: encodeFrame(lie, 'f16') }];
+      },
+    };
+  },
   'sends rows of a width of its own': withActivations((frame) => {
     const hiddenSize = frame.hiddenSize + 1;
     const sequences = frame.sequences.map((part) => ({
@@ -79,6 +95,29 @@ export const LIES = {
         const error = { code: 'peer-lost', message: 'It is gone.', data: { peer } } as const;
         const to = others.at(-3) ?? transport.self;
         return [{ to, bytes: encodeFrame({ type: 'failed', requestId, epoch, error }, 'f16') }];
+      },
+    };
+  },
+  'blames a hop beside it': ({ transport }) => {
+    const beside = new Map<RequestId, PeerId>();
+    let requester = transport.self;
+    return {
+      incoming: (frame) => {
+        if (frame.type !== 'open') return true;
+        const { hops, requestId } = frame.request.route;
+        const own = hops.findIndex(({ peer }) => peer === transport.self);
+        const neighbour = hops[own === 0 ? 1 : own - 1]?.peer;
+        if (neighbour !== undefined) beside.set(requestId, neighbour);
+        requester = frame.request.requester;
+        return true;
+      },
+      outgoing: (frame, sending) => {
+        if (!('sequences' in frame)) return [sending];
+        return frame.sequences.map(({ requestId, epoch }): Sending => {
+          const data = { peer: beside.get(requestId) ?? transport.self };
+          const error = { code: 'bad-frame', message: 'It sent garbage.', data } as const;
+          return { to: requester, bytes: encodeFrame({ type: 'failed', requestId, epoch, error }, 'f16') };
+        });
       },
     };
   },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { accusedBy, after, faultyPeers, namedHop } from '../../../src/client/exclusions.ts';
+import { accusedBy, after, faultyPeers, namedHop, withAccuser } from '../../../src/client/exclusions.ts';
 import { FIRST_ATTEMPT } from '../../../src/client/retry.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { PeerId, RequestId } from '../../../src/protocol/ids.ts';
@@ -33,8 +33,8 @@ describe('whom the next routes do without', () => {
     expect(after(FIRST_ATTEMPT, [], both).exclusions).toEqual([]);
   });
 
-  it('are hops that an error names, and a hop that named two others before', () => {
-    const before = accusedBy(accusedBy([], peer(0), 'peer-lost', [peer(7)]), peer(0), 'timeout', [peer(8)]);
+  it('are hops that an error names, and who reported two losses since the last token before', () => {
+    const before = withAccuser(withAccuser([], peer(0)), peer(0));
     expect(faultyPeers(lost(1), peer(0), route, before)).toEqual([peer(1), peer(0)]);
     expect(faultyPeers(lost(1), peer(0), route, before.slice(1))).toEqual([peer(1)]);
     expect(faultyPeers(lost(1), peer(2), route, before)).toEqual([peer(1)]);
@@ -43,6 +43,21 @@ describe('whom the next routes do without', () => {
     expect(faultyPeers(lost(0), peer(0), route, before)).toEqual([peer(0)]);
     expect(faultyPeers(lost(9), peer(2), route, [])).toEqual([]);
     expect(faultyPeers(new SkeinError('timeout', 'silence'), null, route, [])).toEqual([]);
+  });
+
+  it('are both where one says that the other sent wrong values', () => {
+    const wrong = new SkeinError('bad-frame', 'not finite', { data: { peer: peer(1) } });
+    expect(faultyPeers(wrong, peer(2), route, [])).toEqual([peer(1), peer(2)]);
+    expect(faultyPeers(wrong, null, route, [])).toEqual([peer(1)]);
+    expect(faultyPeers(wrong, peer(1), route, [])).toEqual([peer(1)]);
+    const bystander = new SkeinError('bad-frame', 'not finite', { data: { peer: peer(9) } });
+    expect(faultyPeers(bystander, peer(2), route, [])).toEqual([]);
+  });
+
+  it('are noted as accusers up to a number, the latest', () => {
+    let accusers = withAccuser([], null);
+    for (let index = 0; index < 100; index++) accusers = withAccuser(accusers, peer(index));
+    expect(accusers).toEqual(Array.from({ length: 64 }, (_, index) => peer(36 + index)));
   });
 
   it('can be told to people, where it is a hop', () => {
