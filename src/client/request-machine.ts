@@ -104,9 +104,9 @@ function takeToken(state: Routed, { token, epoch, atMs }: EventOf<'token'>): Ste
 function loseRoute(state: Routed, event: EventOf<'lost'>): Step {
   const { progress, route, phase } = state;
   const { accuser, atMs } = event;
-  const isRefused = isRefusal(event);
-  const isDoubted = isRefused && !progress.wasRefused;
-  const error = isDoubted ? refusedBy(event) : event.error;
+  const refuser = refuserOf(event, route);
+  const isRefused = refuser !== null;
+  const error = isRefused && !progress.wasRefused ? refusedBy(refuser, event.error) : event.error;
   const peers = isFault(error) ? faultyPeers(error, accuser, route, progress.accusers) : [];
   const peer = peers[0] ?? namedHop(error, route);
   const reroute = { epoch: route.epoch, peer, code: error.code, phase };
@@ -122,7 +122,14 @@ function loseRoute(state: Routed, event: EventOf<'lost'>): Step {
     return { type: 'suspect', peer, error: namingOther(error, peer, accuser) };
   });
   const effects: RequestEffect[] = [{ type: 'leave' }, ...suspicions];
-  return tryAgain({ ...state, progress: lost }, { error, atMs }, route, peers, effects);
+  const avoided = [...peers, ...fullAgain(progress, error, peer)];
+  return tryAgain({ ...state, progress: lost }, { error, atMs }, route, avoided, effects);
+}
+
+/** A hop that has no room twice in a row may never have any: others are tried, as long as there are others. */
+function fullAgain({ losses }: Progress, { code }: SkeinError, peer: PeerId | null): PeerId[] {
+  if (code !== 'busy' || peer === null) return [];
+  return losses.some(({ reroute }) => reroute.code === 'busy' && reroute.peer === peer) ? [peer] : [];
 }
 
 /** Where it may as well have been another hop, one that was named too or whose word it is: who hears of both believes less. */
@@ -136,15 +143,15 @@ function namingOther(error: SkeinError, peer: PeerId, accuser: PeerId | null): S
   });
 }
 
-/** A hop says that the request itself is at fault, so that no route could help. */
-function isRefusal({ error, accuser }: EventOf<'lost'>): boolean {
-  return accuser !== null && !isFault(error) && error.code !== 'busy';
+/** The hop that says that the request itself is at fault, so that no route could help. What is found here names no hop. */
+function refuserOf({ error, accuser }: EventOf<'lost'>, route: Route): PeerId | null {
+  return isFault(error) || error.code === 'busy' ? null : (accuser ?? namedHop(error, route));
 }
 
 /** One hop alone does not end a request: another route is asked, and believed. */
-function refusedBy({ error, accuser }: EventOf<'lost'>): SkeinError {
-  const data = accuser === null ? {} : { peer: accuser };
-  return new SkeinError('internal', `A hop refused the request: ${error.message}`, { data, cause: error });
+function refusedBy(peer: PeerId, error: SkeinError): SkeinError {
+  const message = `Peer ${peer} refused the request: ${error.message}`;
+  return new SkeinError('internal', message, { data: { peer }, cause: error });
 }
 
 /** After a failure, of a route or of the wish for one. @param route null where there was none. */
@@ -152,13 +159,13 @@ function tryAgain(
   state: Waiting | Routed,
   { error, atMs }: { readonly error: SkeinError; readonly atMs: number },
   route: Route | null,
-  faulty: readonly PeerId[],
+  avoided: readonly PeerId[],
   before: readonly RequestEffect[] = [],
 ): Step {
   const { progress } = state;
   const attempt = nextAttempt(progress.retry, error, route);
   if (attempt === null) return failed(progress, error, before);
-  const { retry, exclusions } = after(attempt.state, faulty, progress.exclusions);
+  const { retry, exclusions } = after(attempt.state, avoided, progress.exclusions);
   const next: Progress = { ...progress, retry, exclusions };
   const { epoch, exclude } = retry;
   const { delayMs } = attempt;

@@ -216,13 +216,48 @@ describe('a request', () => {
     }
   });
 
+  it('avoids a hop that is full for the second time in a row, and suspects it of nothing', () => {
+    for (const tokensBetween of [0, 1]) {
+      const told = new Told();
+      const { hops } = routeOf(0);
+      for (let time = 0; time < 2; time += 1) {
+        expect(told.state.progress.retry.exclude).toEqual([]);
+        told.tell({ type: 'routed', epoch: told.epoch, route: { ...routeOf(told.epoch), hops } });
+        for (let token = 0; token < time * tokensBetween; token += 1) told.token();
+        told.lose(failure('busy', { peer: peer(1) }));
+        told.tell({ type: 'woke', epoch: told.epoch });
+      }
+      expect(told.state.progress.retry.exclude).toEqual(tokensBetween === 0 ? [peer(1)] : []);
+      expect(typesOf(told.effects)).not.toContain('suspect');
+    }
+  });
+
   it('suspects and avoids both of two that contradict each other', () => {
     const told = new Told();
     told.route();
     const [one, other] = [told.hop(0), told.hop(1)];
     told.lose(failure('timeout', { peer: other, otherPeer: one }));
     expect(told.state.progress.retry.exclude).toEqual([one, other]);
-    expect(typesOf(told.effects).filter((type) => type === 'suspect')).toHaveLength(2);
+    const suspicions = told.effects.flatMap((effect) => (effect.type === 'suspect' ? [effect] : []));
+    expect(suspicions.map(({ peer: suspected, error }) => [suspected, error.data['otherPeer']])).toEqual(
+      expect.arrayContaining([
+        [one, other],
+        [other, one],
+      ]),
+    );
+    expect(suspicions).toHaveLength(2);
+  });
+
+  it('tells of a hop that another one accuses whose word it is, and of one that it saw itself nothing else', () => {
+    for (const accuser of [peer(0), null]) {
+      const told = new Told();
+      told.route();
+      const [one, other] = [told.hop(0), told.hop(1)];
+      told.lose(failure('bad-frame', { peer: other }), accuser === null ? null : one);
+      const [suspicion] = told.effects.flatMap((effect) => (effect.type === 'suspect' ? [effect] : []));
+      expect(suspicion).toMatchObject({ peer: other });
+      expect(suspicion?.error.data['otherPeer']).toBe(accuser === null ? undefined : one);
+    }
   });
 
   it('avoids a hop that accuses one after the other, and no honest one that reports two losses', () => {
@@ -243,19 +278,22 @@ describe('a request', () => {
     expect(told.effects).toContainEqual(expect.objectContaining({ type: 'suspect', peer: accuser }));
   });
 
-  it('does not end because one hop says that it must, but when another says so too', () => {
+  it('ends by what is found wrong here, but not by the word of one hop', () => {
     const told = new Told();
     told.route();
-    const liar = told.hop(0);
-    told.lose(failure('bad-argument', { peer: liar }), null);
-    expect(told.state.phase).toBe('failed');
-    const asked = new Told();
-    asked.route();
-    asked.lose(failure('bad-argument', { peer: liar }), liar);
-    expect(asked.state).toMatchObject({ phase: 'rerouting', progress: { retry: { exclude: [liar] } } });
-    asked.route();
-    asked.lose(failure('bad-argument', { peer: peer(3) }), peer(3));
-    expect(asked.state).toMatchObject({ phase: 'failed', error: { code: 'bad-argument' } });
+    told.lose(failure('bad-argument'));
+    expect(told.state).toMatchObject({ phase: 'failed', error: { code: 'bad-argument' } });
+    // Of itself, as a stage that refuses does, or of another.
+    for (const accuser of [null, 2]) {
+      const asked = new Told();
+      asked.route();
+      const liar = asked.hop(accuser ?? 0);
+      asked.lose(failure('bad-argument', { peer: asked.hop(0) }), accuser === null ? null : liar);
+      expect(asked.state).toMatchObject({ phase: 'rerouting', progress: { retry: { exclude: [liar] } } });
+      asked.route();
+      asked.lose(failure('bad-argument', { peer: asked.hop(1) }));
+      expect(asked.state).toMatchObject({ phase: 'failed', error: { code: 'bad-argument' } });
+    }
   });
 
   it('waits for a server that is away, at first and in the middle', () => {

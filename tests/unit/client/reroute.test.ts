@@ -191,6 +191,32 @@ describe('an answer goes on', () => {
   });
 });
 
+describe('a request that a hop refuses', () => {
+  const refuse = (replica: Replica) => {
+    replica.machine.tamper = (outputs) =>
+      outputs.map(({ requestId }): StageOutput => {
+        return { kind: 'failed', requestId, error: new SkeinError('bad-argument', 'not with me') };
+      });
+  };
+
+  it('goes on with another', async () => {
+    const mesh = new GenerationMesh(SLICES, 2);
+    refuse(mesh.at(1));
+    const { reroutes } = await expectGolden(mesh, start(mesh));
+    expect(reroutes).toMatchObject([{ peer: mesh.at(1).hop.peer }]);
+  });
+
+  it('ends when another refuses it too', async () => {
+    const mesh = new GenerationMesh(SLICES, 3);
+    for (const replica of [0, 1, 2]) refuse(mesh.at(1, replica));
+    const { result } = start(mesh);
+    await mesh.pass(1_000);
+    await expect(result).rejects.toMatchObject({ code: 'bad-argument', message: 'not with me' });
+    await mesh.pass(LONG_AFTER_MS, 1_000);
+    expect(mesh.openRequests).toBe(0);
+  });
+});
+
 describe('whatever is lost', () => {
   it('answers are those of an undisturbed mesh', { timeout: PROPERTY_TIMEOUT_MS }, async () => {
     const fault = fc.record({
