@@ -258,6 +258,12 @@ describe('routes that go on', () => {
     stage.connect(OTHER);
     resumeRoute(stage, OTHER, routeOver(newRequestId(), A));
     expect(stage.presence.requestCount).toBe(0);
+    stage.disconnect(OTHER);
+    stage.resume(OTHER);
+    stage.disconnect(OTHER);
+    stage.connect(OTHER);
+    resumeRoute(stage, OTHER, routeOver(newRequestId(), A));
+    expect(stage.presence.requestCount).toBe(0);
 
     stage.resume(CHAT);
     const requestId = newRequestId();
