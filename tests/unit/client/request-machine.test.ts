@@ -217,17 +217,21 @@ describe('a request', () => {
   });
 
   it('avoids a hop that is full for the second time in a row, and suspects it of nothing', () => {
-    for (const tokensBetween of [0, 1]) {
+    for (const [tokensBetween, fullNext, excluded] of [
+      [0, 1, [peer(1)]],
+      [0, 2, []],
+      [1, 1, []],
+    ] as const) {
       const told = new Told();
       const { hops } = routeOf(0);
       for (let time = 0; time < 2; time += 1) {
         expect(told.state.progress.retry.exclude).toEqual([]);
         told.tell({ type: 'routed', epoch: told.epoch, route: { ...routeOf(told.epoch), hops } });
         for (let token = 0; token < time * tokensBetween; token += 1) told.token();
-        told.lose(failure('busy', { peer: peer(1) }));
+        told.lose(failure('busy', { peer: peer(time === 0 ? 1 : fullNext) }));
         told.tell({ type: 'woke', epoch: told.epoch });
       }
-      expect(told.state.progress.retry.exclude).toEqual(tokensBetween === 0 ? [peer(1)] : []);
+      expect(told.state.progress.retry.exclude).toEqual(excluded);
       expect(typesOf(told.effects)).not.toContain('suspect');
     }
   });
