@@ -1,7 +1,16 @@
 import { expect, test } from '@playwright/test';
-import type { BrowserContext, Page } from '@playwright/test';
+import type { BrowserContext, Locator, Page, Worker } from '@playwright/test';
 import { startMesh } from '../rig/local-server.ts';
-import { ask, expectAnswer, expectPhase, goldenAnswer, openChat, routeOf, startTab } from './mesh.ts';
+import {
+  ask,
+  expectAnswer,
+  expectPhase,
+  goldenAnswer,
+  openChat,
+  routeOf,
+  serveFrom,
+  startTab,
+} from './mesh.ts';
 
 /** Runs before the engine worker's own script: what it opens can be taken away from it. */
 const NOTE_DEVICES = `
@@ -24,15 +33,30 @@ async function serveFragile(context: BrowserContext, url: string, tabs: number):
   return pages;
 }
 
-/** The device of the tab's engine is gone, as after a driver reset. @returns how many it had opened. */
-async function loseDevice(page: Page): Promise<number> {
+function engineOf(page: Page): Worker {
   const worker = page.workers().find((each) => each.url().includes('engine-worker'));
   if (worker === undefined) throw new Error('no engine worker');
-  return worker.evaluate(() => {
+  return worker;
+}
+
+/** The device of the tab's engine is gone, as after a driver reset. @returns how many it had opened. */
+async function loseDevice(page: Page): Promise<number> {
+  return engineOf(page).evaluate(() => {
     const { openedDevices } = globalThis as unknown as { openedDevices: GPUDevice[] };
     openedDevices.at(-1)?.destroy();
     return openedDevices.length;
   });
+}
+
+const selfOf = (tab: Page) => tab.getByTestId('self').getAttribute('title');
+
+/** The tab that computes the answer. */
+async function answering(turn: Locator, tabs: readonly Page[]): Promise<Page> {
+  const [hop] = await routeOf(turn);
+  const peers = await Promise.all(tabs.map(selfOf));
+  const tab = tabs[peers.indexOf(hop?.peer ?? null)];
+  if (tab === undefined) throw new Error('nobody answers');
+  return tab;
 }
 
 test('an answer goes on when the GPU of the tab that computes it is lost, and the tab gets another', async ({
@@ -44,18 +68,57 @@ test('an answer goes on when the GPU of the tab that computes it is lost, and th
     const page = await openChat(context, server.url);
     const turn = await ask(page, 'What is Skein?');
     await expect(turn.getByTestId('answer')).toContainText('Skein');
-    const [hop] = await routeOf(turn);
-    const peers = await Promise.all(tabs.map((tab) => tab.getByTestId('self').getAttribute('title')));
-    const tab = tabs[peers.indexOf(hop?.peer ?? null)];
-    if (tab === undefined) throw new Error('nobody answers');
+    const tab = await answering(turn, tabs);
+    const self = await selfOf(tab);
     expect(await loseDevice(tab)).toBe(1);
 
     await expectAnswer(turn, goldenAnswer('What is Skein?'));
     await expectPhase(tab, 'serving');
     // The same peer as before, with another worker and device.
-    expect(await tab.getByTestId('self').getAttribute('title')).toBe(hop?.peer);
+    expect(await selfOf(tab)).toBe(self);
     expect(await loseDevice(tab)).toBe(1);
     await expect(tab.getByTestId('contributor')).toContainText('The GPU went away.');
+    await expectPhase(tab, 'serving');
+  } finally {
+    await server.close();
+  }
+});
+
+test('an answer goes on when the engine of the tab that computes it hangs, and the tab starts another', async ({
+  context,
+}) => {
+  const server = await startMesh(1);
+  try {
+    const tabs = await serveFrom(context, server.url, 2);
+    const page = await openChat(context, server.url);
+    const turn = await ask(page, 'What is Skein?');
+    await expect(turn.getByTestId('answer')).toContainText('Skein');
+    const tab = await answering(turn, tabs);
+    const next = tab.waitForEvent('worker');
+    // It never answers again, not even this.
+    engineOf(tab)
+      .evaluate('for (;;);')
+      .catch(() => undefined);
+    await expectAnswer(turn, goldenAnswer('What is Skein?'));
+    expect((await next).url()).toContain('engine-worker');
+    await expectPhase(tab, 'serving');
+  } finally {
+    await server.close();
+  }
+});
+
+test('an answer goes on when the GPU of the only tab is lost: it waits until the tab has another', async ({
+  context,
+}) => {
+  const server = await startMesh(1);
+  try {
+    const [tab] = await serveFragile(context, server.url, 1);
+    if (tab === undefined) throw new Error('no tab');
+    const page = await openChat(context, server.url);
+    const turn = await ask(page, 'What is Skein?');
+    await expect(turn.getByTestId('answer')).toContainText('Skein');
+    await loseDevice(tab);
+    await expectAnswer(turn, goldenAnswer('What is Skein?'));
     await expectPhase(tab, 'serving');
   } finally {
     await server.close();
