@@ -15,10 +15,7 @@ interface Delivery {
  * an `error`: `bad-message` for one that is too long, `peer-lost` for one to somebody who is not here.
  */
 export function relayed(from: PeerId, { to, data }: Signal, isGreeted: (peer: PeerId) => boolean): Delivery {
-  const characters = charactersOf(data);
-  if (characters === null) {
-    return refusal(from, new SkeinError('bad-message', 'A signal is nested too deeply to be written again.'));
-  }
+  const characters = JSON.stringify(data ?? null).length;
   if (characters > MAX_SIGNAL_CHARACTERS) {
     const words = `A signal of ${characters} characters is over the limit of ${MAX_SIGNAL_CHARACTERS}.`;
     return refusal(from, new SkeinError('bad-message', words));
@@ -27,15 +24,6 @@ export function relayed(from: PeerId, { to, data }: Signal, isGreeted: (peer: Pe
     return refusal(from, new SkeinError('peer-lost', `Peer ${to} is not connected.`, { data: { peer: to } }));
   }
   return { to, message: { type: 'signal', from, data } };
-}
-
-/** Of its JSON; null for what was read and cannot be written: a parser needs no stack for what is nested, and a writer does. */
-function charactersOf(data: unknown): number | null {
-  try {
-    return JSON.stringify(data ?? null).length;
-  } catch {
-    return null;
-  }
 }
 
 function refusal(from: PeerId, error: SkeinError): Delivery {

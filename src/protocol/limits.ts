@@ -75,6 +75,8 @@ export const MAX_STOP_TOKENS = 64;
 
 /** One signaling message to the server; the largest honest one is an SDP offer of a few KiB. */
 export const MAX_SIGNALING_BYTES = 64 * 1024;
+/** Nested arrays and objects of a signaling message; the deepest of ours has seven, with a candidate in a signal. */
+export const MAX_SIGNALING_DEPTH = 32;
 /** One signaling message from the server; the largest is a mesh of 1024 members at about 400 bytes each. */
 export const MAX_SERVER_SIGNALING_BYTES = 1024 * 1024;
 /** The signaling socket is given up when the server does not answer `hello` in this time. */

@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { ACTIVATIONS } from './activations.ts';
 import { CACHE_FORMATS } from './cache-format.ts';
 import { ERROR_CODES, SkeinError } from './errors.ts';
+import { jsonDepth } from './json-depth.ts';
 import {
   MAX_CACHED_SLICES,
   MAX_HIDDEN_SIZE,
@@ -11,6 +12,7 @@ import {
   MAX_SEQUENCE_TOKENS,
   MAX_SERVER_SIGNALING_BYTES,
   MAX_SIGNALING_BYTES,
+  MAX_SIGNALING_DEPTH,
   MAX_TIME_LIMIT_MS,
   MIN_LINK_BYTES_PER_SECOND,
   MIN_MATMUL_FLOPS_PER_SECOND,
@@ -262,6 +264,12 @@ function decode<Schema extends typeof clientMessageSchema | typeof serverMessage
     throw new SkeinError(
       'bad-message',
       `A signaling message of ${json.length} characters is over the limit of ${maxCharacters}.`,
+    );
+  }
+  if (jsonDepth(json) > MAX_SIGNALING_DEPTH) {
+    throw new SkeinError(
+      'bad-message',
+      `A signaling message is nested more than ${MAX_SIGNALING_DEPTH} deep.`,
     );
   }
   let parsed: unknown;

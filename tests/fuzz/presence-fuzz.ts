@@ -125,6 +125,11 @@ class PresenceFuzz {
     } else if (effect.type === 'send') {
       const { to, message } = effect;
       if (message.type === 'assign') this.#assigned.set(to, message);
+      // Whoever gives no sign of life when it is asked counts as gone.
+      if (message.type === 'roll-call' && !HOSTILE.includes(to)) {
+        const { nonce } = message;
+        this.#guard('the honest answer', () => this.#stage.say(to, { type: 'present', nonce }));
+      }
       try {
         decodeServerMessage(JSON.stringify(message));
       } catch (thrown) {
