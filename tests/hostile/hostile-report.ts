@@ -1,15 +1,12 @@
 import { atLeast, atMost, benchReport, exactly } from '../bench/report.ts';
 import type { BenchReport } from '../bench/report.ts';
 import { HOSTILE_KINDS } from './hostile-kinds.ts';
-import type { HostileKind } from './hostile-kinds.ts';
+import { REQUESTERS } from './hostile-run.ts';
 import type { HostileResult } from './hostile-run.ts';
 
 const MIB = 1024 ** 2;
 /** What an honest stage may come to take more while it is harmed: queues, links, compiled code. */
 const MAX_GROWTH_BYTES = 256 * MIB;
-/** What two requesters find wrong, and not only missing, is kept from everybody's work and shown. */
-const PROVEN: readonly HostileKind[] = ['garbage', 'wrong-size', 'not-a-number'];
-
 /** What every hostile peer did, and what it must not have done. */
 export function hostileReport({ adapter, cases, memory }: HostileResult): BenchReport {
   return benchReport(
@@ -47,15 +44,14 @@ export function hostileReport({ adapter, cases, memory }: HostileResult): BenchR
     [
       ...cases.flatMap(({ kind, taken, answers, wrong, lost, codes, logLines }) => [
         atLeast(`${kind}: requests that it was given`, taken, 1),
+        // Whoever was harmed once is not given it again.
+        atMost(`${kind}: requests that it was given, at most`, taken, REQUESTERS),
         atLeast(`${kind}: answers`, answers, 1),
         exactly(`${kind}: wrong answers`, wrong, 0),
         exactly(`${kind}: lost answers`, lost, 0),
         atLeast(`${kind}: named to its requesters`, codes.length, 1),
         atLeast(`${kind}: named in the log`, logLines.length, 1),
       ]),
-      ...cases
-        .filter(({ kind, taken }) => PROVEN.includes(kind) && taken >= 2)
-        .map(({ kind, wasShown }) => exactly(`${kind}: shown as a suspect`, wasShown ? 1 : 0, 1)),
       ...memory.map(({ name, beforeBytes, mostBytes }) =>
         atMost(`${name}: growth in MiB`, Math.round((mostBytes - beforeBytes) / MIB), MAX_GROWTH_BYTES / MIB),
       ),

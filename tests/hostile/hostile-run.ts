@@ -28,12 +28,14 @@ import { HostileProcess } from './hostile-process.ts';
 
 const STAGES = 3;
 /** Each from a session of its own: two of them are two who may accuse. */
-const REQUESTERS = 2;
+export const REQUESTERS = 2;
 const SERVE_TIMEOUT_MS = 150_000;
 const ANSWER_TIMEOUT_MS = 240_000;
 /** Requests that every hostile peer is to be given, and the time after which it is not waited for. */
-const REQUESTS_TAKEN = 2;
+const REQUESTS_TAKEN = REQUESTERS;
 const CASE_MS = 45_000;
+/** Of each requester, when the hostile peer has done its harm. */
+const CALM_ANSWERS = 3;
 const POLL_MS = 50;
 
 export interface HostileRunOptions {
@@ -229,8 +231,9 @@ class HostileRun {
     const deadline = performance.now() + CASE_MS;
     const answered: Answered[] = [];
     const askOn = async (session: LiveSession) => {
-      do answered.push(await this.#ask(session));
-      while (!isEnough() && performance.now() < deadline);
+      while (!isEnough() && performance.now() < deadline) answered.push(await this.#ask(session));
+      // Some more, which have to go without it.
+      for (let count = 0; count < CALM_ANSWERS; count++) answered.push(await this.#ask(session));
     };
     await Promise.all(this.#sessions.map(askOn));
     return answered;
