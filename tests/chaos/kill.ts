@@ -53,9 +53,12 @@ export interface LeaveCase {
   readonly stage: (typeof POSITIONS)[number];
   readonly answers: number;
   readonly allRight: boolean;
-  /** Between the tokens of answers before the stage was told to leave, and from then on. */
+  /** Between tokens, until the stage was told to leave. */
   readonly gapsBeforeMs: readonly number[];
+  /** From then on, of the answer that the stage had part in. */
   readonly gapsMs: readonly number[];
+  /** Of the answers after it, over other stages, which have computed nothing yet and are dialled. */
+  readonly gapsAfterMs: readonly number[];
 }
 
 export interface KillResult {
@@ -248,15 +251,22 @@ class Kills {
     // The first is undisturbed, and warms up what the others use.
     while (performance.now() < leftAtMs + LEAVE_WINDOW_MS) await askOnce();
     await this.#revive(leaving);
-    const gaps = answers.flatMap(({ tokenTimesMs }) =>
-      tokenTimesMs.slice(1).map((atMs, index) => ({ atMs, gapMs: atMs - (tokenTimesMs[index] ?? atMs) })),
+    const gaps = answers.flatMap(({ tokenTimesMs, startedAtMs }) =>
+      tokenTimesMs.slice(1).map((atMs, index) => ({
+        atMs,
+        gapMs: atMs - (tokenTimesMs[index] ?? atMs),
+        isUnderWay: startedAtMs < leftAtMs,
+      })),
     );
+    const lengths = (isOne: (gap: (typeof gaps)[number]) => boolean) =>
+      gaps.filter(isOne).map(({ gapMs }) => gapMs);
     return {
       stage,
       answers: answers.length,
       allRight: answers.every(({ outcome }) => outcome === 'right'),
-      gapsBeforeMs: gaps.filter(({ atMs }) => atMs < leftAtMs).map(({ gapMs }) => gapMs),
-      gapsMs: gaps.filter(({ atMs }) => atMs >= leftAtMs).map(({ gapMs }) => gapMs),
+      gapsBeforeMs: lengths(({ atMs }) => atMs < leftAtMs),
+      gapsMs: lengths(({ atMs, isUnderWay }) => atMs >= leftAtMs && isUnderWay),
+      gapsAfterMs: lengths(({ isUnderWay }) => !isUnderWay),
     };
   }
 
