@@ -101,15 +101,19 @@ export const PROBE_INTERVAL_MS = 60_000;
 /** Characters of an error's message; what the peer's own words are cut to. */
 export const MAX_ERROR_CHARACTERS = 1000;
 
-/**
- * After a restart, or after a peer was lost, nobody is moved until nobody came back, or was lost, for so long: clients come
- * back within a second, and within 4 s of each other.
- */
+/** After a restart nobody is moved until nobody came back for so long: clients come back within 4 s of each other. */
 export const RESUME_SETTLE_MS = 3_000;
 /** Peers that are remembered in the first minute; more than there are sockets. */
 export const MAX_KNOWN_PEERS = 16_384;
 /** Nor for longer than this, whoever still comes. */
 export const MAX_RESUME_SETTLE_MS = 10_000;
+/**
+ * After a peer was lost nobody is moved until nobody was lost for so long: a client whose connection broke tries again within
+ * half a second, and layers that nobody serves should not wait for one that crashed.
+ */
+export const LOSS_SETTLE_MS = 800;
+/** Nor for longer than this, whoever is lost next. */
+export const MAX_LOSS_SETTLE_MS = 3_000;
 /** Those who come back later than this after the start find their place like everybody else. */
 export const RESTART_WATCH_MS = 60_000;
 /** What somebody who came back says it holds, and which routes it uses, is taken on its word for so long. */

@@ -1,5 +1,12 @@
 import type { PeerId } from '../src/protocol/ids.ts';
-import { MAX_KNOWN_PEERS, MAX_RESUME_SETTLE_MS, RESTART_WATCH_MS, RESUME_SETTLE_MS } from './limits.ts';
+import {
+  LOSS_SETTLE_MS,
+  MAX_KNOWN_PEERS,
+  MAX_LOSS_SETTLE_MS,
+  MAX_RESUME_SETTLE_MS,
+  RESTART_WATCH_MS,
+  RESUME_SETTLE_MS,
+} from './limits.ts';
 
 /**
  * When to wait for peers that may be about to come back. A server that was restarted knows nobody, and those who come back
@@ -11,8 +18,8 @@ export class Settling {
   readonly #startedMs: number;
   /** Peers that were greeted since the start: that one of them comes back says nothing about a restart. */
   readonly #known = new Set<PeerId>();
-  readonly #returns = new Span();
-  readonly #losses = new Span();
+  readonly #returns = new Span(RESUME_SETTLE_MS, MAX_RESUME_SETTLE_MS);
+  readonly #losses = new Span(LOSS_SETTLE_MS, MAX_LOSS_SETTLE_MS);
 
   constructor(startedMs: number) {
     this.#startedMs = startedMs;
@@ -46,8 +53,15 @@ export class Settling {
 
 /** Lasts for a while after the last of several events, and for a longer while after the first at most. */
 class Span {
+  readonly #restMs: number;
+  readonly #longestMs: number;
   #firstMs = -Infinity;
   #endsMs = -Infinity;
+
+  constructor(restMs: number, longestMs: number) {
+    this.#restMs = restMs;
+    this.#longestMs = longestMs;
+  }
 
   isOpen(nowMs: number): boolean {
     return nowMs < this.#endsMs;
@@ -55,6 +69,6 @@ class Span {
 
   prolong(nowMs: number): void {
     if (!this.isOpen(nowMs)) this.#firstMs = nowMs;
-    this.#endsMs = Math.min(nowMs + RESUME_SETTLE_MS, this.#firstMs + MAX_RESUME_SETTLE_MS);
+    this.#endsMs = Math.min(nowMs + this.#restMs, this.#firstMs + this.#longestMs);
   }
 }

@@ -5,11 +5,11 @@ import type { ServerMessage } from '../../../src/protocol/signaling.ts';
 import {
   DRAIN_LIMIT_MS,
   LOADING_GRACE_MS,
-  MAX_RESUME_SETTLE_MS,
+  LOSS_SETTLE_MS,
+  MAX_LOSS_SETTLE_MS,
   MOVE_PATIENCE_MS,
   MOVE_REST_MS,
   REBALANCE_INTERVAL_MS,
-  RESUME_SETTLE_MS,
   URGENT_DRAIN_LIMIT_MS,
 } from '../../../signaling/limits.ts';
 import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
@@ -165,9 +165,9 @@ describe('a peer that is to move', () => {
       [B, FRONT],
     ];
     stage.disconnect(C);
-    stage.pass(RESUME_SETTLE_MS - 1000);
+    stage.pass(LOSS_SETTLE_MS - 100);
     expect(assigned(A)).toEqual([]);
-    stage.pass(1000);
+    stage.pass(100);
     expect(assigned(A)).toEqual([BACK]);
   });
 
@@ -181,7 +181,7 @@ describe('a peer that is to move', () => {
       [B, FRONT],
     ];
     stage.disconnect(C);
-    stage.pass(1000);
+    stage.pass(LOSS_SETTLE_MS - 100);
     scheduler.plan = plan;
     stage.returnWith(C, BACK);
     stage.pass(MOVE_REST_MS);
@@ -203,10 +203,10 @@ describe('a peer that is to move', () => {
     stage.join(D);
     expect(assigned(A)).toEqual([]);
     stage.disconnect(C);
-    stage.pass(RESUME_SETTLE_MS - 1000);
+    stage.pass(LOSS_SETTLE_MS - 100);
     expect(assigned(A)).toEqual([]);
     stage.returnWith(C, BACK);
-    stage.pass(RESUME_SETTLE_MS);
+    stage.pass(LOSS_SETTLE_MS);
     expect(assigned(A)).toEqual([]);
   });
 
@@ -217,12 +217,12 @@ describe('a peer that is to move', () => {
       [B, FRONT],
     ];
     stage.disconnect(C);
-    for (let passedMs = 0; passedMs < MAX_RESUME_SETTLE_MS; passedMs += 1000) {
+    for (let passedMs = 0; passedMs < MAX_LOSS_SETTLE_MS; passedMs += 500) {
       expect(assigned(A)).toEqual([]);
       stage.connect(D);
       stage.join(D);
       stage.disconnect(D);
-      stage.pass(1000);
+      stage.pass(500);
     }
     expect(assigned(A)).toEqual([BACK]);
   });
@@ -298,7 +298,7 @@ describe('a peer that is to move', () => {
     ];
     ask();
     stage.disconnect(C);
-    stage.pass(RESUME_SETTLE_MS);
+    stage.pass(LOSS_SETTLE_MS);
     expect([assigned(A), assigned(B)]).toEqual([[FRONT], [BACK]]);
   });
 
