@@ -133,7 +133,9 @@ describe('a route', () => {
 
   it('is refused when it uses a link twice, instead of mixing up its stages', async () => {
     const mesh = new LocalMesh(3, { peers: [peerId(1), peerId(1), peerId(1)] });
-    expect((await errorOf(mesh.generate(PROMPT, 6))).code).toBe('bad-argument');
+    const { message, data, cause } = await errorOf(mesh.generate(PROMPT, 6));
+    expect(cause).toMatchObject({ code: 'bad-argument' });
+    expect([message, data]).toEqual([expect.stringMatching(/ twice/), { peer: peerId(1) }]);
   });
 
   it('can be opened again at a later epoch, over what is left of the earlier one', async () => {
