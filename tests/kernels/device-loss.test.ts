@@ -55,6 +55,7 @@ class Lender {
   readonly session: FakeSession;
   readonly #contributor: Contributor;
   readonly #weights = new WeightCache(new MemoryByteStore());
+  #loseRows: (() => void) | null = null;
 
   constructor(
     seed: string,
@@ -62,7 +63,20 @@ class Lender {
     readonly layerStart: number,
     readonly layerEnd: number,
   ) {
-    this.session = new FakeSession(seed, hub.transport(peerId(seed)));
+    const transport = hub.transport(peerId(seed));
+    this.session = new FakeSession(seed, {
+      self: transport.self,
+      send: (to, frame) => {
+        const lose = peekFrameType(frame) === 'activations' ? this.#loseRows : null;
+        if (lose === null) return transport.send(to, frame);
+        this.#loseRows = null;
+        lose();
+        return Promise.resolve();
+      },
+      onFrame: (listener) => transport.onFrame(listener),
+      onPeerLost: (listener) => transport.onPeerLost(listener),
+      reject: (from, reason) => transport.reject(from, reason),
+    });
     this.session.models.splice(0, 1, card);
     const kept = {
       weights: this.#weights,
@@ -107,6 +121,11 @@ class Lender {
       this.#contributor.subscribe(look);
       look();
     });
+  }
+
+  /** The next rows that it sends get lost. @param onLost called instead of sending them. */
+  loseRows(onLost: () => void): void {
+    this.#loseRows = onLost;
   }
 
   leave(): void {
@@ -186,6 +205,15 @@ it.each([0, 1] as const)(
     expect((server.sentBytes.get(WEIGHTS) ?? 0) - (before ?? 0)).toBeLessThan(16);
   },
 );
+
+it('a stage that has nothing to compute tells at once, too, that its device is lost', async () => {
+  const [first, last] = lenders;
+  const { device } = last;
+  first.loseRows(() => device.destroy());
+  const { tokens, failures } = await answer(golden.cases[2]?.prompt_ids ?? [], () => undefined);
+  expect(failures[0]).toMatchObject({ code: 'device-lost', data: { peer: last.session.self } });
+  expect(tokens).toEqual(golden.cases[2]?.greedy_ids);
+});
 
 it('a command that the GPU refuses is found without any step, and the device replaced', async () => {
   const [lender] = lenders;
