@@ -5,15 +5,16 @@ import type { Exclusion } from './request-state.ts';
 import { culprits, isAboutWrongValues, MAX_EXCLUDED } from './retry.ts';
 import type { RetryState } from './retry.ts';
 
-/** Losses that a hop may report before it is at fault itself: in a mesh in turmoil honest hops report more than one. */
+/** What a hop may report before it is at fault itself: in a mesh in turmoil honest hops report more than one loss, */
 const MAX_REPORTED_LOSSES = 2;
+/** and wrong values once, for whoever sent them is not asked again. */
+const MAX_REPORTED_WRONGS = 1;
 /** Of accusations between two tokens; a request is given up after fewer. */
 const MAX_NOTED_ACCUSERS = 64;
 
 /**
- * Who is at fault, as far as anybody can be named: whom the error names, and whoever said so where that is no better than its word.
- * That another sent wrong values is one word against another. A lost neighbour is what honest hops report; who reports one after the
- * other may be the one that loses them.
+ * Who is at fault, as far as anybody can be named: whom the error names, and a hop that names one after the other. A neighbour that
+ * is lost, or sent wrong values, is what honest hops report; who goes on with that may be the one that lies.
  * @param accusers of this request since its last token, once for each time.
  */
 export function faultyPeers(
@@ -26,7 +27,8 @@ export function faultyPeers(
   const named = [...new Set(culprits(error, route))];
   if (accuser === null || named.length === 0 || named.includes(accuser)) return named;
   const reported = accusers.filter((other) => other === accuser).length;
-  return isAboutWrongValues(error) || reported >= MAX_REPORTED_LOSSES ? [...named, accuser] : named;
+  const most = isAboutWrongValues(error) ? MAX_REPORTED_WRONGS : MAX_REPORTED_LOSSES;
+  return reported >= most ? [...named, accuser] : named;
 }
 
 /** With one more accusation noted. It is not forgotten with whom it kept from the next routes. */

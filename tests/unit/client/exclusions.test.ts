@@ -45,13 +45,15 @@ describe('whom the next routes do without', () => {
     expect(faultyPeers(new SkeinError('timeout', 'silence'), null, route, [])).toEqual([]);
   });
 
-  it('are both where one says that the other sent wrong values', () => {
+  it('are both where one says for the second time that another sent wrong values', () => {
     const wrong = new SkeinError('bad-frame', 'not finite', { data: { peer: peer(1) } });
-    expect(faultyPeers(wrong, peer(2), route, [])).toEqual([peer(1), peer(2)]);
-    expect(faultyPeers(wrong, null, route, [])).toEqual([peer(1)]);
-    expect(faultyPeers(wrong, peer(1), route, [])).toEqual([peer(1)]);
+    expect(faultyPeers(wrong, peer(2), route, [])).toEqual([peer(1)]);
+    expect(faultyPeers(wrong, peer(2), route, [peer(0)])).toEqual([peer(1)]);
+    expect(faultyPeers(wrong, peer(2), route, [peer(2)])).toEqual([peer(1), peer(2)]);
+    expect(faultyPeers(wrong, null, route, [peer(2)])).toEqual([peer(1)]);
+    expect(faultyPeers(wrong, peer(1), route, [peer(1)])).toEqual([peer(1)]);
     const bystander = new SkeinError('bad-frame', 'not finite', { data: { peer: peer(9) } });
-    expect(faultyPeers(bystander, peer(2), route, [])).toEqual([]);
+    expect(faultyPeers(bystander, peer(2), route, [peer(2)])).toEqual([]);
   });
 
   it('are noted as accusers up to a number, the latest', () => {
