@@ -129,7 +129,8 @@ export class PeerLink {
       case 'refuse':
         if (signal.attempt === this.#attempt?.name && !this.#attempt.channel) {
           this.end(
-            peerError('busy', this.#options.remote, 'takes no link from here now. Ask for a new route.'),
+            // No matter why: over this way nothing can go for a while, and another route has to be found.
+            peerError('peer-lost', this.#options.remote, 'takes no link from here now. Ask for a new route.'),
           );
         }
         break;

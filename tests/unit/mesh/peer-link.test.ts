@@ -281,7 +281,7 @@ describe('dialling', () => {
     await forge(HIGH, { kind: 'refuse', attempt: attemptName(99) });
     expect(outcome.state).toBe('waiting');
     await forge(HIGH, { kind: 'refuse', attempt });
-    expect(outcome.state).toBe('busy');
+    expect(outcome.state).toBe('peer-lost');
   });
 
   it('fails at once where there is no WebRTC', async () => {
