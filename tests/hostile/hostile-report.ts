@@ -1,7 +1,7 @@
 import { atLeast, atMost, benchReport, exactly } from '../bench/report.ts';
 import type { BenchReport } from '../bench/report.ts';
 import { HOSTILE_KINDS } from './hostile-kinds.ts';
-import { REQUESTERS } from './hostile-run.ts';
+import { AT_ONCE, REQUESTERS } from './hostile-run.ts';
 import type { HostileResult } from './hostile-run.ts';
 
 const MIB = 1024 ** 2;
@@ -45,7 +45,7 @@ export function hostileReport({ adapter, cases, memory }: HostileResult): BenchR
       ...cases.flatMap(({ kind, taken, answers, wrong, lost, codes, logLines }) => [
         atLeast(`${kind}: requests that it was given`, taken, 1),
         // Whoever was harmed once is not given it again.
-        atMost(`${kind}: requests that it was given, at most`, taken, REQUESTERS),
+        atMost(`${kind}: requests that it was given, at most`, taken, REQUESTERS * AT_ONCE),
         atLeast(`${kind}: answers`, answers, 1),
         exactly(`${kind}: wrong answers`, wrong, 0),
         exactly(`${kind}: lost answers`, lost, 0),

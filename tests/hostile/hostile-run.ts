@@ -29,6 +29,8 @@ import { HostileProcess } from './hostile-process.ts';
 const STAGES = 3;
 /** Each from a session of its own: two of them are two who may accuse. */
 export const REQUESTERS = 2;
+/** Answers that each asks for at a time: with less to do the honest stages would leave nothing for others. */
+export const AT_ONCE = 4;
 const SERVE_TIMEOUT_MS = 150_000;
 const ANSWER_TIMEOUT_MS = 240_000;
 /** Requests that every hostile peer is to be given, and the time after which it is not waited for. */
@@ -235,7 +237,8 @@ class HostileRun {
       // Some more, which have to go without it.
       for (let count = 0; count < CALM_ANSWERS; count++) answered.push(await this.#ask(session));
     };
-    await Promise.all(this.#sessions.map(askOn));
+    const lines = Array.from({ length: AT_ONCE }, () => this.#sessions).flat();
+    await Promise.all(lines.map(askOn));
     return answered;
   }
 
