@@ -1,7 +1,12 @@
 import { errorForWire } from '../protocol/error-for-wire.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { PeerId, RequestId } from '../protocol/ids.ts';
-import { MAX_SIGNALING_BYTES, SESSION_STEADY_MS, SIGNALING_RESUME_TIMEOUT_MS } from '../protocol/limits.ts';
+import {
+  MAX_SIGNALING_BYTES,
+  SESSION_STEADY_MS,
+  SIGNALING_CONNECT_TIMEOUT_MS,
+  SIGNALING_RESUME_TIMEOUT_MS,
+} from '../protocol/limits.ts';
 import type { Route } from '../protocol/route.ts';
 import type { ClientMessage, ServerMessage } from '../protocol/signaling.ts';
 import { retryDelayMs } from './backoff.ts';
@@ -190,7 +195,7 @@ export class SignalingSession {
 
   /** @returns why it failed, where it did. */
   async #attempt(resume: Resumption): Promise<SignalingClient | SkeinError> {
-    const timeoutMs = SIGNALING_RESUME_TIMEOUT_MS;
+    const timeoutMs = Math.min(this.#attempts * SIGNALING_RESUME_TIMEOUT_MS, SIGNALING_CONNECT_TIMEOUT_MS);
     const { signal } = this.#over;
     try {
       return await SignalingClient.connect(this.#url, { ...this.#options, resume, timeoutMs, signal });

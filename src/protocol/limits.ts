@@ -25,6 +25,8 @@ export const FRAME_OVERHEAD_BYTES = 1024;
  */
 export const MAX_MESSAGE_BURST = 16_384;
 export const MAX_MESSAGES_PER_SECOND = 4_000;
+/** The two ends of a new link say hello this often until they hear each other: what comes before an end listens is lost. */
+export const GREETING_INTERVAL_MS = 50;
 /** An open link on which nothing was heard for this long is asked for a sign of life, */
 export const LINK_PING_AFTER_MS = 1_000;
 /** and after this long it is lost. */
@@ -81,8 +83,11 @@ export const MAX_SIGNALING_DEPTH = 32;
 export const MAX_SERVER_SIGNALING_BYTES = 1024 * 1024;
 /** The signaling socket is given up when the server does not answer `hello` in this time. */
 export const SIGNALING_CONNECT_TIMEOUT_MS = 10_000;
-/** The same for an attempt to get a session back: a network that swallows everything must not cost the time of many attempts. */
-export const SIGNALING_RESUME_TIMEOUT_MS = 5_000;
+/**
+ * The same for an attempt to get a session back, for the first of them; each of the next has as much more. A network that
+ * swallows everything must not cost the time of many attempts, and a server with many to welcome needs more than one.
+ */
+export const SIGNALING_RESUME_TIMEOUT_MS = 2_000;
 /** A connection that held for this long was no passing one: after it, attempts to connect again come quickly at first. */
 export const SESSION_STEADY_MS = 10_000;
 /** From the wish for a link to an open data channel. */
