@@ -21,4 +21,6 @@ export function isHostileKind(text: string): text is HostileKind {
 export type HostileEvent =
   | { readonly type: 'peer'; readonly peer: PeerId }
   /** It was given a request. */
-  | { readonly type: 'took'; readonly requestId: RequestId };
+  | { readonly type: 'took'; readonly requestId: RequestId }
+  /** An honest peer takes nothing from it any more. */
+  | { readonly type: 'cut-off' };

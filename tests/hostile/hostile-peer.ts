@@ -132,7 +132,7 @@ function flood({ self, transport, signaling }: LiveSession): void {
         const part = { requestId, epoch: 0, position: 0, tokenIds: Uint32Array.of(1) };
         const frame = encodeFrame({ type: 'tokens', sequences: [part] }, 'f16');
         const bytes = count % 5 === 0 ? new Uint8Array(1000).fill(0xff) : frame;
-        transport.send(to, bytes).catch(() => undefined);
+        transport.send(to, bytes).catch(() => tell({ type: 'cut-off' }));
       }
     }
     if (members[0] !== undefined)

@@ -8,6 +8,8 @@ import type { HostileEvent, HostileKind } from './hostile-kinds.ts';
 /** `hostile-peer` in a process of its own. */
 export class HostileProcess {
   peer: PeerId | null = null;
+  /** Frames of a flood that honest peers did not take. */
+  cutOffs = 0;
   /** Requests that it was given. */
   readonly took = new Set<RequestId>();
   readonly #child: ChildProcess;
@@ -24,7 +26,8 @@ export class HostileProcess {
     });
     this.#child.on('message', (event: HostileEvent) => {
       if (event.type === 'peer') this.peer = event.peer;
-      else this.took.add(event.requestId);
+      else if (event.type === 'took') this.took.add(event.requestId);
+      else this.cutOffs += 1;
     });
     this.#child.stderr
       ?.setEncoding('utf8')

@@ -42,15 +42,20 @@ export function hostileReport({ adapter, cases, memory }: HostileResult): BenchR
       },
     ].filter(({ rows }) => rows.length > 0),
     [
-      ...cases.flatMap(({ kind, taken, answers, wrong, lost, codes, logLines }) => [
-        atLeast(`${kind}: requests that it was given`, taken, 1),
-        // Whoever was harmed once is not given it again.
-        atMost(`${kind}: requests that it was given, at most`, taken, REQUESTERS * AT_ONCE),
+      ...cases.flatMap(({ kind, taken, answers, wrong, lost, codes, logLines, cutOffs }) => [
         atLeast(`${kind}: answers`, answers, 1),
         exactly(`${kind}: wrong answers`, wrong, 0),
         exactly(`${kind}: lost answers`, lost, 0),
-        atLeast(`${kind}: named to its requesters`, codes.length, 1),
-        atLeast(`${kind}: named in the log`, logLines.length, 1),
+        // Whoever was harmed once is not given it again.
+        atMost(`${kind}: requests that it was given`, taken, REQUESTERS * AT_ONCE),
+        // Who floods may be cut off before anybody is given to it.
+        ...(kind === 'flood'
+          ? [atLeast(`${kind}: frames that nobody took`, cutOffs, 1)]
+          : [
+              atLeast(`${kind}: requests that it was given`, taken, 1),
+              atLeast(`${kind}: named to its requesters`, codes.length, 1),
+              atLeast(`${kind}: named in the log`, logLines.length, 1),
+            ]),
       ]),
       ...memory.map(({ name, beforeBytes, mostBytes }) =>
         atMost(`${name}: growth in MiB`, Math.round((mostBytes - beforeBytes) / MIB), MAX_GROWTH_BYTES / MIB),

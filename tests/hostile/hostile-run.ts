@@ -63,6 +63,8 @@ export interface CaseResult {
   readonly pausesMs: readonly number[];
   /** Lines of the server's log that name it as suspected or gone. */
   readonly logLines: readonly string[];
+  /** Frames of a flood that honest peers did not take. */
+  readonly cutOffs: number;
   /** Whether pages were shown it as a suspect. */
   readonly wasShown: boolean;
 }
@@ -213,6 +215,7 @@ class HostileRun {
         honestNamed: reroutes.filter((reroute) => reroute.peer !== null && honest.has(reroute.peer)).length,
         pausesMs: reroutes.filter((reroute) => reroute.peer === peer).map(({ pauseMs }) => pauseMs),
         logLines: this.#log.slice(logFrom).filter(isHarmedBy),
+        cutOffs: hostile.cutOffs,
         wasShown: peer !== null && this.#suspectsShown.has(peer),
       };
     } finally {
