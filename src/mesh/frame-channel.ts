@@ -1,6 +1,7 @@
 import { SkeinError } from '../protocol/errors.ts';
 import {
   FRAME_ASSEMBLY_TIMEOUT_MS,
+  GREETING_INTERVAL_MS,
   MAX_MESSAGE_BURST,
   MAX_MESSAGES_PER_SECOND,
   SEND_HIGH_WATER_BYTES,
@@ -16,6 +17,7 @@ import {
   decodeControl,
   encodeControl,
   FrameAssembly,
+  isHello,
   numberMessage,
   splitFrame,
 } from './framing.ts';
@@ -71,6 +73,11 @@ export class FrameChannel {
   readonly #outbound = new SendWindow();
   readonly #inbound = new ReceiveWindow();
   readonly #ration: TokenBucket;
+  /** Settles when the other end was heard, and so listens: what is sent before that may be lost. Or when the channel ends. */
+  readonly #heard: Promise<void>;
+  #tellHeard: () => void = () => undefined;
+  #isHeard = false;
+  #cancelGreeting: () => void = () => undefined;
   #messagesSent = 0;
   #messagesHeard = 0;
   #repeatedMessages = 0;
@@ -102,7 +109,7 @@ export class FrameChannel {
     });
     this.#heartbeat = new Heartbeat({
       clock,
-      knock: () => this.#gauge.knock(),
+      knock: () => this.#knock(),
       onSilent: () => this.#break(silent(), 'gone'),
     });
     this.#ration = new TokenBucket({
@@ -110,7 +117,9 @@ export class FrameChannel {
       capacity: MAX_MESSAGE_BURST,
       refillMs: 1000 / MAX_MESSAGES_PER_SECOND,
     });
+    this.#heard = new Promise((resolve) => (this.#tellHeard = resolve));
     pipe.listen({ message: (message) => this.#receive(message), drain: () => this.#wakeSender() });
+    if (!this.#isHeard) this.#greet();
   }
 
   /** What was measured of the way lately; null before the first pong. */
@@ -129,14 +138,15 @@ export class FrameChannel {
   }
 
   /** Measures the way now. Resolves with the next pong, or when the channel ends. */
-  probe(): Promise<void> {
-    return this.#ended ? Promise.resolve() : this.#gauge.probe();
+  async probe(): Promise<void> {
+    await this.#heard;
+    if (!this.#ended) await this.#gauge.probe();
   }
 
   /** Ends the channel with `error` unless the other end is heard of within SUSPICION_MS. While that is pending, another call does nothing. */
   suspect(error: SkeinError): void {
     if (this.#ended || this.#cancelSuspicion) return;
-    this.#gauge.knock();
+    this.#knock();
     this.#cancelSuspicion = this.#clock.after(SUSPICION_MS, () => this.#break(error, 'gone'));
   }
 
@@ -154,8 +164,10 @@ export class FrameChannel {
   /** Ends the channel, and says so to the other end: waiting sends fail with `error`. Only the first call counts. */
   finish(error: SkeinError): void {
     if (this.#ended) return;
-    this.#say({ kind: 'bye' });
+    if (this.#isHeard) this.#say({ kind: 'bye' });
     this.#ended = error;
+    this.#cancelGreeting();
+    this.#tellHeard();
     this.#cancelAssemblyDeadline?.();
     this.#cancelSuspicion?.();
     this.#heartbeat.stop();
@@ -166,6 +178,7 @@ export class FrameChannel {
 
   async #write(frame: Uint8Array<ArrayBuffer>): Promise<void> {
     const messages = splitFrame(frame);
+    await this.#heard;
     if (!this.#ended && !this.#outbound.isOpen) await this.#until(() => this.#outbound.isOpen);
     if (!this.#ended) this.#gauge.frameBegins(frame.length);
     this.#outbound.spend(frame.length);
@@ -199,6 +212,25 @@ export class FrameChannel {
     cancelDeadline();
   }
 
+  /** Until the other end is heard: it may not have listened yet. */
+  #greet(): void {
+    this.#pipe.send(encodeControl({ kind: 'hello' }));
+    this.#cancelGreeting = this.#clock.after(GREETING_INTERVAL_MS, () => this.#greet());
+  }
+
+  /** The other end listens, since it speaks; that this one does it may not know. */
+  #hearFirst(): void {
+    this.#isHeard = true;
+    this.#cancelGreeting();
+    this.#pipe.send(encodeControl({ kind: 'hello' }));
+    this.#tellHeard();
+  }
+
+  /** Greetings ask for an answer as well as pings do. */
+  #knock(): void {
+    if (this.#isHeard) this.#gauge.knock();
+  }
+
   #say(control: ControlMessage): void {
     if (!this.#ended) this.#post(encodeControl(control));
   }
@@ -221,6 +253,12 @@ export class FrameChannel {
     }
     let frame: Uint8Array<ArrayBuffer> | null = null;
     try {
+      if (isHello(message)) {
+        decodeControl(message);
+        if (!this.#isHeard) this.#hearFirst();
+        return;
+      }
+      if (!this.#isHeard) this.#hearFirst();
       if (!checkNumber(message, this.#messagesHeard)) {
         this.#repeatedMessages += 1;
         return;
@@ -249,6 +287,8 @@ export class FrameChannel {
         break;
       case 'bye':
         this.#break(saidGoodbye(), 'gone');
+        break;
+      case 'hello':
         break;
     }
   }

@@ -4,8 +4,8 @@
  * ```
  * every message                 4 bytes
  *   0  u8   version
- *   1  u8   1 = first message of a frame, 2 = next message of the same frame, 3 = ping, 4 = pong, 5 = handled, 6 = bye
- *   2  u16  number of the message in its direction, from 0, and 0 again after 65,535
+ *   1  u8   1 = first message of a frame, 2 = next message of the same frame, 3 = ping, 4 = pong, 5 = handled, 6 = bye, 7 = hello
+ *   2  u16  number of the message in its direction, from 0, and 0 again after 65,535; a hello has none
  * first message, after that     8 bytes
  *   4  u32  bytes of the whole frame
  *   8  u32  CRC-32 of the whole frame
@@ -23,11 +23,11 @@ import { MAX_FRAME_BYTES, MAX_MESSAGE_BYTES } from '../protocol/limits.ts';
 import { crc32 } from './checksum.ts';
 
 const VERSION = 2;
-const KIND = { first: 1, next: 2, ping: 3, pong: 4, handled: 5, bye: 6 } as const;
+const KIND = { first: 1, next: 2, ping: 3, pong: 4, handled: 5, bye: 6, hello: 7 } as const;
 const OFFSET = { version: 0, kind: 1, number: 2, frameBytes: 4, checksum: 8, value: 4 } as const;
 const HEAD_BYTES = { first: 12, next: 4 } as const;
-const CONTROL_BYTES = { ping: 8, pong: 8, handled: 8, bye: 4 } as const;
-const CONTROL_KINDS = ['ping', 'pong', 'handled', 'bye'] as const;
+const CONTROL_BYTES = { ping: 8, pong: 8, handled: 8, bye: 4, hello: 4 } as const;
+const CONTROL_KINDS = ['ping', 'pong', 'handled', 'bye', 'hello'] as const;
 /** A number in the half behind the one that is awaited was there before. */
 const NUMBERS = 2 ** 16;
 
@@ -44,13 +44,15 @@ export type ControlMessage =
   /** The receiver of frames tells their sender how much of them it has handled. */
   | { readonly kind: 'handled'; readonly total: number }
   /** Nothing follows: the sender goes. */
-  | { readonly kind: 'bye' };
+  | { readonly kind: 'bye' }
+  /** The sender listens. */
+  | { readonly kind: 'hello' };
 
 export function encodeControl(control: ControlMessage): Uint8Array<ArrayBuffer> {
   const message = new Uint8Array(CONTROL_BYTES[control.kind]);
   message[OFFSET.version] = VERSION;
   message[OFFSET.kind] = KIND[control.kind];
-  if (control.kind === 'bye') return message;
+  if (control.kind === 'bye' || control.kind === 'hello') return message;
   const value = control.kind === 'handled' ? control.total : control.nonce;
   new DataView(message.buffer).setUint32(OFFSET.value, value, true);
   return message;
@@ -67,9 +69,14 @@ export function decodeControl(message: Uint8Array): ControlMessage | null {
     refuse(`A ${kind} has ${message.length} bytes where ${CONTROL_BYTES[kind]} were to come.`);
   }
   if (message[OFFSET.version] !== VERSION) refuse(`A ${kind} is of version ${message[OFFSET.version] ?? 0}.`);
-  if (kind === 'bye') return { kind };
+  if (kind === 'bye' || kind === 'hello') return { kind };
   const value = viewOf(message).getUint32(OFFSET.value, true);
   return kind === 'handled' ? { kind, total: value } : { kind, nonce: value };
+}
+
+/** Whether it says that it is a hello, which has no number. */
+export function isHello(message: Uint8Array): boolean {
+  return message[OFFSET.kind] === KIND.hello;
 }
 
 /** Gives a message its place among those of its direction. @param count of those before it. */

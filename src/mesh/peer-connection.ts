@@ -102,13 +102,22 @@ function isRelay({ urls }: IceServer): boolean {
   return [urls].flat().some((url) => /^turns?:/i.test(url));
 }
 
+/**
+ * A channel that the other end has closed, of which the event is still to come, kills the process in wrtc when it is written to. The
+ * state is asked of the native side. `peer.connected` says no for a moment after `connect` as well.
+ */
+function isChannelGone(peer: SimplePeer.Instance): boolean {
+  const { _channel: channel } = peer as unknown as { readonly _channel: RTCDataChannel | null };
+  return channel === null || channel.readyState === 'closing' || channel.readyState === 'closed';
+}
+
 function pipeOf(peer: SimplePeer.Instance, isClosed: () => boolean): MessagePipe {
   return {
     get bufferedAmount() {
       return peer.writableLength + peer.bufferSize;
     },
     send(message) {
-      if (!isClosed()) peer.write(message);
+      if (!isClosed() && !isChannelGone(peer)) peer.write(message);
     },
     close: () => void peer.destroy(),
     listen({ message, drain }) {

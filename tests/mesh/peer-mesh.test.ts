@@ -186,7 +186,10 @@ describe('a mesh of real peer connections', () => {
     }
     expect(await banned).toBe(SMALL);
     expect(await lost).toBe(LARGE);
-    await expect(small.send(LARGE, Uint8Array.of(1))).rejects.toMatchObject({ code: 'busy' });
+    await expect(small.send(LARGE, Uint8Array.of(1))).rejects.toMatchObject({
+      code: 'peer-lost',
+      message: expect.stringContaining('takes no link') as string,
+    });
   });
 
   it('replaces a link whose other end forgot it, whoever that is', async () => {

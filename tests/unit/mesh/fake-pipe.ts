@@ -6,7 +6,11 @@ import type { ControlMessage, EchoMessage } from '../../../src/mesh/framing.ts';
 /** A message channel whose queue a test drains by hand. */
 export class FakePipe implements MessagePipe {
   /** @param isAlive whether the other end answers pings and handles frames, at once. */
-  constructor(readonly isAlive = false) {}
+  constructor(
+    readonly isAlive = false,
+    /** Whether the other end says hello as soon as it is listened to. */
+    readonly greets = true,
+  ) {}
 
   /** Messages of frames. */
   readonly sent: Uint8Array<ArrayBuffer>[] = [];
@@ -19,14 +23,19 @@ export class FakePipe implements MessagePipe {
   bufferedAmount = 0;
   largestBufferedAmount = 0;
   isClosed = false;
+  hellos = 0;
   #delivered = 0;
   readonly #assembly = new FrameAssembly();
   readonly #window = new ReceiveWindow();
   #listener: Parameters<MessagePipe['listen']>[0] = { message: () => undefined, drain: () => undefined };
 
   send(message: Uint8Array<ArrayBuffer>): void {
-    this.numbers.push(new DataView(message.buffer).getUint16(2, true));
     const control = decodeControl(message);
+    if (control?.kind === 'hello') {
+      this.hellos += 1;
+      return;
+    }
+    this.numbers.push(new DataView(message.buffer).getUint16(2, true));
     if (!control) this.sent.push(message);
     else if (control.kind === 'ping' || control.kind === 'pong') this.echoes.push(control);
     else this.notices.push(control);
@@ -41,6 +50,7 @@ export class FakePipe implements MessagePipe {
 
   listen(listener: Parameters<MessagePipe['listen']>[0]): void {
     this.#listener = listener;
+    if (this.greets) this.deliverRaw(encodeControl({ kind: 'hello' }));
   }
 
   /** The network takes everything but that many bytes. */

@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { FrameChannel } from '../../../src/mesh/frame-channel.ts';
 import { frameCost } from '../../../src/mesh/flow-window.ts';
-import { FrameAssembly, numberMessage, splitFrame } from '../../../src/mesh/framing.ts';
+import { encodeControl, FrameAssembly, numberMessage, splitFrame } from '../../../src/mesh/framing.ts';
+import type { ControlMessage } from '../../../src/mesh/framing.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import {
   FRAME_ASSEMBLY_TIMEOUT_MS,
+  GREETING_INTERVAL_MS,
   LINK_PING_AFTER_MS,
   LINK_SILENCE_MS,
   LINK_WINDOW_BYTES,
@@ -24,8 +26,8 @@ import { ManualClock } from './manual-clock.ts';
 const MIB = 1024 * 1024;
 
 /** @param waits whether frames wait here until the test says that they are handled. */
-function open({ isAlive = true, waits = false } = {}) {
-  const pipe = new FakePipe(isAlive);
+function open({ isAlive = true, waits = false, greets = true } = {}) {
+  const pipe = new FakePipe(isAlive, greets);
   const clock = new ManualClock();
   const frames: Uint8Array[] = [];
   const broken: string[] = [];
@@ -351,6 +353,7 @@ describe('measuring over a frame channel', () => {
   it('ends a probe with the pong, and when the channel ends', async () => {
     const rig = open({ isAlive: false });
     const probe = outcomeOf(rig.channel.probe());
+    await settled();
     answer(rig, 25);
     await settled();
     expect(probe.state).toBe('sent');
@@ -398,6 +401,48 @@ describe('measuring over a frame channel', () => {
 });
 
 describe('the life of a frame channel', () => {
+  it.each<[string, ControlMessage]>([
+    ['a hello', { kind: 'hello' }],
+    ['anything else', { kind: 'ping', nonce: 5 }],
+  ])('says hello until it hears %s, and nothing else', async (_what, first) => {
+    const { pipe, channel, clock } = open({ isAlive: false, greets: false });
+    const outcome = outcomeOf(channel.send(Uint8Array.of(7)));
+    void channel.probe();
+    await settled();
+    clock.advance(3 * GREETING_INTERVAL_MS);
+    channel.suspect(new SkeinError('peer-lost', 'gone'));
+    expect({ hellos: pipe.hellos, numbers: pipe.numbers, state: outcome.state }).toEqual({
+      hellos: 4,
+      numbers: [],
+      state: 'waiting',
+    });
+    if (first.kind === 'hello') pipe.deliverRaw(encodeControl(first));
+    else pipe.hear(first);
+    await settled();
+    expect({ hellos: pipe.hellos, sent: pipe.sent.length, state: outcome.state }).toEqual({
+      hellos: 5,
+      sent: 1,
+      state: 'sent',
+    });
+    expect(pipe.numbers).toEqual(pipe.numbers.map((_, index) => index));
+    pipe.deliverRaw(encodeControl({ kind: 'hello' }));
+    clock.advance(10 * GREETING_INTERVAL_MS);
+    expect(pipe.hellos).toBe(5);
+  });
+
+  it('does not greet for ever, and fails what waited', async () => {
+    const { pipe, channel, clock, broken } = open({ isAlive: false, greets: false });
+    const outcomes = [channel.send(Uint8Array.of(7)), channel.probe()].map(outcomeOf);
+    clock.advance(LINK_SILENCE_MS);
+    await settled();
+    expect({ broken, states: outcomes.map(({ state }) => state), timers: clock.pendingTimers }).toEqual({
+      broken: ['peer-lost'],
+      states: ['peer-lost', 'sent'],
+      timers: 0,
+    });
+    expect(pipe.numbers).toEqual([]);
+  });
+
   it('pings a silent peer, and ends when it stays silent', () => {
     const { pipe, clock, broken, faults } = open({ isAlive: false });
     clock.advance(LINK_PING_AFTER_MS - 1);
