@@ -48,6 +48,10 @@ export class Suspicion {
   /** Of somebody who has no part in the request nothing is believed. */
   suspect(requester: PeerId, { requestId, peer, error }: Suspect, nowMs: number): void {
     const { outbox, isHopOf, onSuspect } = this.#deps;
+    if (requestId === undefined) {
+      this.#cutOff(requester, peer, error.message, nowMs);
+      return;
+    }
     if (peer === requester || !isHopOf(peer, requester, requestId)) return;
     if (this.#accusations.avoid(requester, peer, nowMs)) {
       outbox.log(
@@ -56,7 +60,7 @@ export class Suspicion {
     }
     this.#callRoll(peer, nowMs);
     const accuser = this.#accusers.get(requester) ?? requester;
-    const other = this.#otherOf({ requestId, peer, error }, requester);
+    const other = this.#otherOf(requestId, peer, error, requester);
     const verdict = this.#accusations.accuse(peer, { accuser, code: error.code, other }, nowMs);
     if (verdict.kind === 'nothing') return;
     outbox.log(`${peer} is a suspect: ${verdict.words} It is given no work for a while`);
@@ -90,8 +94,14 @@ export class Suspicion {
     }
   }
 
+  /** Whoever cut a peer off knows best what came over their link, and nobody else can tell: it is kept from that one only. */
+  #cutOff(by: PeerId, peer: PeerId, words: string, nowMs: number): void {
+    if (peer === by || !this.#deps.peers.isGreeted(peer)) return;
+    if (this.#accusations.avoid(by, peer, nowMs)) this.#deps.outbox.log(`${by} cut off ${peer}: ${words}`);
+  }
+
   /** The other hop that it may have been as well. */
-  #otherOf({ requestId, peer, error }: Omit<Suspect, 'type'>, requester: PeerId): PeerId | null {
+  #otherOf(requestId: RequestId, peer: PeerId, error: Suspect['error'], requester: PeerId): PeerId | null {
     const named = error.data?.['otherPeer'];
     if (typeof named !== 'string' || !PEER_ID_PATTERN.test(named) || named === peer) return null;
     const other = named as PeerId;

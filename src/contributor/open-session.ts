@@ -55,7 +55,10 @@ export async function openSession(
     ...(wrapConnect && { wrapConnect }),
     ...(explainDialError && { explainDialError }),
   });
-  if (onMisbehaved) transport.onMisbehaved((_peer, error) => onMisbehaved(error));
+  transport.onMisbehaved((peer, error) => {
+    signaling.suspect(null, peer, error);
+    onMisbehaved?.(error);
+  });
   signaling.on('ice-servers', (news) => transport.setIceServers(news.iceServers));
   signaling.on('resumed', ({ welcome }) => {
     transport.setIceServers(welcome.iceServers);

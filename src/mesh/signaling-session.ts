@@ -142,10 +142,13 @@ export class SignalingSession {
     }
   }
 
-  /** A hop of this peer's request failed it. Says nothing while the server is away: the next query excludes the peer. */
-  suspect(requestId: RequestId, peer: PeerId, error: SkeinError): void {
+  /**
+   * A hop of this peer's request failed it, or, where `requestId` is null, the peer was cut off for what it sent. Says nothing
+   * while the server is away: the next query excludes the peer.
+   */
+  suspect(requestId: RequestId | null, peer: PeerId, error: SkeinError): void {
     const told = errorForWire(error.toShape(), MAX_SUSPICION_BYTES);
-    this.send({ type: 'suspect', requestId, peer, error: told });
+    this.send({ type: 'suspect', ...(requestId !== null && { requestId }), peer, error: told });
   }
 
   /** Ends a pause between attempts. */

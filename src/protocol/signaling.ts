@@ -183,10 +183,13 @@ export const clientMessageSchema = v.variant('type', [
     tokens: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_SEQUENCE_TOKENS)),
     timeLimitMs: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_TIME_LIMIT_MS)),
   }),
-  /** A hop of this peer's request failed it. The server gives this requester other hops, and asks the accused. */
+  /**
+   * A hop of this peer's request failed it: the server gives this requester other hops, and asks the accused. Without a
+   * request, this peer cut the other off for what it sent over their link, which is for the log, and for routes of this one.
+   */
   v.object({
     type: v.literal('suspect'),
-    requestId: requestIdSchema,
+    requestId: v.exactOptional(requestIdSchema),
     peer: peerIdSchema,
     error: errorShapeSchema,
   }),

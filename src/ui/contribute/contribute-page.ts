@@ -4,12 +4,13 @@ import type { ContributorState } from '../../contributor/contributor-state.ts';
 import { sessionOf } from '../../contributor/mesh-connection.ts';
 import { adapterProblem, currentEnvironment, findSupportProblem } from '../../contributor/webgpu-support.ts';
 import type { SupportProblem } from '../../contributor/webgpu-support.ts';
+import type { SkeinError } from '../../protocol/errors.ts';
 import type { PeerId } from '../../protocol/ids.ts';
 import { connectionStatus } from '../connection/connection-status.ts';
 import { contributeFromPage } from '../connection/page-contributor.ts';
 import { connectPage } from '../connection/page-session.ts';
 import { countOf, formatBytes, shortPeer } from '../text/format.ts';
-import { suspectWords } from '../text/suspect-words.ts';
+import { cutOffWords, suspectWords } from '../text/suspect-words.ts';
 import { baseStyles } from '../theme/base.styles.ts';
 import '../contributor-status/contributor-status.ts';
 import '../error-notice/error-notice.ts';
@@ -32,12 +33,16 @@ const GIB = 1024 ** 3;
 export class ContributePage extends LitElement {
   static override readonly styles = [baseStyles, contributePageStyles];
 
-  readonly #connection = connectPage();
+  readonly #connection = connectPage((error) => {
+    this.cutOff = error;
+  });
   readonly #contributor = contributeFromPage(this.#connection);
   readonly #environment = currentEnvironment();
 
   @state() private memoryLimitBytes = DEFAULT_MEMORY_LIMIT_BYTES;
   @state() private showsKernelTimes = false;
+  /** Why this tab cut another one off last. */
+  @state() private cutOff: SkeinError | null = null;
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -148,6 +153,7 @@ export class ContributePage extends LitElement {
       ${suspectWords(members, self).map(
         (words) => html`<p class="detail" data-testid="suspect">${words}</p>`,
       )}
+      ${this.cutOff === null ? nothing : html`<p class="detail" data-testid="cut-off">${cutOffWords(this.cutOff)}</p>`}
       ${self === null ? nothing : renderSelf(self)}
     `;
   }

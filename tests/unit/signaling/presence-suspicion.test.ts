@@ -94,6 +94,26 @@ describe('a requester that suspects a hop', () => {
     stage.end(ANN, requestId);
   });
 
+  it('is given others, and is in the log once, where it cut a peer off; nobody else hears of it', () => {
+    const stage = meshOf(A, B);
+    for (const [by, peer] of [
+      [ANN, A],
+      [ANN, A],
+      [BOB, A],
+      [ANN, ANN],
+      [ANN, EVE],
+    ] as const) {
+      stage.say(by, { type: 'suspect', peer, error: { code: 'bad-frame', message: 'a flood' } });
+    }
+    const lines = stage.effects.flatMap((effect) => (effect.type === 'log' ? [effect.line] : []));
+    expect(lines.filter((line) => line.includes('cut off'))).toEqual([
+      `${ANN} cut off ${A}: a flood`,
+      `${BOB} cut off ${A}: a flood`,
+    ]);
+    expect([hopsOf(stage.route(ANN)), hopsOf(stage.route(ANN))]).toEqual([[B], [B]]);
+    expect([stateOf(stage, A), stage.sentTo(A, 'roll-call')]).toEqual(['serving', []]);
+  });
+
   it('is in the log with the peer that it names, once for each', () => {
     const stage = meshOf(A, B);
     const requestId = requestOver(stage, ANN, A);
