@@ -120,7 +120,8 @@ export class BlockBudget {
     const holders = new Map<number, number>();
     let freed = 0;
     for (const victim of victims) {
-      freed += this.#reserved.get(victim.holding.requestId) ?? 0;
+      // Whoever is ended was preempted before, and its reservation counted then.
+      if (!victim.isEnded) freed += this.#reserved.get(victim.holding.requestId) ?? 0;
       for (const block of givenUp(victim)) {
         const left = (holders.get(block) ?? this.#holdersOf(block)) - 1;
         holders.set(block, left);

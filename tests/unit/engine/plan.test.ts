@@ -182,6 +182,25 @@ describe('planBatch', () => {
     expect(planBatch([hour, young], { ...limits, freeBlocks: 0 }).ended).toEqual(['pin']);
   });
 
+  it('counts what was reserved for whoever it preempts once, also where that one would have to be ended', () => {
+    const [pinned] = newBlocks(1);
+    const common = { blocks: [pinned ?? 0], pinnedBlocks: 1 };
+    const older = sequence('older', 'prefill', 49, {
+      ...common,
+      isResident: false,
+      cacheLength: BLOCK_TOKENS,
+      knownTokens: 65,
+    });
+    const younger = sequence('younger', 'prefill', 1, {
+      ...common,
+      blocks: [...common.blocks, ...newBlocks(1)],
+      cacheLength: 2 * BLOCK_TOKENS,
+    });
+    // Four more are wanted; there are two, one of which the younger is about to take, and one that it holds.
+    const plan = planBatch([older, younger], { ...limits, prefillChunkRows: 49, freeBlocks: 2 });
+    expect([names(plan), plan.preempted, plan.ended]).toEqual([['younger'], [], []]);
+  });
+
   it('admits in order of age, and only who can go on with what older ones leave', () => {
     const waiting = { isResident: false };
     const large = sequence('large', 'prefill', 160, waiting);
