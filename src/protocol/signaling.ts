@@ -33,6 +33,7 @@ const text = (maxLength: number) => v.pipe(v.string(), v.maxLength(maxLength));
 /** JSON has numbers that are read as infinity, and cannot be written again. */
 const finite = v.pipe(v.number(), v.finite());
 const count = v.pipe(finite, v.minValue(0));
+const nonce = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff));
 const positive = v.pipe(v.number(), v.finite(), v.gtValue(0), v.maxValue(1e18));
 const atLeast = (least: number) => v.pipe(v.number(), v.finite(), v.minValue(least), v.maxValue(1e18));
 
@@ -162,7 +163,7 @@ export const clientMessageSchema = v.variant('type', [
   /** The slice that served is lost with its device and is loaded again; `serving` follows. Until then no route leads here. */
   v.object({ type: v.literal('reloading'), ...sliceEntries, error: errorShapeSchema }),
   /** The answer to `roll-call`. */
-  v.object({ type: v.literal('present'), nonce: v.pipe(v.number(), v.integer()) }),
+  v.object({ type: v.literal('present'), nonce }),
   v.object({ type: v.literal('leave') }),
   v.object({
     type: v.literal('route-request'),
@@ -219,7 +220,7 @@ export const serverMessageSchema = v.variant('type', [
   /** New credentials for the relays; those of `welcome` end some time. */
   v.object({ type: v.literal('ice-servers'), iceServers: v.array(iceServerSchema) }),
   /** Whether this peer is alive, and not only its socket: answered with `present` at once. */
-  v.object({ type: v.literal('roll-call'), nonce: v.pipe(v.number(), v.integer()) }),
+  v.object({ type: v.literal('roll-call'), nonce }),
   v.object({
     type: v.literal('assign'),
     ...sliceEntries,

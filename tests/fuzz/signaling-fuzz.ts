@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { GenericSchema } from 'valibot';
 import { hopSchema, routeSchema } from '../../src/protocol/route.ts';
 import type { Hop } from '../../src/protocol/route.ts';
@@ -94,8 +93,9 @@ function fuzzDecoding(
     }
     tally.accept();
     try {
-      if (!isDeepStrictEqual(decode(JSON.stringify(message)), message))
-        tally.problem('says something else', input);
+      // As text, which knows no negative zero.
+      const text = JSON.stringify(message);
+      if (JSON.stringify(decode(text)) !== text) tally.problem('says something else', input);
     } catch (thrown) {
       tally.problem(`is taken once and not again: ${String(thrown)}`, input);
     }
