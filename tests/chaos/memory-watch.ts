@@ -81,6 +81,22 @@ export function summarizeLife({ name, samples }: ProcessLife, runMs: number): Me
   };
 }
 
+/**
+ * Of each, its end over what it takes when warm: its own figure, or the median of its kind where that is more. A process that
+ * had nothing to do while it should have warmed up says little of what it takes, and its like do.
+ */
+export function growthsOf(lives: readonly MemorySummary[]): number[] {
+  const kindOf = ({ name }: MemorySummary) => name.replace(/ \d+$/, '');
+  return lives.map((life) => {
+    const alike = lives.filter((other) => kindOf(other) === kindOf(life));
+    const usualBytes = quantile(
+      alike.map(({ steadyBytes }) => steadyBytes),
+      0.5,
+    );
+    return life.endBytes / Math.max(life.steadyBytes, usualBytes);
+  });
+}
+
 /** @returns null for a process that is gone. */
 function residentBytes(pid: number): number | null {
   try {

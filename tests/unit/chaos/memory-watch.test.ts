@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { summarizeLife } from '../../chaos/memory-watch.ts';
+import { growthsOf, summarizeLife } from '../../chaos/memory-watch.ts';
 
 const TEN_MINUTES_MS = 600_000;
 const life = (seconds: number, bytesAt: (second: number) => number) => ({
@@ -58,5 +58,21 @@ describe('what a process took', () => {
         60_000,
       ),
     ).toBeNull();
+  });
+});
+
+describe('how much more it takes at the end', () => {
+  const lived = (name: string, steadyBytes: number, endBytes: number) => ({
+    name,
+    seconds: 300,
+    startBytes: 1,
+    peakBytes: endBytes,
+    steadyBytes,
+    endBytes,
+  });
+
+  it('is told by its own warm figure, or by its like where it was idle then', () => {
+    const nodes = [lived('node 1', 80, 90), lived('node 2', 40, 80), lived('node 3', 80, 160)];
+    expect(growthsOf([...nodes, lived('server', 10, 30)])).toEqual([90 / 80, 1, 2, 3]);
   });
 });
