@@ -92,6 +92,8 @@ export class GpuBackend implements EngineBackend {
         const { stats } = executor;
         return {
           ...stats,
+          // What waits for another route holds nobody up who wants to leave.
+          activeSequences: served.activeRequests,
           freeCacheTokens: stats.freeBlocks * BLOCK_TOKENS,
           cacheTokens: slice.blockCount * BLOCK_TOKENS,
           activationRowsSent: activationRows,
