@@ -77,6 +77,12 @@ function isUneven(busyShares: ReadonlyMap<PeerId, number>): boolean {
   return Math.max(...shares) >= SATURATED_SHARE && Math.sqrt(variance) > UNEVEN_VARIATION * mean;
 }
 
+/** Whether somebody holds already what anybody is to hold. */
+function sameCuts(target: Holdings, held: Holdings): boolean {
+  const keys = new Set(Array.from(held.values(), keyOf));
+  return [...target.values()].every((to) => keys.has(keyOf(to)));
+}
+
 class Mesh {
   readonly #input: RebalanceInput;
 
@@ -126,10 +132,14 @@ class Mesh {
     return nearest;
   }
 
-  /** The first moves towards what the peers would be given if they held nothing; null when it does not pay or few do as well. */
+  /**
+   * The first moves towards what the peers would be given if they held nothing; null when it does not pay or few do as well. A fixed
+   * number of stages keeps its cuts, since between two of them there are routes with other numbers of hops.
+   */
   newBeginning(held: Holdings, score: number, needed: number, scoreOfFew: number): readonly Move[] | null {
     const begun = place({ ...this.#input, current: new Map() }).assignments;
     const target = this.nearest(this.holdings(begun), held);
+    if (this.#input.stages !== 'auto' && !sameCuts(target, held)) return null;
     const moving = [...target].filter(([node, to]) => !isHeld(held, node, to)).length / held.size;
     const neededForAll = needed + score * GAIN_FOR_MOVING_ALL * moving;
     const fresh = this.scoreOf(target);

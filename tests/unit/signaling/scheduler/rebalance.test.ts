@@ -58,6 +58,24 @@ describe('rebalance', () => {
     expect(moved).toBeGreaterThan(0);
   });
 
+  it('keeps the cuts of a fixed number of stages, so that every route has as many', () => {
+    let moved = 0;
+    fc.assert(
+      fc.property(inputs, (free) => {
+        const fixed = { ...free, stages: 3, current: new Map() };
+        const held = place({ ...fixed, nodes: free.nodes.slice(0, 3) }).assignments;
+        const input = { ...fixed, current: place({ ...fixed, current: held }).assignments };
+        const cuts = cutsOf(input.current);
+        const next = rebalance(input);
+        if (next === null) return;
+        moved += 1;
+        expect(cuts).toEqual(expect.arrayContaining([...cutsOf(next.assignments)]));
+      }),
+      { numRuns: 300 },
+    );
+    expect(moved).toBeGreaterThan(0);
+  });
+
   it('moves a copy of the fast stage to the slow one', () => {
     const [a, b, c, d] = [0, 1, 2, 3].map((index) => nodeForLayers(index, 4)) as [Node, Node, Node, Node];
     const nodes = [a, b, c, d];
@@ -107,6 +125,12 @@ function inputOf(
 ): RebalanceInput {
   const busyShares = new Map(nodes.map(({ peer }, index) => [peer, shares[index] ?? 1]));
   return { models: [card()], nodes, current, stages: 'auto', network: ONE_REGION, busyShares };
+}
+
+function cutsOf(assignments: ReadonlyMap<string, Assignment>): readonly string[] {
+  return [
+    ...new Set(Array.from(assignments.values(), ({ layerStart, layerEnd }) => `${layerStart}–${layerEnd}`)),
+  ];
 }
 
 function modelOf({ models }: PlacementInput) {
