@@ -113,7 +113,8 @@ class ModelLoad {
       const own = nodes.filter((node) => node.region === region);
       if (fewestThatHold(card, { layerStart: 0, layerEnd: card.layerCount }, own) === null) continue;
       const held = useful.filter(({ node }) => node.region === region);
-      this.#ofRegion.set(region, new LayerRates(card, held));
+      // Whoever comes first, or is not placed in a region yet, helps where all need it most.
+      if (held.length > 0) this.#ofRegion.set(region, new LayerRates(card, held));
     }
   }
 

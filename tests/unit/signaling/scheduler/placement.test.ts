@@ -255,6 +255,16 @@ describe('place, by example', () => {
     );
   });
 
+  it('has newcomers that are in no region yet help where all need it most', () => {
+    const held = [slice(0, 3), slice(3, 6), slice(6, 8), slice(0, 3)] as const;
+    const members = held.map((_, index) => ({ ...node(index), region: 7 }));
+    const current = currentOf(...held.map((range, index) => [members[index] ?? node(index), range] as const));
+    const newcomers = [{ ...node(4), region: 1 }, node(5)] as const;
+    const { assignments } = placeOn([...members, ...newcomers], { current, stages: 3 });
+    const starts = newcomers.map(({ peer }) => assignments.get(peer)?.layerStart);
+    expect(starts).toEqual([3, 6]);
+  });
+
   it('copies the slowest stage that fits', () => {
     const [slow, quick] = [node(0, { matvecBytesPerSecond: 100 }), node(1, { matvecBytesPerSecond: 9e5 })];
     const current = currentOf([slow, slice(0, 4)], [quick, slice(4, 8)]);
