@@ -15,10 +15,10 @@ export const QUESTION_INTERVAL_MS = LEAST_STALL_MS + 100;
 /** Hops of a route that takes its time for every token are not asked between any two. */
 const GAPS_OF_PATIENCE = 4;
 /**
- * A stage that computes may have nothing for one request for long, because younger requests wait for the blocks of older ones.
+ * A stage that computes may have nothing for one request for minutes, because younger requests wait for the blocks of older ones.
  * One that claims this for longer is not believed.
  */
-export const MOST_PATIENCE_MS = 600_000;
+export const MOST_PATIENCE_MS = 150_000;
 
 export interface SilenceWatchOptions {
   readonly clock: Clock;

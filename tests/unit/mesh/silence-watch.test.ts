@@ -145,7 +145,7 @@ describe('a silent route', () => {
     token(40);
     everyone({ receivedUpTo: 40, sentUpTo: 40 });
     Object.assign(hop(0), { receivedUpTo: 41, stepsPerQuestion: 1 });
-    await pass(3 * STEP_TIMEOUT_MS);
+    await pass(2 * STEP_TIMEOUT_MS);
     expect(hung).toEqual([]);
     Object.assign(hop(0), { sentUpTo: 41 });
     token(41);
