@@ -20,7 +20,10 @@ export interface ScoredToken extends TokenLogProbability {
   readonly text: string;
   /** As UTF-8. */
   readonly bytes: readonly number[];
-  readonly top: readonly (TokenLogProbability & { readonly text: string; readonly bytes: readonly number[] })[];
+  readonly top: readonly (TokenLogProbability & {
+    readonly text: string;
+    readonly bytes: readonly number[];
+  })[];
 }
 
 /** What becomes of a question, `choice` by choice. The order within a choice is that of the model's output. */
@@ -49,7 +52,12 @@ export type AnswerEvent =
       readonly name: string;
     }
   /** A piece of its arguments' JSON. */
-  | { readonly type: 'tool-arguments'; readonly choice: number; readonly index: number; readonly json: string }
+  | {
+      readonly type: 'tool-arguments';
+      readonly choice: number;
+      readonly index: number;
+      readonly json: string;
+    }
   | {
       readonly type: 'end';
       readonly choice: number;
