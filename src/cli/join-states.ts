@@ -1,5 +1,5 @@
 import type { AssignedSlice, ContributorState, PauseReason } from '../contributor/contributor-state.ts';
-import type { ConnectionState } from '../contributor/mesh-connection.ts';
+import type { ConnectionState } from '../mesh/mesh-connection.ts';
 import type { ErrorShape } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
 

@@ -1,7 +1,7 @@
 import wrtc from '@roamhq/wrtc';
 import { WebSocket } from 'ws';
-import { openSession } from '../contributor/open-session.ts';
-import type { LiveSession, SessionParts } from '../contributor/open-session.ts';
+import { openSession } from '../mesh/open-session.ts';
+import type { LiveSession, SessionParts } from '../mesh/open-session.ts';
 import { SkeinError } from '../protocol/errors.ts';
 
 /** Node has neither a WebSocket, before version 22, nor WebRTC. @throws SkeinError as `openSession`. */

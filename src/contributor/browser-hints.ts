@@ -1,5 +1,5 @@
 import type { DeviceHints, HintSource } from './device-hints.ts';
-import { Observable } from './observable.ts';
+import { Observable } from '../mesh/observable.ts';
 
 /** https://w3c.github.io/battery; of today's browsers only those on Chromium have it. */
 interface BatteryManager extends EventTarget {

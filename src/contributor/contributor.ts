@@ -8,8 +8,8 @@ import type { DeviceHints, HintSource } from './device-hints.ts';
 import type { EngineHost } from './engine-host.ts';
 import { Lending } from './lending.ts';
 import type { LendingWishes } from './lending.ts';
-import type { MeshSession } from './mesh-session.ts';
-import { Observable } from './observable.ts';
+import type { MeshSession } from '../mesh/mesh-session.ts';
+import { Observable } from '../mesh/observable.ts';
 
 export interface ContributorOptions {
   /** Makes a host that has not touched the GPU yet; each `start` takes a new one, and so does each lost device. */

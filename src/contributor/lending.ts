@@ -9,7 +9,7 @@ import { EngineKeeper, MAX_REBUILDS, REBUILD_WINDOW_MS } from './engine-keeper.t
 import type { EngineHost, MeasureOptions } from './engine-host.ts';
 import { LentStage } from './lent-stage.ts';
 import { MeshReporter } from './mesh-reporter.ts';
-import type { MeshSession } from './mesh-session.ts';
+import type { MeshSession } from '../mesh/mesh-session.ts';
 import { assignedSlice, sameSlice, sayJoin, sayReloading, sayServing } from './slice-messages.ts';
 
 export interface LendingOptions {

@@ -2,7 +2,7 @@ import { SkeinError } from '../protocol/errors.ts';
 import type { ModelCard } from '../protocol/signaling.ts';
 import type { AssignedSlice, StageStats } from './contributor-state.ts';
 import type { EngineKeeper } from './engine-keeper.ts';
-import type { MeshSession } from './mesh-session.ts';
+import type { MeshSession } from '../mesh/mesh-session.ts';
 
 /** @see ServerMessage `assign`. */
 export interface Assignment {

@@ -4,7 +4,7 @@ import type { SliceName, StageReport } from '../protocol/signaling.ts';
 import type { StageStats } from './contributor-state.ts';
 import { reportedHints } from './device-hints.ts';
 import type { HintSource } from './device-hints.ts';
-import type { MeshSession } from './mesh-session.ts';
+import type { MeshSession } from '../mesh/mesh-session.ts';
 
 /** Often enough for the server to follow a peer that slows down, and little beside what else a peer sends. */
 export const REPORT_INTERVAL_MS = 3_000;

@@ -2,7 +2,7 @@ import type { SkeinError } from '../protocol/errors.ts';
 import { MAX_CACHED_SLICES } from '../protocol/limits.ts';
 import type { Capability, ModelCard, SliceName } from '../protocol/signaling.ts';
 import type { AssignedSlice } from './contributor-state.ts';
-import type { MeshSession } from './mesh-session.ts';
+import type { MeshSession } from '../mesh/mesh-session.ts';
 
 /** What a contributor says of its slices to the server. */
 export function sayJoin(

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from '@playwright/test';
 import { openNodeSession } from '../../src/cli/node-session.ts';
-import type { LiveSession } from '../../src/contributor/open-session.ts';
+import type { LiveSession } from '../../src/mesh/open-session.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
 import { EMBEDDED_MODEL, startMesh } from '../rig/local-server.ts';

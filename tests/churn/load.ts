@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generateDeps } from '../../src/client/generate-deps.ts';
 import { generate } from '../../src/client/generate.ts';
-import type { LiveSession } from '../../src/contributor/open-session.ts';
+import type { LiveSession } from '../../src/mesh/open-session.ts';
 import { FolderSource } from '../../src/model/folder-source.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
 import type { ModelId } from '../../src/protocol/ids.ts';

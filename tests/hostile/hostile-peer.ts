@@ -3,7 +3,7 @@
  * `node src/cli/bootstrap.mjs hostile-peer <url> <kind>`, with an IPC channel to whoever started it.
  */
 import { openNodeSession } from '../../src/cli/node-session.ts';
-import type { LiveSession } from '../../src/contributor/open-session.ts';
+import type { LiveSession } from '../../src/mesh/open-session.ts';
 import { ServedStage } from '../../src/mesh/served-stage.ts';
 import { encodeFrame } from '../../src/protocol/frame-codec.ts';
 import type { Frame } from '../../src/protocol/frames.ts';

@@ -7,7 +7,7 @@ import { openServedModels } from '../../src/cli/served-models.ts';
 import { generateDeps } from '../../src/client/generate-deps.ts';
 import { generate } from '../../src/client/generate.ts';
 import type { GenerateResult } from '../../src/client/generate.ts';
-import type { LiveSession } from '../../src/contributor/open-session.ts';
+import type { LiveSession } from '../../src/mesh/open-session.ts';
 import { FolderSource } from '../../src/model/folder-source.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
 import type { ModelId, PeerId } from '../../src/protocol/ids.ts';

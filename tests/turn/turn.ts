@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from '@playwright/test';
 import wrtc from '@roamhq/wrtc';
 import { openNodeSession } from '../../src/cli/node-session.ts';
-import type { LiveSession } from '../../src/contributor/open-session.ts';
+import type { LiveSession } from '../../src/mesh/open-session.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
 import type { ChurnPeer } from '../churn/churn-peer.ts';

@@ -1,5 +1,5 @@
 import type { GenerateEvent, GenerateRequest } from '../../client/generate.ts';
-import { Observable } from '../../contributor/observable.ts';
+import { Observable } from '../../mesh/observable.ts';
 import { SkeinError } from '../../protocol/errors.ts';
 import type { ModelId, PeerId } from '../../protocol/ids.ts';
 import { applyEvent, applyFailure, isUnderWay, messagesFor, NEW_ANSWER } from './conversation.ts';

@@ -1,7 +1,7 @@
 import { html, LitElement, nothing } from 'lit';
 import { customElement, state } from 'lit/decorators.js';
 import { repeat } from 'lit/directives/repeat.js';
-import { sessionOf } from '../../contributor/mesh-connection.ts';
+import { sessionOf } from '../../mesh/mesh-connection.ts';
 import { currentEnvironment, findSupportProblem } from '../../contributor/webgpu-support.ts';
 import type { ModelId } from '../../protocol/ids.ts';
 import type { ModelCard } from '../../protocol/signaling.ts';

@@ -1,7 +1,7 @@
 import { generate } from '../../client/generate.ts';
 import { generateDeps } from '../../client/generate-deps.ts';
-import { sessionOf } from '../../contributor/mesh-connection.ts';
-import type { MeshConnection } from '../../contributor/mesh-connection.ts';
+import { sessionOf } from '../../mesh/mesh-connection.ts';
+import type { MeshConnection } from '../../mesh/mesh-connection.ts';
 import { untilAborted } from '../../model/abort.ts';
 import { HttpSource } from '../../model/http-source.ts';
 import { SkeinError } from '../../protocol/errors.ts';

@@ -1,5 +1,5 @@
 import type { ConnectionStatus } from '../status-line/status-line.ts';
-import type { ConnectionState } from '../../contributor/mesh-connection.ts';
+import type { ConnectionState } from '../../mesh/mesh-connection.ts';
 
 /** What the status line shows of a connection. @param isCovered null where coverage is not of interest or not known. */
 export function connectionStatus(

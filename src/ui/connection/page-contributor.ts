@@ -1,6 +1,6 @@
 import { browserHints } from '../../contributor/browser-hints.ts';
 import { Contributor } from '../../contributor/contributor.ts';
-import type { MeshConnection } from '../../contributor/mesh-connection.ts';
+import type { MeshConnection } from '../../mesh/mesh-connection.ts';
 import { startEngineWorker, WorkerEngineHost } from '../../contributor/worker-engine-host.ts';
 import { pageClock } from './page-clock.ts';
 import { followPageLife } from './page-life.ts';

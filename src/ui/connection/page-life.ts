@@ -1,5 +1,5 @@
 import type { Contributor } from '../../contributor/contributor.ts';
-import type { MeshConnection, OwnedSession } from '../../contributor/mesh-connection.ts';
+import type { MeshConnection, OwnedSession } from '../../mesh/mesh-connection.ts';
 
 /** What tells of a page's life: `window` and `document`. `freeze` and `resume` are Chromium's. */
 export interface PageLifeEvents {

@@ -1,9 +1,9 @@
 import { explainDialError } from '../../contributor/local-network-access.ts';
 import type { PermissionStates } from '../../contributor/local-network-access.ts';
-import { MeshConnection } from '../../contributor/mesh-connection.ts';
-import { openSession } from '../../contributor/open-session.ts';
-import type { LiveSession } from '../../contributor/open-session.ts';
-import { pause } from '../../contributor/pause.ts';
+import { MeshConnection } from '../../mesh/mesh-connection.ts';
+import { openSession } from '../../mesh/open-session.ts';
+import type { LiveSession } from '../../mesh/open-session.ts';
+import { pause } from '../../mesh/pause.ts';
 import type { SkeinError } from '../../protocol/errors.ts';
 import { pageClock } from './page-clock.ts';
 

@@ -1,7 +1,7 @@
 import { html, LitElement, nothing } from 'lit';
 import { customElement, state } from 'lit/decorators.js';
 import type { ContributorState } from '../../contributor/contributor-state.ts';
-import { sessionOf } from '../../contributor/mesh-connection.ts';
+import { sessionOf } from '../../mesh/mesh-connection.ts';
 import { adapterProblem, currentEnvironment, findSupportProblem } from '../../contributor/webgpu-support.ts';
 import type { SupportProblem } from '../../contributor/webgpu-support.ts';
 import type { SkeinError } from '../../protocol/errors.ts';

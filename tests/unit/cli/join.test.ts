@@ -7,8 +7,8 @@ import {
 } from '../../../src/cli/join-states.ts';
 import { parseServerUrl } from '../../../src/cli/node-session.ts';
 import { NO_STATS } from '../../../src/contributor/contributor-state.ts';
-import { EMPTY_MESH } from '../../../src/contributor/mesh-connection.ts';
-import type { ConnectionState } from '../../../src/contributor/mesh-connection.ts';
+import { EMPTY_MESH } from '../../../src/mesh/mesh-connection.ts';
+import type { ConnectionState } from '../../../src/mesh/mesh-connection.ts';
 import type { AssignedSlice, ContributorState } from '../../../src/contributor/contributor-state.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import type { PeerId } from '../../../src/protocol/ids.ts';

@@ -1,7 +1,8 @@
 import type { DeviceHints, HintSource } from '../../../src/contributor/device-hints.ts';
 import type { EngineHost, LoadOptions, MeasureOptions } from '../../../src/contributor/engine-host.ts';
-import { Observable } from '../../../src/contributor/observable.ts';
-import type { MeasuredTransport, MeshSession } from '../../../src/contributor/mesh-session.ts';
+import type { Slice } from '../../../src/engine/batch.ts';
+import { Observable } from '../../../src/mesh/observable.ts';
+import type { MeasuredTransport, MeshSession } from '../../../src/mesh/mesh-session.ts';
 import type { SessionEvent } from '../../../src/mesh/session-events.ts';
 import type { SkeinError } from '../../../src/protocol/errors.ts';
 import type { ModelId, PeerId } from '../../../src/protocol/ids.ts';
@@ -52,6 +53,21 @@ export function deferred<T>(): Deferred<T> {
     reject = onReject;
   });
   return { promise, resolve, reject };
+}
+
+/** A slice whose figures are all different. */
+export function fakeSlice(does: Pick<Slice, 'forward' | 'copyBlocks' | 'dispose'>): Slice {
+  return {
+    hiddenSize: 1,
+    vocabSize: 2,
+    hasEmbedding: true,
+    hasHead: false,
+    blockCount: 3,
+    contextLength: 4,
+    maxBatchRows: 5,
+    maxBatchSequences: 6,
+    ...does,
+  };
 }
 
 /** Lets every promise callback that can run now run. */

@@ -1,7 +1,7 @@
 import { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
 import type { MeshMember } from '../protocol/signaling.ts';
-import { retryDelayMs } from '../mesh/backoff.ts';
+import { retryDelayMs } from './backoff.ts';
 import type { MeshSession, SessionSignaling } from './mesh-session.ts';
 import { Observable } from './observable.ts';
 

@@ -1,9 +1,9 @@
 import type { PeerId } from '../protocol/ids.ts';
-import type { SessionEvent, SessionEventOf } from '../mesh/session-events.ts';
+import type { SessionEvent, SessionEventOf } from './session-events.ts';
 import type { ClientMessage, LinkReport, ModelCard } from '../protocol/signaling.ts';
 import type { FrameTransport } from '../protocol/transport.ts';
 
-/** What this module needs of a connection to the server. */
+/** What holders of a session need of its connection to the server. */
 export interface SessionSignaling {
   send(message: ClientMessage): void;
   /** @returns a function that stops listening. */

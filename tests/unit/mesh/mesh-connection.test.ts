@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SkeinError } from '../../../src/protocol/errors.ts';
-import { MeshConnection, sessionOf } from '../../../src/contributor/mesh-connection.ts';
-import { pause } from '../../../src/contributor/pause.ts';
-import type { OwnedSession } from '../../../src/contributor/mesh-connection.ts';
+import { MeshConnection, sessionOf } from '../../../src/mesh/mesh-connection.ts';
+import { pause } from '../../../src/mesh/pause.ts';
+import type { OwnedSession } from '../../../src/mesh/mesh-connection.ts';
 import { SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
 import type { ServerMessage } from '../../../src/protocol/signaling.ts';
-import { deferred, FakeSession, peerId, settled, TINY } from './fakes.ts';
-import type { Deferred } from './fakes.ts';
+import { deferred, FakeSession, peerId, settled, TINY } from '../contributor/fakes.ts';
+import type { Deferred } from '../contributor/fakes.ts';
 
 class FakeOwnedSession extends FakeSession implements OwnedSession {
   readonly closing = deferred<SkeinError>();

@@ -1,9 +1,9 @@
-import { PeerMesh } from '../mesh/peer-mesh.ts';
-import { systemClock } from '../mesh/clock.ts';
-import type { Clock } from '../mesh/clock.ts';
-import type { Connect, WebRtc } from '../mesh/peer-connection.ts';
-import type { SignalingSocket } from '../mesh/signaling-client.ts';
-import { SignalingSession } from '../mesh/signaling-session.ts';
+import { PeerMesh } from './peer-mesh.ts';
+import { systemClock } from './clock.ts';
+import type { Clock } from './clock.ts';
+import type { Connect, WebRtc } from './peer-connection.ts';
+import type { SignalingSocket } from './signaling-client.ts';
+import { SignalingSession } from './signaling-session.ts';
 import type { SkeinError } from '../protocol/errors.ts';
 import type { OwnedSession } from './mesh-connection.ts';
 
