@@ -1,6 +1,7 @@
 import type { BatchResult, RaggedBatch, Slice } from '../engine/batch.ts';
 import { summarizeTimes } from '../engine/profiler.ts';
 import type { DispatchTime, KernelTime } from '../engine/profiler.ts';
+import { sliceWith } from './slice-with.ts';
 
 /** A timed step is slower than others: no more than one in this time. */
 export const TIMED_STEP_INTERVAL_MS = 1_000;
@@ -37,23 +38,14 @@ export function timedSlice(slice: Slice, timer: StepTimer, nowMs: () => number):
     kernelTimes = summarizeTimes([times]);
     return result;
   };
+  const dispose = () => {
+    timer.dispose();
+    slice.dispose();
+  };
   return {
-    hiddenSize: slice.hiddenSize,
-    vocabSize: slice.vocabSize,
-    hasEmbedding: slice.hasEmbedding,
-    hasHead: slice.hasHead,
-    blockCount: slice.blockCount,
-    contextLength: slice.contextLength,
-    maxBatchRows: slice.maxBatchRows,
-    maxBatchSequences: slice.maxBatchSequences,
+    ...sliceWith(slice, { forward, dispose }),
     get kernelTimes() {
       return kernelTimes;
-    },
-    forward,
-    copyBlocks: (copies) => slice.copyBlocks(copies),
-    dispose: () => {
-      timer.dispose();
-      slice.dispose();
     },
   };
 }

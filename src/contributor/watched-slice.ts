@@ -2,6 +2,7 @@ import type { BatchResult, RaggedBatch, Slice } from '../engine/batch.ts';
 import type { Clock } from '../protocol/clock.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { STEP_TIMEOUT_MS } from '../protocol/limits.ts';
+import { sliceWith } from './slice-with.ts';
 
 /**
  * A slice that tells when its device is of no use any more: a pass says so, or takes longer than the most patient requester
@@ -21,19 +22,7 @@ export function watchedSlice(slice: Slice, clock: Clock, onLost: (error: SkeinEr
       cancel();
     }
   };
-  return {
-    hiddenSize: slice.hiddenSize,
-    vocabSize: slice.vocabSize,
-    hasEmbedding: slice.hasEmbedding,
-    hasHead: slice.hasHead,
-    blockCount: slice.blockCount,
-    contextLength: slice.contextLength,
-    maxBatchRows: slice.maxBatchRows,
-    maxBatchSequences: slice.maxBatchSequences,
-    forward,
-    copyBlocks: (copies) => slice.copyBlocks(copies),
-    dispose: () => slice.dispose(),
-  };
+  return sliceWith(slice, { forward });
 }
 
 function hungError(): SkeinError {
