@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { timedSlice, TIMED_STEP_INTERVAL_MS } from '../../../src/contributor/timed-slice.ts';
 import type { TimedSlice } from '../../../src/contributor/timed-slice.ts';
-import type { BatchResult, RaggedBatch, Slice } from '../../../src/engine/batch.ts';
+import type { BatchResult, RaggedBatch } from '../../../src/engine/batch.ts';
+import { fakeSlice } from './fakes.ts';
 
 const BATCH: RaggedBatch = { sequences: [], input: { kind: 'tokens', tokenIds: new Uint32Array() } };
 const RESULT: BatchResult = { hiddenStates: null, sequences: [] };
@@ -13,22 +14,14 @@ let slice: TimedSlice;
 beforeEach(() => {
   calls = [];
   now = 5;
-  const plain: Slice = {
-    hiddenSize: 1,
-    vocabSize: 2,
-    hasEmbedding: true,
-    hasHead: false,
-    blockCount: 3,
-    contextLength: 4,
-    maxBatchRows: 5,
-    maxBatchSequences: 6,
+  const plain = fakeSlice({
     forward: () => {
       calls.push('plain');
       return Promise.resolve(RESULT);
     },
     copyBlocks: (copies) => calls.push(`copy ${copies.length}`),
     dispose: () => calls.push('dispose slice'),
-  };
+  });
   slice = timedSlice(
     plain,
     {

@@ -4,7 +4,7 @@ import type { BatchResult, RaggedBatch, Slice } from '../../../src/engine/batch.
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import { STEP_TIMEOUT_MS } from '../../../src/protocol/limits.ts';
 import { ManualClock } from '../mesh/manual-clock.ts';
-import { deferred } from './fakes.ts';
+import { deferred, fakeSlice } from './fakes.ts';
 import type { Deferred } from './fakes.ts';
 
 const BATCH: RaggedBatch = { sequences: [], input: { kind: 'tokens', tokenIds: new Uint32Array() } };
@@ -21,15 +21,7 @@ beforeEach(() => {
   losses = [];
   passes = [];
   calls = [];
-  const plain: Slice = {
-    hiddenSize: 1,
-    vocabSize: 2,
-    hasEmbedding: true,
-    hasHead: false,
-    blockCount: 3,
-    contextLength: 4,
-    maxBatchRows: 5,
-    maxBatchSequences: 6,
+  const plain = fakeSlice({
     forward: () => {
       const pass = deferred<BatchResult>();
       passes.push(pass);
@@ -37,7 +29,7 @@ beforeEach(() => {
     },
     copyBlocks: (copies) => calls.push(`copy ${copies.length}`),
     dispose: () => calls.push('dispose'),
-  };
+  });
   slice = watchedSlice(plain, clock, (error) => losses.push(error));
 });
 
