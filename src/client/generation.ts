@@ -25,6 +25,11 @@ export interface GenerateRequest {
   readonly sampling: SamplingParams;
   /** The answer ends before the first of these. */
   readonly stopStrings?: readonly string[];
+  /**
+   * A structural tag of xgrammar as JSON text, which the answer keeps to; it then has at most MAX_HISTORY_TOKENS tokens, so that
+   * another route can go on with it. A stage that cannot make a grammar of it refuses the request with `bad-argument`.
+   */
+  readonly constraint?: string;
   /** For the whole answer, waiting included. Default: DEFAULT_TIME_LIMIT_MS. */
   readonly timeLimitMs?: number;
 }

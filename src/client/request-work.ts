@@ -127,6 +127,10 @@ export class RequestWork {
           maxTokens: maxTokens - this.#tokenIds.length,
           stopTokenIds: [...tokenizer.stopTokenIds],
           ...samplingAfter(request.sampling, promptIds, this.#tokenIds),
+          constraint:
+            request.constraint === undefined
+              ? null
+              : { structuralTag: request.constraint, answer: [...this.#tokenIds] },
           keepsCache,
           epochKey: this.#epochKeys.at(epoch),
         },

@@ -63,11 +63,14 @@ export const MAX_LOGIT_BIASES = 1024;
 export const MAX_TOP_LOG_PROBABILITIES = 20;
 /** Distinct tokens of a prompt, and of an answer, that penalties count across routes: more than a long conversation has. */
 export const MAX_HISTORY_TOKENS = 8192;
+/** A structural tag as JSON text: hundreds of tools with their schemas. */
+export const MAX_CONSTRAINT_CHARACTERS = 65_536;
 /**
  * JSON inside an `open` or `failed` frame: block hashes take 35 bytes each, 280 KiB at most, the tokens that penalties count
- * 260 KiB, logit biases 32 KiB, the longest route 12 KiB.
+ * 260 KiB, a structural tag six bytes a character where all are escaped, 384 KiB, the answer it has to be kept to after
+ * 88 KiB, logit biases 32 KiB, the longest route 12 KiB.
  */
-export const MAX_FRAME_JSON_BYTES = 640 * 1024;
+export const MAX_FRAME_JSON_BYTES = 1120 * 1024;
 /** Hops of a route; more stages than this never pay. */
 export const MAX_ROUTE_HOPS = 128;
 /** Prompt and answer of one request, in tokens. */

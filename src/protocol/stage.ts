@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { constraintSchema } from './constraint.ts';
 import { MAX_BLOCK_HASHES, MAX_SEQUENCE_TOKENS, MAX_STOP_TOKENS, MAX_TIME_LIMIT_MS } from './limits.ts';
 import { peerIdSchema, routeSchema } from './route.ts';
 import { requestHistorySchema, samplingSchema } from './sampling.ts';
@@ -37,6 +38,8 @@ export const openRequestSchema = v.pipe(
     sampling: samplingSchema,
     /** What penalties count besides the tokens that this route samples. */
     history: requestHistorySchema,
+    /** What the answer has to keep to; null where it may be anything. Only the last stage reads it. */
+    constraint: v.nullable(constraintSchema),
     /**
      * Whether hops may go on with what they have of an earlier epoch, though the hops before them have changed since. False after
      * a failure that makes the values of that epoch doubtful.

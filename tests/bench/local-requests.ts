@@ -47,6 +47,7 @@ export async function answer(
       stopTokenIds: [],
       sampling: GREEDY,
       history: NO_HISTORY,
+      constraint: null,
       keepsCache: true,
       epochKey: EPOCH_KEYS.at(0),
     },

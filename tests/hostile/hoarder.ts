@@ -33,6 +33,7 @@ export class Hoarder {
         stopTokenIds: [],
         sampling: GREEDY,
         history: NO_HISTORY,
+        constraint: null,
         keepsCache: true,
         epochKey: EPOCH_KEYS.at(0),
       };

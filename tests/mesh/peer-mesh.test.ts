@@ -298,6 +298,7 @@ describe('a route over real peer connections', () => {
           stopTokenIds: [],
           sampling: GREEDY,
           history: NO_HISTORY,
+          constraint: null,
           keepsCache: true,
           epochKey: EPOCH_KEYS.at(0),
         },

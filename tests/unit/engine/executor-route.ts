@@ -40,6 +40,7 @@ export function openRequest(
     stopTokenIds: [],
     sampling: GREEDY,
     history: NO_HISTORY,
+    constraint: null,
     keepsCache: true,
     epochKey: EPOCH_KEYS.at(0),
     ...fields,

@@ -84,6 +84,7 @@ export class Asker {
       stopTokenIds: [],
       sampling: GREEDY,
       history: NO_HISTORY,
+      constraint: null,
       keepsCache: this.keepsCache,
       epochKey: EPOCH_KEYS.at(this.#epoch),
     };

@@ -79,6 +79,7 @@ class ExecutorMesh {
           stopTokenIds: [],
           sampling: GREEDY,
           history: NO_HISTORY,
+          constraint: null,
           keepsCache: true,
           epochKey: EPOCH_KEYS.at(epoch),
         },

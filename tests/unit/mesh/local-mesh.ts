@@ -97,6 +97,7 @@ export class LocalMesh {
       stopTokenIds: [...(changes.stopTokenIds ?? [])],
       sampling: GREEDY,
       history: NO_HISTORY,
+      constraint: null,
       keepsCache: changes.keepsCache ?? true,
       epochKey: EPOCH_KEYS.at(changes.epoch ?? 0),
     };

@@ -121,6 +121,12 @@ const anyOpen: fc.Arbitrary<Frame> = fc
         selector: ([id]) => id,
       }),
     }),
+    constraint: fc.option(
+      fc.record({
+        structuralTag: fc.string({ minLength: 1, maxLength: 40 }),
+        answer: fc.array(anyU32, { maxLength: 5 }),
+      }),
+    ),
     keepsCache: fc.boolean(),
     epochKey: hex(32),
   })

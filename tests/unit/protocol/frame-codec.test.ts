@@ -7,6 +7,7 @@ import type { ModelId, PeerId, RequestId } from '../../../src/protocol/ids.ts';
 import {
   MAX_BLOCK_HASHES,
   MAX_FRAME_BYTES,
+  MAX_CONSTRAINT_CHARACTERS,
   MAX_FRAME_JSON_BYTES,
   MAX_FRAME_ROWS,
   MAX_HISTORY_TOKENS,
@@ -68,6 +69,7 @@ function openFrame(promptTokens: number, blockHashes: string[], cachedTokens: nu
       stopTokenIds: [],
       sampling: GREEDY,
       history: NO_HISTORY,
+      constraint: null,
       keepsCache: true,
       epochKey: HASH,
     },
@@ -295,6 +297,10 @@ describe('a frame', () => {
       type: 'open',
       offers: new Array<StageOffer>(MAX_ROUTE_HOPS - 1).fill(offer(0, 1024 * 1024)),
       request: {
+        constraint: {
+          structuralTag: '\u0001'.repeat(MAX_CONSTRAINT_CHARACTERS),
+          answer: ids(MAX_HISTORY_TOKENS),
+        },
         keepsCache: false,
         epochKey: HASH,
         route: { requestId: FIRST, epoch: 0xffff, model: 'é'.repeat(200) as ModelId, hops },
