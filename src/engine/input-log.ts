@@ -1,5 +1,6 @@
 import { SkeinError } from '../protocol/errors.ts';
-import { halfToFloat, writeHalves } from '../protocol/half.ts';
+import { halfToFloat, halvesFromFloats } from '../protocol/half.ts';
+import { pieceIndexAt } from '../protocol/piece-index.ts';
 import type { StageInput } from '../protocol/stage.ts';
 
 /** What a piece costs beside its values; an answer's tokens come one by one. */
@@ -86,7 +87,7 @@ export class InputLog {
       );
     }
     let done = 0;
-    for (let index = this.#pieceAt(firstPosition); done < rows; index += 1) {
+    for (let index = pieceIndexAt(this.#pieces, firstPosition); done < rows; index += 1) {
       const piece = this.#pieces[index];
       if (piece === undefined) throw new SkeinError('internal', 'A log has a hole.');
       const from = firstPosition + done - piece.position;
@@ -95,18 +96,6 @@ export class InputLog {
       done += count;
     }
   }
-
-  /** Index of the piece with that position, by bisection: an answer is as many pieces as it has tokens. */
-  #pieceAt(position: number): number {
-    let low = 0;
-    let high = this.#pieces.length - 1;
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      if ((this.#pieces[middle]?.position ?? 0) <= position) low = middle;
-      else high = middle - 1;
-    }
-    return low;
-  }
 }
 
 export function rowsOf(input: StageInput): number {
@@ -114,8 +103,7 @@ export function rowsOf(input: StageInput): number {
 }
 
 function compact(values: Float32Array): Content {
-  const halves = new Uint16Array(values.length);
-  writeHalves(values, halves);
+  const halves = halvesFromFloats(values);
   const isExact = values.every((value, index) => Object.is(halfToFloat(halves[index] ?? 0), value));
   return isExact ? { kind: 'halves', halves } : { kind: 'floats', values };
 }

@@ -3,7 +3,7 @@ import type { Checkpoint, Tensor } from '../model/checkpoint.ts';
 import { dequantize } from '../model/quantized.ts';
 import type { TensorSpec } from '../model/tensor-names.ts';
 import { SkeinError } from '../protocol/errors.ts';
-import { writeHalves } from '../protocol/half.ts';
+import { halvesFromFloats } from '../protocol/half.ts';
 import type { GpuMemory } from './gpu-memory.ts';
 import { OCTET, weightBytes, weightScaleBytes } from './kernels/weights.ts';
 import type { WeightBuffers, WeightShape } from './kernels/weights.ts';
@@ -149,8 +149,7 @@ export class WeightLoader {
       const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
       return { name, format: 'f32', rows, inFeatures, bytes, scales };
     }
-    const halves = new Uint16Array(values.length);
-    writeHalves(values, halves);
+    const halves = halvesFromFloats(values);
     return { name, format: 'f16', rows, inFeatures, bytes: new Uint8Array(halves.buffer), scales };
   }
 

@@ -1,5 +1,6 @@
 import type { ActivationFormat } from '../protocol/frames.ts';
-import { floatsFromHalves, writeHalves } from '../protocol/half.ts';
+import { floatsFromHalves, halvesFromFloats } from '../protocol/half.ts';
+import { pieceIndexAt } from '../protocol/piece-index.ts';
 
 /** What a piece costs beside its values; the rows of an answer come one by one. */
 export const JOURNAL_PIECE_BYTES = 128;
@@ -48,7 +49,7 @@ export class Journal {
   /** Rows from their position on replace what is here; behind a gap, or before all that is here, it begins anew with them. */
   append({ position, rows, format, values }: JournalRows): void {
     this.truncate(position < this.from || position > this.end ? 0 : position);
-    this.#push({ position, rows, values: format === 'f16' ? halvesOf(values) : values.slice() });
+    this.#push({ position, rows, values: format === 'f16' ? halvesFromFloats(values) : values.slice() });
   }
 
   /** Forgets the rows from `position` on. */
@@ -64,7 +65,7 @@ export class Journal {
 
   /** Rows from `position` on, of one format, at most `maxRows` and none from `end` on. Null when the first is not here. */
   read(position: number, end: number, maxRows: number): JournalRows | null {
-    const first = this.#pieceAt(position);
+    const first = pieceIndexAt(this.#pieces, position);
     const piece = this.#pieces[first];
     if (piece === undefined || position < piece.position || position >= Math.min(end, this.end)) return null;
     const format = formatOf(piece);
@@ -84,18 +85,6 @@ export class Journal {
     this.#pieces.push(piece);
     this.#sizeBytes += sizeOf(piece);
   }
-
-  /** Index of the last piece that begins at or before the position, by bisection: an answer is as many pieces as tokens. */
-  #pieceAt(position: number): number {
-    let low = 0;
-    let high = this.#pieces.length - 1;
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      if ((this.#pieces[middle]?.position ?? 0) <= position) low = middle;
-      else high = middle - 1;
-    }
-    return low;
-  }
 }
 
 function formatOf({ values }: Piece): ActivationFormat {
@@ -110,12 +99,6 @@ function sizeOf({ values }: Piece): number {
 function rowsOf(piece: Piece, first: number, rows: number): Piece['values'] {
   const hiddenSize = piece.values.length / piece.rows;
   return piece.values.subarray(first * hiddenSize, (first + rows) * hiddenSize);
-}
-
-function halvesOf(values: Float32Array): Uint16Array<ArrayBuffer> {
-  const halves = new Uint16Array(values.length);
-  writeHalves(values, halves);
-  return halves;
 }
 
 function floatsOf(values: Piece['values']): Float32Array {

@@ -35,6 +35,13 @@ export function writeHalves(values: Float32Array, target: Uint16Array): void {
   for (let index = 0; index < bits.length; index += 1) target[index] = halfFromF32Bits(bits[index] ?? 0);
 }
 
+/** As `writeHalves`. The result is new. */
+export function halvesFromFloats(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const halves = new Uint16Array(values.length);
+  writeHalves(values, halves);
+  return halves;
+}
+
 /** Exact: every half is an f32. The result is new. */
 export function floatsFromHalves(halves: Uint16Array): Float32Array<ArrayBuffer> {
   const table = halfTable();

@@ -1,5 +1,5 @@
 import { SkeinError } from '../../protocol/errors.ts';
-import { floatsFromHalves, writeHalves } from '../../protocol/half.ts';
+import { floatsFromHalves, halvesFromFloats } from '../../protocol/half.ts';
 import type { DenseTensor, TensorFormat } from '../checkpoint.ts';
 import { denseFloats } from '../dense-floats.ts';
 import { codeBytes, scaleBytes } from '../quantized.ts';
@@ -60,8 +60,7 @@ export function symmetricMatrix(matrix: ScaledCodes & { readonly zero: number })
 
 /** @returns null when one of the values is not a half. */
 function exactHalves(values: Float32Array): Uint16Array<ArrayBuffer> | null {
-  const halves = new Uint16Array(values.length);
-  writeHalves(values, halves);
+  const halves = halvesFromFloats(values);
   return floatsFromHalves(halves).every((half, index) => Object.is(half, values[index])) ? halves : null;
 }
 

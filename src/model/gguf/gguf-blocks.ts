@@ -1,4 +1,4 @@
-import { halfToFloat, writeHalves } from '../../protocol/half.ts';
+import { halfToFloat, halvesFromFloats } from '../../protocol/half.ts';
 import { bytesOf } from '../formats/words.ts';
 import { packNibbles } from '../quantized.ts';
 import type { QuantizedFormat, QuantizedMatrix } from '../quantized.ts';
@@ -193,7 +193,5 @@ function sixBitScales(block: DataView, scales: Float32Array, firstScale: number)
 }
 
 function halvesOf(values: Float32Array): Uint8Array<ArrayBuffer> {
-  const halves = new Uint16Array(values.length);
-  writeHalves(values, halves);
-  return bytesOf(halves);
+  return bytesOf(halvesFromFloats(values));
 }
