@@ -17,12 +17,15 @@ const PLACEMENTS: ReadonlySet<ClientMessage['type']> = new Set(['join', 'leave',
 
 /** How much one socket may say, and with it all sockets of its address. */
 export class MessageLimits {
+  readonly #isFree: () => boolean;
   readonly #address: AddressLimits;
   readonly #messages: TokenBucket;
   readonly #placements: TokenBucket;
   readonly #suspects: TokenBucket;
 
-  constructor(address: AddressLimits, nowMs: number) {
+  /** @param isFree of the socket of somebody who may say as much as there is to say: the server's own gateway. */
+  constructor(address: AddressLimits, nowMs: number, isFree: () => boolean = () => false) {
+    this.#isFree = isFree;
     this.#address = address;
     this.#messages = new TokenBucket(MESSAGE_BURST, MESSAGES_PER_SECOND, nowMs);
     this.#placements = new TokenBucket(PLACEMENT_BURST, PLACEMENTS_PER_SECOND, nowMs);
@@ -31,6 +34,7 @@ export class MessageLimits {
 
   /** Before anything of it is read. @throws SkeinError `busy` for one too many; long ones count as several. */
   takeMessage(sizeBytes: number, nowMs: number): void {
+    if (this.#isFree()) return;
     const cost = 1 + Math.floor(sizeBytes / BYTES_PER_MESSAGE_TOKEN);
     if (!this.#messages.take(nowMs, cost)) throw tooMany(`${MESSAGES_PER_SECOND} messages`, 'socket');
     if (!this.#address.messages.take(nowMs, cost)) throw tooMany('so many messages', 'address');
@@ -38,6 +42,7 @@ export class MessageLimits {
 
   /** @throws SkeinError `busy` for one too many of those that make work for everybody. */
   takeType(type: ClientMessage['type'], nowMs: number): void {
+    if (this.#isFree()) return;
     if (type === 'suspect' && !this.#suspects.take(nowMs)) {
       throw tooMany(`${SUSPECTS_PER_SECOND} suspicions`, 'socket');
     }

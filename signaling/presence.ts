@@ -46,6 +46,8 @@ export interface PresenceOptions extends GreetingOptions {
   readonly now: () => number;
   /** A number that cannot be guessed, up to 2^32. */
   readonly newNonce?: () => number;
+  /** Whether this is the server's own gateway, which asks for many; nobody by default. */
+  readonly isGateway?: (peer: PeerId) => boolean;
 }
 
 const NONCE_RANGE = 2 ** 32;
@@ -132,6 +134,7 @@ export class Presence {
       measurements,
       missing: () => this.#placing.missing,
       avoidedBy: (requester) => this.#suspicion.avoidedBy(requester, this.#nowMs),
+      ...(options.isGateway && { isGateway: options.isGateway }),
       send,
     });
     this.#placing.place(this.#nowMs);

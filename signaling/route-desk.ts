@@ -40,6 +40,8 @@ export interface RouteDeskDeps {
   readonly missing: () => ReadonlyMap<ModelId, string>;
   /** Peers that failed this requester a short while ago: its routes lead over others, where there are others. */
   readonly avoidedBy: (requester: PeerId) => readonly PeerId[];
+  /** Whether this is the server's own gateway, which asks for many: it may have as many requests as everybody together. */
+  readonly isGateway?: (requester: PeerId) => boolean;
   readonly send: (to: PeerId, message: ServerMessage) => void;
 }
 
@@ -123,8 +125,8 @@ export class RouteDesk {
     const isTaken = waiting !== null || this.#ownerOf(requestId, requester) !== requester;
     const card = this.#deps.models.find(({ id }) => id === model);
     const count = this.#ledger.countOf(requester) + this.#returning.countOf(requester);
-    if (isTaken || card === undefined || tokens > maxSequenceTokens(card) || count >= MAX_REQUESTS_PER_PEER)
-      return;
+    const mayHave = this.#mayHave(requester, count, MAX_REQUESTS_PER_PEER);
+    if (isTaken || card === undefined || tokens > maxSequenceTokens(card) || !mayHave) return;
     const endsMs = nowMs + timeLimitMs + ROUTE_GRACE_MS;
     const times = { secondsPerToken: 0, startedMs: nowMs, endsMs };
     this.#returning.add(requestId, { requester, model, hops, had: [], tokens, ...times });
@@ -225,10 +227,16 @@ export class RouteDesk {
     for (const other of this.#queues.values()) other.remove(requestId);
     checkTokens(request, card);
     const waitingCount = this.#sumOfQueues((queue) => queue.countOf(requester));
-    if (this.#ledger.countOf(requester) + waitingCount >= MAX_REQUESTS_PER_PEER) {
+    const count = this.#ledger.countOf(requester) + waitingCount;
+    if (!this.#mayHave(requester, count, MAX_REQUESTS_PER_PEER)) {
       throw new SkeinError('busy', `This peer has ${MAX_REQUESTS_PER_PEER} requests running; end one first.`);
     }
     return { requester, request, had, resumes, endsMs: nowMs + request.timeLimitMs + ROUTE_GRACE_MS };
+  }
+
+  /** Whether one more than `count` may be. */
+  #mayHave(requester: PeerId, count: number, most: number): boolean {
+    return count < most || this.#deps.isGateway?.(requester) === true;
   }
 
   /** A hop is gone, or serves something else, or the requester found it dead or wrong. */
@@ -262,10 +270,11 @@ export class RouteDesk {
     // Half an answer is not thrown away for new requests that wait.
     const most = resumes ? MAX_RESUMING_REQUESTS : MAX_QUEUED_REQUESTS;
     const waiting = resumes ? this.#sumOfQueues((other) => other.resumingCount) : this.queuedCount;
-    if (waiting >= most) throw tooMany(request.model, `${waiting} requests wait for room already`);
+    if (waiting >= most)
+      throw tooMany(request.model, `${waiting} requests wait for room already`, waiting + 1);
     const own = this.#sumOfQueues((other) => other.countOf(requester));
-    if (!resumes && own >= MAX_QUEUED_PER_PEER) {
-      throw tooMany(request.model, `${own} requests of this peer wait for room already`);
+    if (!resumes && !this.#mayHave(requester, own, MAX_QUEUED_PER_PEER)) {
+      throw tooMany(request.model, `${own} requests of this peer wait for room already`, waiting + 1);
     }
     queue.add(queued);
     const notice = queue.takeNotice(request.requestId, nowMs);

@@ -28,9 +28,12 @@ export function overTime({ model, timeLimitMs }: RouteRequest): SkeinError {
   );
 }
 
-/** @param what is too much, as half a sentence. */
-export function tooMany(model: ModelId, what: string): SkeinError {
+/**
+ * @param what is too much, as half a sentence.
+ * @param queuePosition which the request would have had; 1 is next.
+ */
+export function tooMany(model: ModelId, what: string, queuePosition: number): SkeinError {
   return new SkeinError('busy', `${model} has no room: ${what}. Ask again in ${BUSY_RETRY_SECONDS} s.`, {
-    data: { model, retryAfterSeconds: BUSY_RETRY_SECONDS },
+    data: { model, retryAfterSeconds: BUSY_RETRY_SECONDS, queuePosition },
   });
 }

@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import { getRequestListener } from '@hono/node-server';
 import { SkeinError } from '../src/protocol/errors.ts';
+import type { PeerId } from '../src/protocol/ids.ts';
 import type { IceServer, ModelCard } from '../src/protocol/signaling.ts';
 import { createApp } from './app.ts';
 import { guardConnections, httpTimeouts } from './connection-guard.ts';
@@ -45,6 +46,8 @@ export interface ServerOptions {
   readonly everyPing?: (ping: () => void) => () => void;
   /** What beats the time of everything that waits; a timer by default. @returns a function that stops it. */
   readonly everyTick?: (tick: () => void) => () => void;
+  /** Whether this is the server's own gateway, which asks for many and is not held to what one client may; nobody by default. */
+  readonly isGateway?: (peer: PeerId) => boolean;
   readonly maxSocketsPerAddress?: number;
   readonly maxConnectionsPerAddress?: number;
   /** How long a client may take to say what it wants. */
@@ -74,6 +77,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     isRelayOnly,
     resumeToken: (peer) => resumeTokens.tokenOf(peer),
     now: () => performance.now(),
+    ...(options.isGateway && { isGateway: options.isGateway }),
     ...(options.turn && { turn: new TurnCredentials(options.turn, () => Date.now() / 1000) }),
   });
   const startedMs = performance.now();
@@ -110,6 +114,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     trustProxy: options.trustProxy ?? false,
     everyPing: options.everyPing ?? every(PING_INTERVAL_MS),
     everyTick: options.everyTick ?? every(TICK_INTERVAL_MS),
+    ...(options.isGateway && { isGateway: options.isGateway }),
     ...(options.maxSocketsPerAddress !== undefined && { maxSocketsPerAddress: options.maxSocketsPerAddress }),
   });
   http.on('upgrade', (request, socket, head) => signaling.handleUpgrade(request, socket, head));

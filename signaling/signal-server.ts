@@ -30,6 +30,8 @@ export interface SignalServerOptions {
   /** Calls back every `TICK_INTERVAL_MS`. @returns a function that stops it. */
   readonly everyTick: (tick: () => void) => () => void;
   readonly maxSocketsPerAddress?: number;
+  /** Whether this is the server's own gateway: it speaks for many, so what one client may say does not hold for it. */
+  readonly isGateway?: (peer: PeerId) => boolean;
 }
 
 /** Where pages and programs connect. */
@@ -115,10 +117,11 @@ export class SignalServer {
   }
 
   #accept(webSocket: WebSocket, address: string): void {
-    const { log } = this.#options;
+    const { log, isGateway } = this.#options;
     const sinceMs = performance.now();
+    const isFree = () => connection.peer !== null && isGateway?.(connection.peer) === true;
     const socket = new ClientSocket(webSocket, {
-      limits: new MessageLimits(this.#addresses.opened(address, sinceMs), sinceMs),
+      limits: new MessageLimits(this.#addresses.opened(address, sinceMs), sinceMs, isFree),
       onMessage: (message) => this.#receive(connection, message),
       onRoundTrip: (seconds) => this.#tell(connection, (peer) => ({ type: 'round-trip', peer, seconds })),
       onClose: () => {

@@ -16,6 +16,7 @@ import { Measurements } from '../../../signaling/measurements.ts';
 import { steadyScheduler } from '../../../signaling/scheduler/scheduler.ts';
 import type { RouteDecision, RouteInput } from '../../../signaling/scheduler/types.ts';
 import { hopsOf, Stage } from './presence-stage.ts';
+import type { StageOptions } from './presence-stage.ts';
 import { card, MODEL, peerId } from './scheduler/instances.ts';
 
 const [A, B, ANN, BOB, CID] = [peerId(1), peerId(2), peerId(9), peerId(10), peerId(11)] as const;
@@ -23,8 +24,10 @@ const [A, B, ANN, BOB, CID] = [peerId(1), peerId(2), peerId(9), peerId(10), peer
 const ALL = CACHE_RESERVE_TOKENS;
 const CACHE_TOKENS = ALL / CACHE_OVERCOMMIT;
 
-function serving(...peers: readonly PeerId[]): Stage {
-  const stage = new Stage();
+const serving = (...peers: readonly PeerId[]) => servingWith({}, ...peers);
+
+function servingWith(options: StageOptions, ...peers: readonly PeerId[]): Stage {
+  const stage = new Stage(options);
   stage.connect(...peers, ANN, BOB, CID);
   stage.join(...peers);
   stage.loadAll();
@@ -398,7 +401,7 @@ describe('a full mesh', () => {
       error: {
         code: 'busy',
         message: `model has no room: ${MAX_QUEUED_PER_PEER} requests of this peer wait for room already. Ask again in ${BUSY_RETRY_SECONDS} s.`,
-        data: { retryAfterSeconds: BUSY_RETRY_SECONDS },
+        data: { retryAfterSeconds: BUSY_RETRY_SECONDS, queuePosition: MAX_QUEUED_PER_PEER + 1 },
       },
     });
     for (let requester = 100; stage.presence.queuedCount < MAX_QUEUED_REQUESTS; requester += 1) {
@@ -407,6 +410,18 @@ describe('a full mesh', () => {
     }
     expect(stage.presence.queuedCount).toBe(MAX_QUEUED_REQUESTS);
     expect(stage.route(BOB, { tokens: ALL })).toMatchObject({ error: { code: 'busy' } });
+  });
+
+  it('is as long for the gateway, which asks for many, as for everybody together', () => {
+    const stage = servingWith({ isGateway: (peer) => peer === ANN }, A);
+    for (let count = 0; count < MAX_REQUESTS_PER_PEER; count += 1) ask(stage, ANN, 1);
+    expect(stage.presence.requestCount).toBe(MAX_REQUESTS_PER_PEER);
+    for (let count = 0; count < MAX_QUEUED_REQUESTS; count += 1) ask(stage, ANN);
+    expect(stage.presence.queuedCount).toBe(MAX_QUEUED_REQUESTS);
+    expect(stage.route(ANN, { tokens: ALL })).toMatchObject({
+      type: 'route-denied',
+      error: { code: 'busy', data: { queuePosition: MAX_QUEUED_REQUESTS + 1 } },
+    });
   });
 
   it('denies those in line what nobody serves any more', () => {

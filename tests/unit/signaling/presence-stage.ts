@@ -15,7 +15,9 @@ type RouteRequest = Extract<ClientMessage, { type: 'route-request' }>;
 /** A slice that a peer says it holds. */
 type Holds = Extract<ClientMessage, { type: 'join' }>['holds'];
 
-export interface StageOptions extends Partial<Pick<PresenceOptions, 'turn' | 'isRelayOnly' | 'resumeToken'>> {
+export interface StageOptions extends Partial<
+  Pick<PresenceOptions, 'turn' | 'isRelayOnly' | 'resumeToken' | 'isGateway'>
+> {
   readonly stages?: StagePolicy;
   readonly models?: readonly ModelCard[];
   readonly scheduler?: Scheduler;

@@ -200,6 +200,18 @@ describe('clients that do not behave', () => {
     expect(await after.next('mesh')).toEqual({ type: 'mesh', members: [], covered: [] });
   });
 
+  it('say as much as they like where they are the gateway of the server itself', async () => {
+    const gateways = new Set<string>();
+    const { url } = await start({ isGateway: (peer) => gateways.has(peer) });
+    const gateway = await SignalClient.greeted(url);
+    gateways.add(gateway.peer);
+    const last = newRequestId();
+    for (let count = 0; count < 2 * MESSAGE_BURST; count += 1) gateway.send(routeRequest());
+    gateway.send(routeRequest(last));
+    const isLast = ({ requestId }: { readonly requestId: string }) => requestId === last;
+    expect(await gateway.next('route-denied', isLast)).toMatchObject({ error: { code: 'no-route' } });
+  });
+
   it('are closed by an oversized message before it is read', async () => {
     const { url } = await start();
     const client = await SignalClient.greeted(url);
