@@ -28,6 +28,8 @@ export interface ScoredToken extends TokenLogProbability {
 
 /** What becomes of a question, `choice` by choice. The order within a choice is that of the model's output. */
 export type AnswerEvent =
+  /** First of all: how long the questions are, together. */
+  | { readonly type: 'prompt'; readonly tokens: number }
   /** How it fares on the mesh. */
   | {
       readonly type: 'progress';
@@ -68,3 +70,9 @@ export type AnswerEvent =
     }
   /** All choices have ended. */
   | { readonly type: 'done'; readonly usage: Usage };
+
+/** A piece of what the model puts out. */
+export type AnswerPiece = Extract<
+  AnswerEvent,
+  { type: 'reasoning' | 'text' | 'tool-call' | 'tool-arguments' }
+>;

@@ -7,6 +7,11 @@ export interface ApiModel {
   readonly card: ModelCard;
   readonly tokenizer: Tokenizer;
   readonly deps: GenerateDeps;
+  /**
+   * Whether a structural tag can be kept to, asked before a question goes to the mesh; without it, the last stage says.
+   * @throws SkeinError `bad-argument` with the reason.
+   */
+  checkStructuralTag?(structuralTag: string): Promise<void>;
 }
 
 /** The models that a mesh offers. */

@@ -36,6 +36,8 @@ export interface ChatQuery {
   readonly isParallel: boolean;
   readonly shape: AnswerShape;
   readonly sampling: SamplingParams;
+  /** Whether text comes with its tokens and their log-probabilities; default false. */
+  readonly scoresTokens?: boolean;
   /** Tokens of an answer, reasoning included; null for as many as there is room for. */
   readonly maxTokens: number | null;
   /** An answer ends before the first of these. */
