@@ -6,7 +6,7 @@ import { decodeServerMessage, REPLACED_CLOSE_CODE, SIGNALING_VERSION } from '../
 import type { ClientMessage, ServerMessage } from '../protocol/signaling.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { Listeners } from './listeners.ts';
+import { hearOnly, Listeners } from './listeners.ts';
 import { waitFor } from './wait-for.ts';
 
 type ServerMessageOf<Type extends ServerMessage['type']> = Extract<ServerMessage, { type: Type }>;
@@ -142,25 +142,12 @@ export class SignalingClient {
     type: Type,
     listener: (message: ServerMessageOf<Type>) => void,
   ): () => void {
-    return this.onMessage((message) => {
-      if (isOfType(message, type)) listener(message);
-    });
+    return this.onMessage(hearOnly<ServerMessage, Type>(type, listener));
   }
 
   /** Every message, and the state of the mesh as for `on`. @returns a function that stops listening. */
   onMessage(listener: (message: ServerMessage) => void): () => void {
-    let isListening = true;
-    const hear = (message: ServerMessage) => {
-      if (isListening) listener(message);
-    };
-    const stop = this.#messages.add(hear);
-    queueMicrotask(() => {
-      if (this.#lastMesh) hear(this.#lastMesh);
-    });
-    return () => {
-      isListening = false;
-      stop();
-    };
+    return this.#messages.addAndTell(listener, () => (this.#lastMesh ? [[this.#lastMesh]] : []));
   }
 
   /**
@@ -172,8 +159,7 @@ export class SignalingClient {
       if (error.code === 'server-lost') listener(error);
     };
     const end = this.#end;
-    if (end) queueMicrotask(() => hear(end));
-    return this.#ended.add(hear);
+    return this.#ended.addAndTell(hear, () => (end ? [[end]] : []));
   }
 
   /**
@@ -297,13 +283,6 @@ function readWelcome(data: unknown): ServerMessageOf<'welcome'> {
     );
   }
   return message;
-}
-
-function isOfType<Type extends ServerMessage['type']>(
-  message: ServerMessage,
-  type: Type,
-): message is ServerMessageOf<Type> {
-  return message.type === type;
 }
 
 /** @returns with `data.isReplaced` where another connection came with the same id. */

@@ -13,7 +13,7 @@ import { retryDelayMs } from './backoff.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { LiveRequests } from './live-requests.ts';
-import { Listeners } from './listeners.ts';
+import { hearOnly, Listeners } from './listeners.ts';
 import type { SessionEvent, SessionEventOf } from './session-events.ts';
 import { SignalingClient } from './signaling-client.ts';
 import type { Resumption, RouteOutcome, RouteQuery, SignalingOptions } from './signaling-client.ts';
@@ -86,19 +86,7 @@ export class SignalingSession {
     type: Type,
     listener: (event: SessionEventOf<Type>) => void,
   ): () => void {
-    let isListening = true;
-    const hear = (event: SessionEvent) => {
-      if (isListening && isOfType(event, type)) listener(event);
-    };
-    const stop = this.#events.add(hear);
-    queueMicrotask(() => {
-      if (this.#lastMesh) hear(this.#lastMesh);
-      if (this.#away) hear(this.#away);
-    });
-    return () => {
-      isListening = false;
-      stop();
-    };
+    return this.#events.addAndTell(hearOnly<SessionEvent, Type>(type, listener), () => this.#state());
   }
 
   /**
@@ -111,8 +99,7 @@ export class SignalingSession {
       if (error.code !== 'aborted') listener(error);
     };
     const end = this.#end;
-    if (end) queueMicrotask(() => hear(end));
-    return this.#ended.add(hear);
+    return this.#ended.addAndTell(hear, () => (end ? [[end]] : []));
   }
 
   /** As `SignalingClient.requestRoute`. While the server is away it fails at once, with `server-lost`. */
@@ -159,6 +146,11 @@ export class SignalingSession {
   /** Idempotent. Route requests under way fail with `aborted`. */
   close(): void {
     this.#finish(new SkeinError('aborted', 'The session with the server was closed from here.'));
+  }
+
+  *#state(): Generator<[event: SessionEvent]> {
+    if (this.#lastMesh) yield [this.#lastMesh];
+    if (this.#away) yield [this.#away];
   }
 
   #listenTo(client: SignalingClient): void {
@@ -263,11 +255,4 @@ export class SignalingSession {
 /** Whether trying again may help; a server of another version stays one. */
 function isPassing({ code }: SkeinError): boolean {
   return code === 'server-lost' || code === 'timeout' || code === 'busy';
-}
-
-function isOfType<Type extends SessionEvent['type']>(
-  event: SessionEvent,
-  type: Type,
-): event is SessionEventOf<Type> {
-  return event.type === type;
 }
