@@ -17,7 +17,8 @@ import { numberBetween, wholeNumber } from './arguments.ts';
 import { folderByteStore } from './folder-byte-store.ts';
 import { describeConnection, describeState, summarizeConnection, summarizeState } from './join-states.ts';
 import { LocalEnginePort } from './local-engine-port.ts';
-import { openNodeSession, parseServerUrl } from './node-session.ts';
+import { openNodeSession } from '../mesh/node-session.ts';
+import { parseServerUrl } from '../mesh/server-url.ts';
 import { ProgressLine } from './progress-line.ts';
 import { fileTuningStore, tuningFilePath } from './tuning-file.ts';
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openNodeSession } from '../../src/cli/node-session.ts';
+import { openNodeSession } from '../../src/mesh/node-session.ts';
 import { MeshConnection } from '../../src/mesh/mesh-connection.ts';
 import type { LiveSession } from '../../src/mesh/open-session.ts';
 import { pause } from '../../src/mesh/pause.ts';

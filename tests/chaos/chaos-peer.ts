@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { folderByteStore } from '../../src/cli/folder-byte-store.ts';
 import { summarizeState } from '../../src/cli/join-states.ts';
 import { LocalEnginePort } from '../../src/cli/local-engine-port.ts';
-import { openNodeSession } from '../../src/cli/node-session.ts';
+import { openNodeSession } from '../../src/mesh/node-session.ts';
 import { fileTuningStore, tuningFilePath } from '../../src/cli/tuning-file.ts';
 import { Contributor } from '../../src/contributor/contributor.ts';
 import type { ContributorState } from '../../src/contributor/contributor-state.ts';

@@ -1,4 +1,4 @@
-import { openNodeSession } from '../../src/cli/node-session.ts';
+import { openNodeSession } from '../../src/mesh/node-session.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
 import type { Route } from '../../src/protocol/route.ts';

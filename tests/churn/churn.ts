@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { chromium } from '@playwright/test';
-import { openNodeSession } from '../../src/cli/node-session.ts';
+import { openNodeSession } from '../../src/mesh/node-session.ts';
 import type { LiveSession } from '../../src/mesh/open-session.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from '@playwright/test';
 import type { Page } from '@playwright/test';
 import { createServer } from 'vite';
-import { openNodeSession } from '../../src/cli/node-session.ts';
+import { openNodeSession } from '../../src/mesh/node-session.ts';
 import type { startWorkerClock } from '../../src/contributor/worker-clock.ts';
 import type { SkeinError } from '../../src/protocol/errors.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';

@@ -2,7 +2,7 @@
  * A process that offers a device it does not have, takes work, and harms whoever relies on it.
  * `node src/cli/bootstrap.mjs hostile-peer <url> <kind>`, with an IPC channel to whoever started it.
  */
-import { openNodeSession } from '../../src/cli/node-session.ts';
+import { openNodeSession } from '../../src/mesh/node-session.ts';
 import type { LiveSession } from '../../src/mesh/open-session.ts';
 import { ServedStage } from '../../src/mesh/served-stage.ts';
 import { encodeFrame } from '../../src/protocol/frame-codec.ts';

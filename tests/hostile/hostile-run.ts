@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openNodeSession } from '../../src/cli/node-session.ts';
+import { openNodeSession } from '../../src/mesh/node-session.ts';
 import { openServedModels } from '../../src/cli/served-models.ts';
 import { generateDeps } from '../../src/client/generate-deps.ts';
 import { generate } from '../../src/client/generate.ts';

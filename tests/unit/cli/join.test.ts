@@ -5,7 +5,7 @@ import {
   summarizeConnection,
   summarizeState,
 } from '../../../src/cli/join-states.ts';
-import { parseServerUrl } from '../../../src/cli/node-session.ts';
+import { parseServerUrl } from '../../../src/mesh/server-url.ts';
 import { NO_STATS } from '../../../src/contributor/contributor-state.ts';
 import { EMPTY_MESH } from '../../../src/mesh/mesh-connection.ts';
 import type { ConnectionState } from '../../../src/mesh/mesh-connection.ts';

@@ -1,5 +1,5 @@
-import type { MessagePipe } from '../mesh/frame-channel.ts';
-import type { Connect } from '../mesh/peer-connection.ts';
+import type { MessagePipe } from './frame-channel.ts';
+import type { Connect } from './peer-connection.ts';
 
 const TICK_MS = 100;
 /** A tick this late says that the process stood still. */

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { StandstillWatch, steadyConnect } from '../../../src/cli/steady-connect.ts';
+import { StandstillWatch, steadyConnect } from '../../../src/mesh/steady-connect.ts';
 import type { MessagePipe } from '../../../src/mesh/frame-channel.ts';
 
 /** A process whose time passes by hand: in ticks, or all at once while it stands still. */
