@@ -1,3 +1,4 @@
+import { TokenBucket } from '../src/protocol/token-bucket.ts';
 import { addressKey } from './address-key.ts';
 import {
   ADDRESS_CONNECTION_BURST,
@@ -9,7 +10,6 @@ import {
   MAX_ADDRESSES,
   MAX_SOCKETS_PER_ADDRESS,
 } from './limits.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 /** What all sockets of one address may do together. */
 export interface AddressLimits {

@@ -3,6 +3,7 @@ import type { RawData, WebSocket } from 'ws';
 import { SkeinError } from '../src/protocol/errors.ts';
 import { decodeClientMessage, REPLACED_CLOSE_CODE } from '../src/protocol/signaling.ts';
 import type { ClientMessage, ServerMessage } from '../src/protocol/signaling.ts';
+import { TokenBucket } from '../src/protocol/token-bucket.ts';
 import {
   CLOSE_GRACE_MS,
   MAX_ERROR_CHARACTERS,
@@ -12,7 +13,6 @@ import {
   STRIKE_MEMORY_SECONDS,
 } from './limits.ts';
 import type { MessageLimits } from './message-limits.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 /** Close codes of RFC 6455. */
 const POLICY_VIOLATION = 1008;

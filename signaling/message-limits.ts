@@ -1,5 +1,6 @@
 import { SkeinError } from '../src/protocol/errors.ts';
 import type { ClientMessage } from '../src/protocol/signaling.ts';
+import { TokenBucket } from '../src/protocol/token-bucket.ts';
 import type { AddressLimits } from './address-book.ts';
 import {
   BYTES_PER_MESSAGE_TOKEN,
@@ -10,7 +11,6 @@ import {
   SUSPECT_BURST,
   SUSPECTS_PER_SECOND,
 } from './limits.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 /** After each of these everybody's place is thought over, and all pages are told. */
 const PLACEMENTS: ReadonlySet<ClientMessage['type']> = new Set(['join', 'leave', 'load-failed', 'reloading']);

@@ -8,9 +8,9 @@ import {
   MAX_WATCHED_PEERS,
   STRIKE_REFILL_MS,
 } from '../protocol/limits.ts';
+import { TokenBucket } from '../protocol/token-bucket.ts';
 import type { Clock } from './clock.ts';
 import { peerError } from './peer-errors.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 interface Watched {
   readonly strikes: TokenBucket;
@@ -47,7 +47,7 @@ export class Conduct {
   strike(peer: PeerId, reason: SkeinError, weight = 1): SkeinError | null {
     if (this.banOf(peer)) return null;
     const record = this.#recordOf(peer);
-    if (weight < MAX_STRIKES && record.strikes.take(weight)) return null;
+    if (weight < MAX_STRIKES && record.strikes.take(this.#clock.now(), weight)) return null;
     const error = peerError(
       reason.code,
       peer,
@@ -60,18 +60,15 @@ export class Conduct {
 
   /** Another connection is begun because the peer wants one. @returns whether it may. */
   dial(peer: PeerId): boolean {
-    return this.#recordOf(peer).dials.take();
+    return this.#recordOf(peer).dials.take(this.#clock.now());
   }
 
   #recordOf(peer: PeerId): Watched {
     const known = this.#records.get(peer);
+    const nowMs = this.#clock.now();
     const record = known ?? {
-      strikes: new TokenBucket({
-        clock: this.#clock,
-        capacity: MAX_STRIKES,
-        refillMs: STRIKE_REFILL_MS,
-      }),
-      dials: new TokenBucket({ clock: this.#clock, capacity: MAX_DIAL_BURST, refillMs: DIAL_REFILL_MS }),
+      strikes: new TokenBucket(MAX_STRIKES, 1000 / STRIKE_REFILL_MS, nowMs),
+      dials: new TokenBucket(MAX_DIAL_BURST, 1000 / DIAL_REFILL_MS, nowMs),
       ban: null,
     };
     this.#records.delete(peer);
@@ -82,7 +79,8 @@ export class Conduct {
 
   #hasDoneNothing(peer: PeerId): boolean {
     const record = this.#records.get(peer);
-    return record === undefined || (record.strikes.isFull && record.dials.isFull);
+    const nowMs = this.#clock.now();
+    return record === undefined || (record.strikes.isFull(nowMs) && record.dials.isFull(nowMs));
   }
 
   /** Whoever invents peers to be forgotten needs as many of them as links to here were made. */

@@ -9,6 +9,7 @@ import {
   SEND_STALL_TIMEOUT_MS,
   SUSPICION_MS,
 } from '../protocol/limits.ts';
+import { TokenBucket } from '../protocol/token-bucket.ts';
 import { incomplete, notRead, saidGoodbye, silent, tooManyMessages } from './channel-errors.ts';
 import type { Clock } from './clock.ts';
 import { ReceiveWindow, SendWindow } from './flow-window.ts';
@@ -25,7 +26,6 @@ import type { ControlMessage } from './framing.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { LinkGauge } from './link-gauge.ts';
 import type { LinkMeasurement } from './link-meter.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 /** An open, ordered and reliable channel of messages, such as a data channel. */
 export interface MessagePipe {
@@ -112,11 +112,7 @@ export class FrameChannel {
       knock: () => this.#knock(),
       onSilent: () => this.#break(silent(), 'gone'),
     });
-    this.#ration = new TokenBucket({
-      clock,
-      capacity: MAX_MESSAGE_BURST,
-      refillMs: 1000 / MAX_MESSAGES_PER_SECOND,
-    });
+    this.#ration = new TokenBucket(MAX_MESSAGE_BURST, MAX_MESSAGES_PER_SECOND, clock.now());
     this.#heard = new Promise((resolve) => (this.#tellHeard = resolve));
     pipe.listen({ message: (message) => this.#receive(message), drain: () => this.#wakeSender() });
     if (!this.#isHeard) this.#greet();
@@ -247,7 +243,7 @@ export class FrameChannel {
     this.#heartbeat.heard();
     this.#cancelSuspicion?.();
     this.#cancelSuspicion = null;
-    if (!this.#ration.take()) {
+    if (!this.#ration.take(this.#clock.now())) {
       this.#break(tooManyMessages(), 'flood');
       return;
     }

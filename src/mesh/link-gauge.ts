@@ -5,6 +5,7 @@ import {
   PONG_TIMEOUT_MS,
   SEND_HIGH_WATER_BYTES,
 } from '../protocol/limits.ts';
+import { TokenBucket } from '../protocol/token-bucket.ts';
 import type { Clock } from './clock.ts';
 import type { EchoMessage } from './framing.ts';
 import { LinkMeter } from './link-meter.ts';
@@ -45,12 +46,11 @@ export class LinkGauge {
   #timedFrame: { readonly sizeBytes: number; readonly beganAtMs: number } | null = null;
   #lastPingAtMs = -Infinity;
   #timesFrameNext = false;
-  #pongs = MAX_PONG_BURST;
-  #refilledAtMs: number;
+  readonly #pongs: TokenBucket;
 
   constructor(options: LinkGaugeOptions) {
     this.#options = options;
-    this.#refilledAtMs = options.clock.now();
+    this.#pongs = new TokenBucket(MAX_PONG_BURST, 1000 / PONG_REFILL_MS, options.clock.now());
   }
 
   get measurement(): LinkMeasurement | null {
@@ -127,13 +127,9 @@ export class LinkGauge {
   }
 
   #answer(nonce: number): void {
-    const nowMs = this.#options.clock.now();
-    const refills = Math.floor((nowMs - this.#refilledAtMs) / PONG_REFILL_MS);
-    this.#refilledAtMs += refills * PONG_REFILL_MS;
-    this.#pongs = Math.min(MAX_PONG_BURST, this.#pongs + refills);
     // Who does not read what it is sent gets no more of it.
-    if (this.#pongs === 0 || this.#options.queuedBytes() > SEND_HIGH_WATER_BYTES) return;
-    this.#pongs -= 1;
+    if (this.#options.queuedBytes() > SEND_HIGH_WATER_BYTES) return;
+    if (!this.#pongs.take(this.#options.clock.now())) return;
     this.#options.send({ kind: 'pong', nonce });
   }
 }

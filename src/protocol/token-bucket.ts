@@ -1,4 +1,4 @@
-/** Lets through a burst, and then so many per second. */
+/** Lets through a burst, and then so many per second. Fractions count, so that no time is lost between two looks. */
 export class TokenBucket {
   #tokens: number;
   #updatedMs: number;
@@ -27,7 +27,7 @@ export class TokenBucket {
   }
 
   #earn(nowMs: number): void {
-    const earned = ((nowMs - this.#updatedMs) / 1000) * this.perSecond;
+    const earned = ((nowMs - this.#updatedMs) * this.perSecond) / 1000;
     this.#tokens = Math.min(this.burst, this.#tokens + Math.max(0, earned));
     this.#updatedMs = nowMs;
   }
