@@ -1,3 +1,4 @@
+import { SkeinError } from '../src/protocol/errors.ts';
 import type { PeerId } from '../src/protocol/ids.ts';
 import type { ClientMessage, ModelCard } from '../src/protocol/signaling.ts';
 import type { Measurements } from './measurements.ts';
@@ -11,6 +12,7 @@ import type { Rebalancing } from './rebalancing.ts';
 import { fits } from './scheduler/cost.ts';
 import type { Assignment } from './scheduler/types.ts';
 import type { Settling } from './settling.ts';
+import { capitalized, sliceInWords, wishedSlice } from './wishes.ts';
 
 export interface LendingDeps {
   readonly models: readonly ModelCard[];
@@ -46,10 +48,18 @@ export class Lending {
   }
 
   /** Joining again tells a new capability; a slice that still fits stays. */
-  join(peer: PeerId, { capability, cached, holds }: Message<'join'>, nowMs: number): void {
-    const { peers, placing, probing, outbox } = this.#deps;
+  join(peer: PeerId, { capability, cached, holds, wish }: Message<'join'>, nowMs: number): void {
+    const { models, peers, placing, probing, outbox } = this.#deps;
+    const wished = wish === undefined ? null : wishedSlice(models, wish, capability);
+    if (wished instanceof SkeinError) {
+      if (holds !== undefined) outbox.send(peer, { type: 'unassign' });
+      outbox.refuse(peer, wished.code, wished.message);
+      this.leave(peer, nowMs);
+      return;
+    }
     const standing = peers.lender(peer);
-    const lent = { capability, cached, abandoned: standing?.lent.abandoned ?? [] };
+    const abandoned = standing?.lent.abandoned ?? [];
+    const lent = { capability, cached, abandoned, ...(wished && { wish: wished }) };
     const words = this.#deps.suspicionOf(peer);
     if (words !== null && standing === null) {
       const slice = peers.suspect(peer)?.slice ?? null;
@@ -58,7 +68,8 @@ export class Lending {
       return;
     }
     this.#measure(peer, lent, nowMs);
-    outbox.log(`${peer} lends ${capability.adapter}`);
+    const wishWords = wished === null ? '' : `, for ${sliceInWords(wished)} only`;
+    outbox.log(`${peer} lends ${capability.adapter}${wishWords}`);
     peers.set(peer, withLent(standing, lent));
     if (holds !== undefined) this.#hold(peer, holds);
     placing.place(nowMs);
@@ -245,12 +256,4 @@ export class Lending {
 
 function withLent(standing: LenderStanding | null, lent: Lent): LenderStanding {
   return standing === null ? { kind: 'waiting', lent } : { ...standing, lent };
-}
-
-function sliceInWords(slice: Assignment): string {
-  return `layers [${slice.layerStart}, ${slice.layerEnd}) of ${slice.model}`;
-}
-
-function capitalized(words: string): string {
-  return words.charAt(0).toUpperCase() + words.slice(1);
 }

@@ -12,6 +12,8 @@ export interface Lent {
   readonly cached: readonly Assignment[];
   /** Slices that it was loading when it was told otherwise: word that one of them is loaded may still be on its way. */
   readonly abandoned: readonly Assignment[];
+  /** The only slice that its owner wants it to hold; absent where anything will do. */
+  readonly wish?: Assignment;
 }
 
 /** What a peer that serves is to do next. */

@@ -1,4 +1,4 @@
-import type { ModelId } from '../src/protocol/ids.ts';
+import type { ModelId, PeerId } from '../src/protocol/ids.ts';
 import type { ModelCard } from '../src/protocol/signaling.ts';
 import { isCovered } from './coverage.ts';
 import type { Measurements } from './measurements.ts';
@@ -6,7 +6,14 @@ import type { Moves } from './moves.ts';
 import { sameSlice, targetOf, withCached } from './peers.ts';
 import type { Peers } from './peers.ts';
 import type { Rebalancing } from './rebalancing.ts';
-import type { Placement, PlacementInput, Scheduler, SchedulerNode, StagePolicy } from './scheduler/types.ts';
+import type {
+  Assignment,
+  Placement,
+  PlacementInput,
+  Scheduler,
+  SchedulerNode,
+  StagePolicy,
+} from './scheduler/types.ts';
 import type { Settling } from './settling.ts';
 
 export interface PlacingDeps {
@@ -94,11 +101,14 @@ export class Placing {
     const { models, stages, peers, measurements: measured } = this.#deps;
     // First, because regions are indices into it.
     const network = measured.network(nowMs);
+    const wishes = new Map<PeerId, Assignment>();
     const nodes = peers.lenders().map(([peer, standing]): SchedulerNode => {
+      if (standing.lent.wish !== undefined) wishes.set(peer, standing.lent.wish);
       const holds = standing.kind === 'serving' || standing.kind === 'draining';
       const { cached } = holds ? withCached(standing.lent, standing.slice) : standing.lent;
       return { peer, capability: measured.capability(peer), region: measured.region(peer), cached };
     });
-    return { models, nodes, current: peers.assignments(), stages, network };
+    const input = { models, nodes, current: peers.assignments(), stages, network };
+    return wishes.size > 0 ? { ...input, wishes } : input;
   }
 }

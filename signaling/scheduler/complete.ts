@@ -14,6 +14,7 @@ const CACHED_RATE_SHARE = 1 / 4;
 /**
  * Makes one pipeline of what is held and what idle nodes can add, moving as few holders as possible: first none, then
  * the ones that hold a second copy, then one, then two, then all.
+ * @param mayMove tells holders that may; by default all of them.
  * @returns the slices that change (none when the model is whole already), or null when no placement holds the model.
  */
 export function completePipeline(
@@ -21,8 +22,9 @@ export function completePipeline(
   held: readonly NodeSlice[],
   idle: readonly SchedulerNode[],
   stages: StagePolicy,
+  mayMove: (slice: NodeSlice) => boolean = () => true,
 ): readonly NodeSlice[] | null {
-  for (const moved of movableSets(card, held)) {
+  for (const moved of movableSets(card, held, mayMove)) {
     const staying = held.filter((slice) => !moved.includes(slice));
     const free = [...idle, ...moved.map((slice) => slice.node)];
     const added = fillGaps(card, staying, free, stages);
@@ -31,18 +33,23 @@ export function completePipeline(
   return null;
 }
 
-function* movableSets(card: ModelCard, held: readonly NodeSlice[]): Generator<readonly NodeSlice[]> {
+function* movableSets(
+  card: ModelCard,
+  held: readonly NodeSlice[],
+  mayMove: (slice: NodeSlice) => boolean,
+): Generator<readonly NodeSlice[]> {
   yield [];
   const needed = new Set(bestChain(card.layerCount, held).slices);
-  const spare = held.filter((slice) => !needed.has(slice));
+  const movable = held.filter(mayMove);
+  const spare = movable.filter((slice) => !needed.has(slice));
   if (spare.length > 0) yield spare;
-  if (held.length <= MAX_HOLDERS_MOVED_SINGLY) {
-    for (const one of held) yield [one];
-    for (const [index, one] of held.entries()) {
-      for (const other of held.slice(index + 1)) yield [one, other];
+  if (movable.length <= MAX_HOLDERS_MOVED_SINGLY) {
+    for (const one of movable) yield [one];
+    for (const [index, one] of movable.entries()) {
+      for (const other of movable.slice(index + 1)) yield [one, other];
     }
   }
-  yield held;
+  yield movable;
 }
 
 function fillGaps(

@@ -7,12 +7,13 @@ import { fits } from './cost.ts';
 import { freshPipelines, pipelineSlices } from './fresh.ts';
 import { countOf, describeMissing, layersInWords } from './missing.ts';
 import { predict } from './predict.ts';
-import { isWhole } from './reach.ts';
+import { isWhole, Reach } from './reach.ts';
 import { replicate } from './replicas.ts';
 import { sameRange } from './slices.ts';
 import type { NodeSlice } from './slices.ts';
 import type {
   Assignment,
+  LayerRange,
   Placement,
   Prediction,
   PlacementInput,
@@ -24,7 +25,7 @@ import type {
  * Decides who holds which layers. A model that nobody holds gets the best pipelines of all nodes. Else peers with a valid
  * slice keep it, since moving weights is what costs; peers without one first make models whole, in the operator's order,
  * and then copy what is slowest. When that leaves a model with holes, as few holders as possible move, second copies of
- * other models included.
+ * other models included. Peers with a wish hold what they wish for and nothing else; the others are placed around them.
  */
 export function place(input: PlacementInput): Placement {
   const plan = new Plan(input);
@@ -39,6 +40,7 @@ export function place(input: PlacementInput): Placement {
     if (input.models.length > 1) {
       for (const card of input.models) plan.complete(card, [...plan.idle(), ...plan.spareOfOthers(card)]);
     }
+    for (const card of input.models) plan.joinUp(card);
     plan.replicate();
     whole = plan.wholeModels();
   } while (whole > before && whole < input.models.length);
@@ -47,20 +49,24 @@ export function place(input: PlacementInput): Placement {
 
 class Plan {
   readonly #input: PlacementInput;
+  /** Those without a wish. */
+  readonly #free: readonly SchedulerNode[];
   readonly #held = new Map<SchedulerNode, Assignment>();
   /** Why somebody holds something new. */
   readonly #reasons = new Map<SchedulerNode, string>();
 
   constructor(input: PlacementInput) {
     this.#input = input;
-    for (const node of input.nodes) {
-      const assignment = input.current.get(node.peer);
+    const { nodes, current, wishes } = input;
+    this.#free = wishes === undefined ? nodes : nodes.filter(({ peer }) => !wishes.has(peer));
+    for (const node of nodes) {
+      const assignment = wishes?.get(node.peer) ?? current.get(node.peer);
       if (assignment !== undefined && this.#isValid(node, assignment)) this.#held.set(node, assignment);
     }
   }
 
   idle(): SchedulerNode[] {
-    return this.#input.nodes.filter((node) => !this.#held.has(node));
+    return this.#free.filter((node) => !this.#held.has(node));
   }
 
   isUnheld(card: ModelCard): boolean {
@@ -78,7 +84,7 @@ class Plan {
       .flatMap((other) => {
         const held = this.#slicesOf(other);
         const needed = new Set(bestChain(other.layerCount, held).slices);
-        return held.filter((slice) => !needed.has(slice)).map((slice) => slice.node);
+        return held.filter((slice) => !needed.has(slice) && !this.#hasWish(slice)).map((slice) => slice.node);
       });
   }
 
@@ -94,8 +100,31 @@ class Plan {
 
   /** Leaves everything as it is when the model is whole already, or cannot be made so. */
   complete(card: ModelCard, free: readonly SchedulerNode[]): void {
-    const added = completePipeline(card, this.#slicesOf(card), free, this.#stagesOf(card));
+    const held = this.#slicesOf(card);
+    const stages = this.#stagesOf(card);
+    const added =
+      completePipeline(card, held, free, stages, (slice) => !this.#hasWish(slice)) ??
+      this.#completeWithoutWishes(card, held, free);
     for (const slice of added ?? []) this.#hold(card, slice, 'which the model lacked');
+  }
+
+  /** What somebody wishes for may be such that the others could not add the rest of it. */
+  #completeWithoutWishes(card: ModelCard, held: readonly NodeSlice[], free: readonly SchedulerNode[]) {
+    if (this.#input.wishes === undefined) return null;
+    const others = held.filter((slice) => !this.#hasWish(slice));
+    return completePipeline(card, others, free, this.#stagesOf(card));
+  }
+
+  /** Gives idle nodes the layers beside those that somebody wished for, where no route would go over these otherwise. */
+  joinUp(card: ModelCard): void {
+    if (this.#input.wishes === undefined) return;
+    for (const wished of this.#slicesOf(card).filter((slice) => this.#hasWish(slice))) {
+      const held = this.#slicesOf(card);
+      if (new Reach(card.layerCount, held).isUseful(wished)) continue;
+      const beside = held.filter((slice) => slice.node === wished.node || !overlap(slice, wished));
+      const added = completePipeline(card, beside, this.idle(), this.#stagesOf(card), () => false);
+      for (const slice of added ?? []) this.#hold(card, slice, 'beside what others wished for');
+    }
   }
 
   replicate(): void {
@@ -122,6 +151,10 @@ class Plan {
       missing.set(card.id, describeMissing(card, slices, this.idle(), this.#stagesOf(card)));
     }
     return { assignments, missing, predicted, why: [...this.#changes(), ...this.#waits(missing)] };
+  }
+
+  #hasWish({ node }: NodeSlice): boolean {
+    return this.#input.wishes?.has(node.peer) === true;
   }
 
   #isValid(node: SchedulerNode, assignment: Assignment): boolean {
@@ -169,7 +202,7 @@ class Plan {
           : [`${node.peer} gives up ${inWords(before)}, which no longer fits it`];
       }
       if (before !== undefined && sameAssignment(before, after)) return [];
-      const reason = this.#reasons.get(node) ?? 'as before';
+      const reason = this.#reasons.get(node) ?? 'as its owner wishes';
       return before === undefined
         ? [`${node.peer} takes ${inWords(after)}: ${reason}`]
         : [`${node.peer} moves from ${inWords(before)} to ${inWords(after)}: ${reason}`];
@@ -179,6 +212,10 @@ class Plan {
   #waits(missing: ReadonlyMap<ModelId, string>): string[] {
     return [...missing].map(([model, words]) => `${model} is not whole: ${words}`);
   }
+}
+
+function overlap(a: LayerRange, b: LayerRange): boolean {
+  return a.layerStart < b.layerEnd && b.layerStart < a.layerEnd;
 }
 
 export function sameAssignment(a: Assignment, b: Assignment): boolean {

@@ -117,7 +117,7 @@ class Mesh {
     const wanting = new Map<string, SchedulerNode[]>();
     for (const [node, to] of target) {
       const from = held.get(node);
-      if (from === undefined || sameAssignment(from, to)) continue;
+      if (from === undefined || sameAssignment(from, to) || this.#hasWish(node)) continue;
       const partners = wanting.get(`${keyOf(to)} ${keyOf(from)}`) ?? [];
       const index = partners.findIndex((partner) => this.#fits(partner, to) && this.#fits(node, from));
       const [partner] = index === -1 ? [] : partners.splice(index, 1);
@@ -155,8 +155,8 @@ class Mesh {
     const { models, nodes, stages, network, isServed = true } = this.#input;
     const [card, ...others] = models;
     if (card === undefined || others.length > 0 || stages !== 'auto') return null;
-    const idle = nodes.filter((node) => !held.has(node));
-    const canMove = (node: SchedulerNode) => !isServed || this.#canMove(node, held);
+    const idle = nodes.filter((node) => !held.has(node) && !this.#hasWish(node));
+    const canMove = (node: SchedulerNode) => (isServed ? this.#canMove(node, held) : !this.#hasWish(node));
     const keptShare = isServed ? 1 : 0;
     const found = recut(card, slicesOf(card, held), idle, canMove, keptShare, network);
     if (found === null) return null;
@@ -277,9 +277,13 @@ class Mesh {
     return predict(card, slicesOf(card, held), this.#input.network);
   }
 
-  /** Who has a slice but no busy share loads it, and would have to begin again. */
+  /** Who has a slice but no busy share loads it, and would have to begin again; who has a wish stays. */
   #canMove(node: SchedulerNode, held: Holdings): boolean {
-    return !held.has(node) || this.#input.busyShares.has(node.peer);
+    return !this.#hasWish(node) && (!held.has(node) || this.#input.busyShares.has(node.peer));
+  }
+
+  #hasWish({ peer }: SchedulerNode): boolean {
+    return this.#input.wishes?.has(peer) === true;
   }
 
   #fits(node: SchedulerNode, assignment: Assignment): boolean {

@@ -53,6 +53,8 @@ export interface PlacementInput {
   readonly current: ReadonlyMap<PeerId, Assignment>;
   readonly stages: StagePolicy;
   readonly network: Network;
+  /** Peers whose owners want them to hold these layers and no others. Absent where there are none, which is nearly always. */
+  readonly wishes?: ReadonlyMap<PeerId, Assignment>;
 }
 
 /** What a placement can do for one model when it is saturated, and for one request when it is idle. */

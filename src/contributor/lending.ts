@@ -1,7 +1,7 @@
 import type { Clock } from '../protocol/clock.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { DRAIN_TIMEOUT_MS } from '../protocol/limits.ts';
-import type { Capability, ServerMessage } from '../protocol/signaling.ts';
+import type { Capability, LayerWish, ServerMessage, SliceName } from '../protocol/signaling.ts';
 import { NO_STATS } from './contributor-state.ts';
 import type { ContributorState, PauseReason, StageStats } from './contributor-state.ts';
 import type { HintSource } from './device-hints.ts';
@@ -20,12 +20,18 @@ export interface LendingOptions {
   readonly onState: (state: ContributorState) => void;
 }
 
-export type LendingWishes = Pick<MeasureOptions, 'memoryLimitBytes' | 'timesKernels'>;
+type MeasureWishes = Pick<MeasureOptions, 'memoryLimitBytes' | 'timesKernels'>;
+
+export interface LendingWishes extends MeasureWishes {
+  /** Layers to be asked for; by default whatever the mesh needs. */
+  readonly layers?: LayerWish;
+}
 
 /** From one start to the stop or failure that ends it. Measures, joins, loads what is assigned, serves it, leaves. */
 export class Lending {
   readonly #options: LendingOptions;
   readonly #engine: EngineKeeper;
+  readonly #wish: LayerWish | null;
   readonly #abort = new AbortController();
   #session: MeshSession | null;
   #state: ContributorState = { phase: 'measuring' };
@@ -43,7 +49,9 @@ export class Lending {
     this.#session = session;
     const { createHost, clock } = options;
     this.#engine = new EngineKeeper({ createHost, clock, onLost: (error) => this.#lose(error) });
-    void this.#measure(wishes);
+    const { layers, ...bounds } = wishes;
+    this.#wish = layers ?? null;
+    void this.#measure(bounds);
   }
 
   get state(): ContributorState {
@@ -66,7 +74,7 @@ export class Lending {
     if (this.#capability === null || !isLending) return;
     const holds = this.#state.phase === 'serving' ? this.#state.slice : null;
     if (this.#stage !== null) this.#stage.assignment = holds === null ? null : {};
-    sayJoin(session, this.#capability, this.#engine.cachedSlices(session.models), holds);
+    this.#sayJoin(session, this.#capability, holds);
   }
 
   /**
@@ -154,7 +162,7 @@ export class Lending {
     return this.#capability !== null && !this.#isOver && phase !== 'stopping' && phase !== 'paused';
   }
 
-  async #measure(wishes: LendingWishes): Promise<void> {
+  async #measure(wishes: MeasureWishes): Promise<void> {
     try {
       const capability = await this.#engine.measure({ ...wishes, signal: this.#abort.signal });
       if (this.#isOver) return;
@@ -171,8 +179,12 @@ export class Lending {
     this.#wait(capability);
     const session = this.#session;
     if (session === null) return;
-    sayJoin(session, capability, this.#engine.cachedSlices(session.models), null);
+    this.#sayJoin(session, capability, null);
     this.#reporter = new MeshReporter(session, this.#options.clock, this.#options.hints);
+  }
+
+  #sayJoin(session: MeshSession, capability: Capability, holds: SliceName | null): void {
+    sayJoin(session, capability, this.#engine.cachedSlices(session.models), holds, this.#wish);
   }
 
   #wait(capability: Capability): void {
@@ -206,7 +218,7 @@ export class Lending {
     const { slice, session, assignment } = stage;
     this.#show({ phase: 'serving', capability, slice, stats: NO_STATS });
     if (assignment !== null) sayServing(session, slice, assignment.turn);
-    else sayJoin(session, capability, this.#engine.cachedSlices(session.models), slice);
+    else this.#sayJoin(session, capability, slice);
     stage.assignment ??= {};
   }
 

@@ -1,6 +1,6 @@
 import type { SkeinError } from '../protocol/errors.ts';
 import { MAX_CACHED_SLICES } from '../protocol/limits.ts';
-import type { Capability, ModelCard, SliceName } from '../protocol/signaling.ts';
+import type { Capability, LayerWish, ModelCard, SliceName } from '../protocol/signaling.ts';
 import type { AssignedSlice } from './contributor-state.ts';
 import type { MeshSession } from '../mesh/mesh-session.ts';
 
@@ -11,12 +11,15 @@ export function sayJoin(
   cached: readonly SliceName[],
   /** What answers here already. */
   holds: SliceName | null,
+  /** What this device is to hold, and nothing else; null for whatever the mesh needs. */
+  wish: LayerWish | null,
 ): void {
   signaling.send({
     type: 'join',
     capability,
     cached: cached.slice(0, MAX_CACHED_SLICES),
     ...(holds && { holds: nameOf(holds) }),
+    ...(wish && { wish }),
   });
 }
 

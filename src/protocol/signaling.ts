@@ -100,6 +100,17 @@ const sliceNameSchema = v.object(sliceEntries);
 /** Layers of a model. */
 export type SliceName = v.InferOutput<typeof sliceNameSchema>;
 
+const layerWishSchema = v.pipe(
+  v.object({
+    /** By default the first that the server offers. */
+    model: v.exactOptional(modelIdSchema),
+    ...layerRangeEntries,
+  }),
+  v.check((wish) => wish.layerStart < wish.layerEnd, 'a wish must be for at least one layer'),
+);
+/** Layers that the owner of a device wants it to hold, and no others. */
+export type LayerWish = v.InferOutput<typeof layerWishSchema>;
+
 const turn = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(Number.MAX_SAFE_INTEGER));
 
 /** Work of a stage since its last report. */
@@ -148,6 +159,8 @@ export const clientMessageSchema = v.variant('type', [
     cached: v.pipe(v.array(sliceNameSchema), v.maxLength(MAX_CACHED_SLICES)),
     /** The slice that answers here already, after a connection broke; the server leaves it where it can. */
     holds: v.exactOptional(sliceNameSchema),
+    /** It is given these layers or, where it cannot hold them, an `error` that says why. */
+    wish: v.exactOptional(layerWishSchema),
   }),
   /** What this peer measured since its last report. Sent every few seconds by peers that lend their device. */
   v.object({

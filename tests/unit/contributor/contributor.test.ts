@@ -69,6 +69,17 @@ describe('starting', () => {
     expect(session.sent).toEqual([{ type: 'join', capability: CAPABILITY, cached: [] }]);
   });
 
+  it('asks for the layers that the person wants, each time that it joins', async () => {
+    const layers = { layerStart: 2, layerEnd: 5 };
+    contributor.start({ memoryLimitBytes: 2 * GIB, layers });
+    host().measuring.resolve(CAPABILITY);
+    await settled();
+    expect(session.sent).toEqual([{ type: 'join', capability: CAPABILITY, cached: [], wish: layers }]);
+    const next = new FakeSession('b');
+    contributor.setSession(next);
+    expect(next.sent).toMatchObject([{ type: 'join', wish: layers }]);
+  });
+
   it('says whose weights it still has', async () => {
     contributor.start({ memoryLimitBytes: GIB });
     const cached = { model: TINY.id, layerStart: 3, layerEnd: 6 };
