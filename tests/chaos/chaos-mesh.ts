@@ -11,7 +11,7 @@ import { SkeinError } from '../../src/protocol/errors.ts';
 import type { ModelId, PeerId } from '../../src/protocol/ids.ts';
 import type { MeshMember } from '../../src/protocol/signaling.ts';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
-import { copyTunings } from './copy-tunings.ts';
+import { copyTunings } from '../rig/copy-tunings.ts';
 import { EMBEDDED_MODEL } from '../rig/local-server.ts';
 import { PeerProcess } from './peer-process.ts';
 import { ServerProcess } from './server-process.ts';

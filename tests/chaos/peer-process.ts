@@ -3,9 +3,9 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { ContributorState } from '../../src/contributor/contributor-state.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
-import { childEnvironment, BOOTSTRAP } from './child-environment.ts';
-import type { ChildOptions } from './child-environment.ts';
 import { Listeners } from '../../src/mesh/listeners.ts';
+import { BOOTSTRAP, childEnvironment } from '../rig/child-environment.ts';
+import type { ChildOptions } from '../rig/child-environment.ts';
 import type { PeerCommand, PeerEvent } from './peer-messages.ts';
 import type { PromptRows } from './tell-rows.ts';
 

@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SkeinError } from '../../src/protocol/errors.ts';
-import { BOOTSTRAP, childEnvironment } from './child-environment.ts';
-import type { ChildOptions } from './child-environment.ts';
+import { BOOTSTRAP, childEnvironment } from '../rig/child-environment.ts';
+import type { ChildOptions } from '../rig/child-environment.ts';
 
 const START_TIMEOUT_MS = 30_000;
 const POLL_MS = 20;

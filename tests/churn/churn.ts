@@ -7,12 +7,13 @@ import { openNodeSession } from '../../src/mesh/node-session.ts';
 import type { LiveSession } from '../../src/mesh/open-session.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
+import { copyTunings } from '../rig/copy-tunings.ts';
 import { EMBEDDED_MODEL, startMesh } from '../rig/local-server.ts';
 import { CHROMIUM_FLAGS } from '../rig/rig.ts';
 import type { ChurnPeer } from './churn-peer.ts';
 import { Load } from './load.ts';
 import type { LoadTotals } from './load.ts';
-import { copyTunings, makePeers } from './make-peers.ts';
+import { makePeers } from './make-peers.ts';
 import { MeshWatch } from './mesh-watch.ts';
 
 /** Measuring, loading and compiling on a software GPU, with others beside it. */

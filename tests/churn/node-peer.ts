@@ -1,12 +1,10 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
 import type { PeerId } from '../../src/protocol/ids.ts';
+import { BOOTSTRAP, childEnvironment } from '../rig/child-environment.ts';
 import type { ChurnPeer } from './churn-peer.ts';
 
-const BOOTSTRAP = resolve(import.meta.dirname, '../../src/cli/bootstrap.mjs');
 const MEMORY_MIB = '512';
 
 export interface NodePeerOptions {
@@ -32,16 +30,10 @@ export class NodePeer implements ChurnPeer {
   ) {}
 
   start(): Promise<void> {
-    const { serverUrl, cacheFolder, vulkanDriver: driver, onWords } = this.options;
+    const { serverUrl, cacheFolder, vulkanDriver, onWords } = this.options;
     const args = [BOOTSTRAP, 'skein', 'join', serverUrl, '--memory-mib', MEMORY_MIB, '--json'];
     const child = spawn(process.execPath, args, {
-      env: {
-        ...process.env,
-        XDG_CACHE_HOME: cacheFolder,
-        // Compiled kernels are the driver's own business, and take it half a minute where it has to make them anew.
-        MESA_SHADER_CACHE_DIR: process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'),
-        ...(driver !== null && { VK_ICD_FILENAMES: driver, VK_DRIVER_FILES: driver }),
-      },
+      env: childEnvironment({ stateFolder: cacheFolder, vulkanDriver }),
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#peer = null;

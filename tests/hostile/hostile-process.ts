@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { PeerId, RequestId } from '../../src/protocol/ids.ts';
-import { BOOTSTRAP } from '../chaos/child-environment.ts';
+import { BOOTSTRAP } from '../rig/child-environment.ts';
 import type { HostileEvent, HostileKind } from './hostile-kinds.ts';
 
 /** `hostile-peer` in a process of its own. */
