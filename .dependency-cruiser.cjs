@@ -30,6 +30,12 @@ module.exports = {
     ),
     forbid('model-and-tokenizer', '^src/(model|tokenizer)', '^(src/(?!protocol|model|tokenizer)|signaling)'),
     forbid('engine-needs-only-models', '^src/engine', '^(src/(?!protocol|model|engine)|signaling)'),
+    forbid(
+      'grammar-constrains-engines',
+      '^src/grammar',
+      '^(src/(?!protocol|model|tokenizer|engine|grammar)|signaling)',
+      'grammars know tokens; engines are told what may come next',
+    ),
     forbid('client-is-below-faces', '^src/client', '^(src/(ui|cli|contributor|engine)/|signaling)'),
     forbid('contributor-is-below-faces', '^src/contributor', '^(src/(ui|cli|client)/|signaling)'),
     forbid('ui-is-a-face', '^src/ui', '^(src/cli/|signaling)'),
