@@ -16,6 +16,8 @@ export interface ToolCall {
 export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant' | 'tool';
   readonly content: string;
+  /** What the model thought before it said that. */
+  readonly reasoning_content?: string;
   readonly tool_calls?: readonly ToolCall[];
   readonly tool_call_id?: string;
   readonly name?: string;
