@@ -1,10 +1,9 @@
 import { Command, Option } from 'commander';
-import { SkeinError } from '../../src/protocol/errors.ts';
 import { findRig } from '../rig/rig.ts';
 import { prepareRig } from '../rig/prepare.ts';
 import { selectDriver } from '../rig/select-driver.ts';
-import { allHold, formatReport } from './report.ts';
 import type { BenchReport } from './report.ts';
+import { tellReport } from './tell-report.ts';
 
 /** What computes: a software Vulkan driver, or the machine's own GPU. */
 export type BenchDriver = 'lavapipe' | 'swiftshader' | 'native';
@@ -20,8 +19,6 @@ export interface BenchOptions {
 export interface BenchModule {
   run(options: never): Promise<BenchReport>;
 }
-
-const FAILURE = 1;
 
 /**
  * The command `npm run bench -- <name>`; the caller adds the bench's own options.
@@ -39,16 +36,11 @@ export function benchCommand(
     .option('--json', 'print one JSON object: the report', false)
     .addOption(new Option('--driver <driver>', 'what computes').choices(drivers).default(fallback))
     .action(async (options: { readonly json: boolean; readonly driver: BenchDriver }) => {
-      try {
+      process.exitCode = await tellReport(`bench ${name}`, options.json, async () => {
         prepareDriver(options.driver);
         const benchOptions: BenchOptions = { ...options, onProgress: (line) => console.error(line) };
-        const report = await (await load()).run(benchOptions as never);
-        console.log(options.json ? JSON.stringify(report) : formatReport(report));
-        if (!allHold(report)) process.exitCode = FAILURE;
-      } catch (thrown) {
-        console.error(`bench ${name}: ${SkeinError.from(thrown).message}`);
-        process.exitCode = FAILURE;
-      }
+        return (await load()).run(benchOptions as never);
+      });
     });
 }
 

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { numberBetween, wholeNumber } from '../../src/cli/arguments.ts';
-import { SkeinError } from '../../src/protocol/errors.ts';
-import { allHold, formatReport } from '../bench/report.ts';
+import type { BenchReport } from '../bench/report.ts';
+import { tellReport } from '../bench/tell-report.ts';
 import { prepareRig } from '../rig/prepare.ts';
 import { runChaos } from './chaos.ts';
 import { chaosReport } from './chaos-report.ts';
@@ -54,7 +54,7 @@ function printPlan(): void {
       console.log(`+${(afterMs / 1000).toFixed(1)} s  ${faultWords(fault)}`);
 }
 
-async function run(): Promise<boolean> {
+async function run(): Promise<BenchReport> {
   const { chromiumPath, vulkanDrivers } = prepareRig();
   const result = await runChaos({
     durationMs,
@@ -68,18 +68,9 @@ async function run(): Promise<boolean> {
     vulkanDriver: vulkanDrivers.lavapipe ?? null,
     onProgress: (line) => console.error(line),
   });
-  const report = chaosReport(result, durationMs);
-  console.log(json ? JSON.stringify(report) : formatReport(report));
-  return allHold(report);
+  return chaosReport(result, durationMs);
 }
 
 if (plan) printPlan();
-else {
-  try {
-    // WebRTC keeps threads of its own.
-    process.exit((await run()) ? 0 : 1);
-  } catch (thrown) {
-    console.error(`chaos: ${SkeinError.from(thrown).message}`);
-    process.exit(1);
-  }
-}
+// WebRTC keeps threads of its own.
+else process.exit(await tellReport('chaos', json, run));

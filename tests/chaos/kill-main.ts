@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { wholeNumber } from '../../src/cli/arguments.ts';
-import { SkeinError } from '../../src/protocol/errors.ts';
-import { allHold, formatReport } from '../bench/report.ts';
+import type { BenchReport } from '../bench/report.ts';
+import { tellReport } from '../bench/tell-report.ts';
 import { prepareRig } from '../rig/prepare.ts';
 import { KILL_CASES, runKills } from './kill.ts';
 import { killReport } from './kill-report.ts';
@@ -15,18 +15,15 @@ const { rounds, json } = new Command('kill')
   .parse()
   .opts<{ readonly rounds: number; readonly json: boolean }>();
 
-try {
+async function run(): Promise<BenchReport> {
   const { vulkanDrivers } = prepareRig();
   const result = await runKills({
     rounds,
     vulkanDriver: vulkanDrivers.lavapipe ?? null,
     onProgress: (line) => console.error(line),
   });
-  const report = killReport(result, rounds * KILL_CASES);
-  console.log(json ? JSON.stringify(report) : formatReport(report));
-  // WebRTC keeps threads of its own.
-  process.exit(allHold(report) ? 0 : 1);
-} catch (thrown) {
-  console.error(`kill: ${SkeinError.from(thrown).message}`);
-  process.exit(1);
+  return killReport(result, rounds * KILL_CASES);
 }
+
+// WebRTC keeps threads of its own.
+process.exit(await tellReport('kill', json, run));

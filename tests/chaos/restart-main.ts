@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import { numberBetween, wholeNumber } from '../../src/cli/arguments.ts';
-import { SkeinError } from '../../src/protocol/errors.ts';
-import { allHold, atMost, benchReport, exactly, formatReport } from '../bench/report.ts';
+import { atMost, benchReport, exactly } from '../bench/report.ts';
 import type { BenchReport } from '../bench/report.ts';
+import { tellReport } from '../bench/tell-report.ts';
 import { prepareRig } from '../rig/prepare.ts';
 import { runRestarts } from './restart.ts';
 import type { RestartResult } from './restart.ts';
@@ -53,9 +53,9 @@ function reportOf({ adapter, rounds: restarts }: RestartResult): BenchReport {
   );
 }
 
-try {
+async function run(): Promise<BenchReport> {
   const { vulkanDrivers } = prepareRig();
-  const report = reportOf(
+  return reportOf(
     await runRestarts({
       rounds,
       downMs: down * 1000,
@@ -63,10 +63,7 @@ try {
       onProgress: (line) => console.error(line),
     }),
   );
-  console.log(json ? JSON.stringify(report) : formatReport(report));
-  // WebRTC keeps threads of its own.
-  process.exit(allHold(report) ? 0 : 1);
-} catch (thrown) {
-  console.error(`restart: ${SkeinError.from(thrown).message}`);
-  process.exit(1);
 }
+
+// WebRTC keeps threads of its own.
+process.exit(await tellReport('restart', json, run));

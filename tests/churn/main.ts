@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import { numberBetween, wholeNumber } from '../../src/cli/arguments.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
-import { allHold, formatReport } from '../bench/report.ts';
+import type { BenchReport } from '../bench/report.ts';
+import { tellReport } from '../bench/tell-report.ts';
 import { prepareRig } from '../rig/prepare.ts';
 import { Random } from '../sim/random.ts';
 import { runChurn } from './churn.ts';
@@ -39,7 +40,7 @@ const options = new Command('churn')
   .parse()
   .opts<Options>();
 
-try {
+async function run(): Promise<BenchReport> {
   const { chromiumPath, vulkanDrivers } = prepareRig();
   if (chromiumPath === null) throw new SkeinError('no-adapter', 'There is no Chromium. Run: npm test');
   const random = new Random(String(options.seed));
@@ -57,11 +58,8 @@ try {
     vulkanDriver: vulkanDrivers.lavapipe ?? null,
     onProgress: (line) => console.error(line),
   });
-  const report = churnReport(result);
-  console.log(options.json ? JSON.stringify(report) : formatReport(report));
-  // WebRTC keeps threads of its own.
-  process.exit(allHold(report) ? 0 : 1);
-} catch (thrown) {
-  console.error(`churn: ${SkeinError.from(thrown).message}`);
-  process.exit(1);
+  return churnReport(result);
 }
+
+// WebRTC keeps threads of its own.
+process.exit(await tellReport('churn', options.json, run));

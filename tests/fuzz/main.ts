@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { wholeNumber } from '../../src/cli/arguments.ts';
-import { SkeinError } from '../../src/protocol/errors.ts';
-import { allHold, formatReport } from '../bench/report.ts';
+import type { BenchReport } from '../bench/report.ts';
+import { tellReport } from '../bench/tell-report.ts';
 import { runFuzz } from './fuzz.ts';
 import { fuzzReport } from './fuzz-report.ts';
 
@@ -23,13 +23,10 @@ const options = new Command('fuzz')
   .parse()
   .opts<Options>();
 
-try {
+async function run(): Promise<BenchReport> {
   const startedAt = performance.now();
   const result = await runFuzz({ ...options, onProgress: (line) => console.error(line) });
-  const report = fuzzReport(options, result, (performance.now() - startedAt) / 1000);
-  console.log(options.json ? JSON.stringify(report) : formatReport(report));
-  process.exitCode = allHold(report) ? 0 : 1;
-} catch (thrown) {
-  console.error(`fuzz: ${SkeinError.from(thrown).message}`);
-  process.exitCode = 1;
+  return fuzzReport(options, result, (performance.now() - startedAt) / 1000);
 }
+
+process.exitCode = await tellReport('fuzz', options.json, run);

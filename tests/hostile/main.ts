@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
-import { SkeinError } from '../../src/protocol/errors.ts';
-import { allHold, formatReport } from '../bench/report.ts';
+import type { BenchReport } from '../bench/report.ts';
+import { tellReport } from '../bench/tell-report.ts';
 import { prepareRig } from '../rig/prepare.ts';
 import { HOSTILE_KINDS, isHostileKind } from './hostile-kinds.ts';
 import { hostileReport } from './hostile-report.ts';
@@ -20,18 +20,15 @@ const { only, json } = new Command('hostile')
   .parse()
   .opts<Options>();
 
-try {
+async function run(): Promise<BenchReport> {
   const { vulkanDrivers } = prepareRig();
   const result = await runHostile({
     kinds: (only ?? Object.keys(HOSTILE_KINDS)).filter(isHostileKind),
     vulkanDriver: vulkanDrivers.lavapipe ?? null,
     onProgress: (line) => console.error(line),
   });
-  const report = hostileReport(result);
-  console.log(json ? JSON.stringify(report) : formatReport(report));
-  // WebRTC keeps threads of its own.
-  process.exit(allHold(report) ? 0 : 1);
-} catch (thrown) {
-  console.error(`hostile: ${SkeinError.from(thrown).message}`);
-  process.exit(1);
+  return hostileReport(result);
 }
+
+// WebRTC keeps threads of its own.
+process.exit(await tellReport('hostile', json, run));

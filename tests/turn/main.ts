@@ -1,8 +1,9 @@
 import { Command } from 'commander';
 import { wholeNumber } from '../../src/cli/arguments.ts';
 import { SkeinError } from '../../src/protocol/errors.ts';
-import { allHold, atLeast, benchReport, exactly, formatReport } from '../bench/report.ts';
+import { atLeast, benchReport, exactly } from '../bench/report.ts';
 import type { BenchReport } from '../bench/report.ts';
+import { tellReport } from '../bench/tell-report.ts';
 import { prepareRig } from '../rig/prepare.ts';
 import { findTurnserver } from './coturn.ts';
 import { runTurnTest } from './turn.ts';
@@ -66,11 +67,11 @@ function turnReport({ adapter, load, peers, requesterLinks, tabLinks, usage }: T
 /** Of the embedded model: each token's activations alone are twice as many bytes, at two hops. */
 const HIDDEN_SIZE = 256;
 
-try {
+async function run(): Promise<BenchReport> {
   const turnserver = findTurnserver();
   const { chromiumPath, vulkanDrivers } = prepareRig();
   if (chromiumPath === null) throw new SkeinError('no-adapter', 'There is no Chromium. Run: npm test');
-  const report = turnReport(
+  return turnReport(
     await runTurnTest({
       turnserver,
       chromiumPath,
@@ -79,10 +80,7 @@ try {
       onProgress: (line) => console.error(line),
     }),
   );
-  console.log(options.json ? JSON.stringify(report) : formatReport(report));
-  // WebRTC keeps threads of its own.
-  process.exit(allHold(report) ? 0 : 1);
-} catch (thrown) {
-  console.error(`turn: ${SkeinError.from(thrown).message}`);
-  process.exit(1);
 }
+
+// WebRTC keeps threads of its own.
+process.exit(await tellReport('turn', options.json, run));
