@@ -9,6 +9,8 @@ export interface StateSummary {
   readonly slice?: AssignedSlice;
   readonly error?: ErrorShape;
   readonly reason?: PauseReason;
+  /** Answers that are being finished. */
+  readonly activeSequences?: number;
 }
 
 export function summarizeState(state: ContributorState): StateSummary {
@@ -19,6 +21,8 @@ export function summarizeState(state: ContributorState): StateSummary {
       return { phase, slice: state.slice };
     case 'rebuilding':
       return { phase, slice: state.slice, error: state.error.toShape() };
+    case 'stopping':
+      return { phase, activeSequences: state.activeSequences };
     case 'paused':
       return { phase, reason: state.reason };
     case 'failed':
@@ -90,10 +94,16 @@ export function describeState(state: ContributorState): string {
         ? 'The battery is low. Lending again when it charges …'
         : 'Asleep …';
     case 'stopping':
-      return 'Finishing the answers under way. Press Ctrl-C again to end at once.';
+      return `Finishing ${answersWords(state.activeSequences)}. Press Ctrl-C again to end at once.`;
     case 'failed':
       return 'Stopped by an error.';
   }
+}
+
+/** @param count 0 where it is not known yet whether there are any. */
+function answersWords(count: number): string {
+  if (count === 0) return 'what is under way';
+  return count === 1 ? 'the last answer under way' : `${count} answers under way`;
 }
 
 function sliceWords({ model, layerStart, layerEnd, layerCount }: AssignedSlice): string {

@@ -1,25 +1,26 @@
 import { homedir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { Contributor } from '../contributor/contributor.ts';
 import type { ContributorState } from '../contributor/contributor-state.ts';
 import { MeshConnection, sessionOf } from '../mesh/mesh-connection.ts';
-import type { ConnectionState } from '../mesh/mesh-connection.ts';
 import type { LiveSession } from '../mesh/open-session.ts';
 import { pause } from '../mesh/pause.ts';
 import { WorkerEngineHost } from '../contributor/worker-engine-host.ts';
 import { createNodeGpu } from '../engine/node-gpu.ts';
 import { WeightCache } from '../model/weight-cache.ts';
 import { SkeinError } from '../protocol/errors.ts';
-import type { PeerId } from '../protocol/ids.ts';
+import type { ModelId } from '../protocol/ids.ts';
 import { numberBetween, wholeNumber } from './arguments.ts';
+import { countingByteStore } from './counting-byte-store.ts';
 import { folderByteStore } from './folder-byte-store.ts';
-import { describeConnection, describeState, summarizeConnection, summarizeState } from './join-states.ts';
+import { jsonVoice, plainVoice } from './join-voices.ts';
+import { parseLayers } from './layer-option.ts';
+import type { LayerRange } from './layer-option.ts';
 import { LocalEnginePort } from './local-engine-port.ts';
+import { serverArgument } from './server-argument.ts';
 import { openNodeSession } from '../mesh/node-session.ts';
-import { parseServerUrl } from '../mesh/server-url.ts';
-import { ProgressLine } from './progress-line.ts';
 import { fileTuningStore, tuningFilePath } from './tuning-file.ts';
 
 const MIB = 1024 ** 2;
@@ -29,6 +30,8 @@ const MAX_MEMORY_MIB = 1024 ** 2;
 const FAREWELL_MS = 200;
 
 interface JoinOptions {
+  readonly layers?: LayerRange;
+  readonly model?: ModelId;
   readonly memoryMib: number;
   readonly memoryShare?: number;
   readonly adapter?: string;
@@ -39,7 +42,13 @@ interface JoinOptions {
 export function joinCommand(): Command {
   return new Command('join')
     .description("Lend this machine's GPU to a mesh.")
-    .argument('<url>', 'address of the server, such as http://localhost:3000', parseUrlArgument)
+    .addArgument(serverArgument())
+    .option(
+      '--layers <a:b>',
+      'hold only the layers from a up to b, without b; by default what helps most',
+      parseLayers,
+    )
+    .option('--model <id>', 'of this model; with --layers (default: the first that the server offers)')
     .option(
       '--memory-mib <n>',
       'weights and cache take at most this',
@@ -57,19 +66,28 @@ export function joinCommand(): Command {
     .addHelpText(
       'after',
       `
-Ctrl-C takes no new work and ends when the answers under way are finished; a second one ends at once.
+Ctrl-C takes no new work, says how many answers are under way, and ends when they are finished; a second one ends at
+once. A server that the network takes away is waited for: answers under way go on meanwhile.
+With --layers the server gives this machine those layers or says why it cannot; the others are placed around it.
 
 Examples:
   $ skein join http://localhost:3000
   $ skein join https://mesh.example --memory-mib 16384
+  $ skein join localhost:3000 --layers 0:14               only the first 14 layers, and the embedding
+  $ skein join localhost:3000 --layers 14:28 --model Qwen3-0.6B
   $ skein join localhost:3000 --memory-share 25 --json`,
     )
     .action(runJoin);
 }
 
 async function runJoin(serverUrl: string, options: JoinOptions): Promise<void> {
+  const { layers, model } = options;
+  if (model !== undefined && layers === undefined) {
+    throw new SkeinError('bad-argument', '--model says of which model the layers are: give --layers too.');
+  }
   const gpu = await createNodeGpu(options.adapter);
-  const weights = options.weightCache ? new WeightCache(folderByteStore(weightsFolder())) : null;
+  const disk = countingByteStore(folderByteStore(weightsFolder()));
+  const weights = options.weightCache ? new WeightCache(disk) : null;
   let port: LocalEnginePort | null = null;
   const contributor = new Contributor({
     createHost: () => {
@@ -77,7 +95,8 @@ async function runJoin(serverUrl: string, options: JoinOptions): Promise<void> {
       return new WorkerEngineHost(serverUrl, port);
     },
   });
-  const voice = options.json ? jsonVoice() : plainVoice();
+  const origin = new URL(serverUrl).host;
+  const voice = options.json ? jsonVoice() : plainVoice(origin, disk);
   const connection = new MeshConnection<LiveSession>({
     open: (signal) =>
       openNodeSession(serverUrl, signal, { onMisbehaved: (error) => voice.misbehaved(error) }),
@@ -97,7 +116,8 @@ async function runJoin(serverUrl: string, options: JoinOptions): Promise<void> {
   });
   const stop = () => contributor.stop();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
-  contributor.start({ memoryLimitBytes: memoryLimitBytes(options) });
+  const wish = layers && { ...layers, ...(model !== undefined && { model }) };
+  contributor.start({ memoryLimitBytes: memoryLimitBytes(options), ...(wish && { layers: wish }) });
   const last = await over;
   // Cast: TypeScript does not see that `createHost` was called.
   await (port as LocalEnginePort | null)?.terminated;
@@ -116,67 +136,4 @@ function memoryLimitBytes({ memoryMib, memoryShare = 100 }: JoinOptions): number
 function weightsFolder(): string {
   const { platform, env } = process;
   return join(dirname(tuningFilePath({ platform, env, home: homedir() })), 'weights');
-}
-
-function parseUrlArgument(text: string): string {
-  try {
-    return parseServerUrl(text);
-  } catch (thrown) {
-    throw new InvalidArgumentError(SkeinError.from(thrown).message);
-  }
-}
-
-/** Says what happens. */
-interface Voice {
-  connection(state: ConnectionState<LiveSession>): void;
-  contributor(state: ContributorState, self: PeerId | null): void;
-  /** A peer was cut off for what it sent. */
-  misbehaved(error: SkeinError): void;
-}
-
-function plainVoice(): Voice {
-  const progress = new ProgressLine(process.stderr);
-  let lastLine = '';
-  const say = (line: string) => {
-    if (line === lastLine) return;
-    lastLine = line;
-    progress.clear();
-    console.log(line);
-  };
-  let isAway = false;
-  return {
-    connection: (state) => {
-      const line = describeConnection(state, isAway);
-      isAway = state.phase === 'reconnecting';
-      if (line !== null) say(line);
-    },
-    contributor: (state) => {
-      say(describeState(state));
-      if ('totalBytes' in state && state.totalBytes > 0) {
-        progress.show('Loading', state.loadedBytes, state.totalBytes);
-      }
-    },
-    misbehaved: ({ message }) => say(message),
-  };
-}
-
-/** A line when the phase or the slice changes; `atMs` is milliseconds since 1970. */
-function jsonVoice(): Voice {
-  let lastKey = '';
-  const say = (event: object) => {
-    const key = JSON.stringify(event);
-    if (key === lastKey) return;
-    lastKey = key;
-    console.log(JSON.stringify({ atMs: Date.now(), ...event }));
-  };
-  let isAway = false;
-  return {
-    connection: (state) => {
-      const summary = summarizeConnection(state, isAway);
-      isAway = state.phase === 'reconnecting';
-      if (summary !== null) say(summary);
-    },
-    contributor: (state, self) => say({ ...summarizeState(state), peer: self }),
-    misbehaved: ({ code, message }) => say({ cutOff: { code, message } }),
-  };
 }

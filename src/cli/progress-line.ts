@@ -8,12 +8,13 @@ export class ProgressLine {
     this.#output = output;
   }
 
-  show(what: string, doneBytes: number, totalBytes: number): void {
+  /** @param detail behind the numbers, such as how fast it goes. */
+  show(what: string, doneBytes: number, totalBytes: number, detail = ''): void {
     if (!this.#output.isTTY) return;
     const percent = totalBytes === 0 ? 0 : Math.floor((doneBytes / totalBytes) * 100);
     const megabytes = (bytes: number) => (bytes / BYTES_PER_MB).toFixed(1);
     this.#output.write(
-      `\r${what} ${megabytes(doneBytes)} of ${megabytes(totalBytes)} MB (${percent} %)\u001b[K`,
+      `\r${what} ${megabytes(doneBytes)} of ${megabytes(totalBytes)} MB (${percent} %)${detail && `, ${detail}`}\u001b[K`,
     );
   }
 
