@@ -46,6 +46,11 @@ export class ChatTemplate {
     private readonly specialTokens: Readonly<Record<string, string>>,
   ) {}
 
+  /** Whether the template writes this text, or asks for a variable of this name. */
+  mentions(text: string): boolean {
+    return this.text.includes(text);
+  }
+
   /**
    * @throws SkeinError `model-unsupported` for a template that cannot be read, `bad-argument` when the template refuses the conversation.
    */

@@ -4,6 +4,8 @@ import { describeFile, missingFile } from '../model/model-path.ts';
 import { readJsonFile } from '../model/read-file.ts';
 import { readStopTokenIds } from './stop-tokens.ts';
 import { WindowedStreamDecoder } from './stream-decoder.ts';
+import { tokenSpelling } from './token-bytes.ts';
+import type { TokenSpelling } from './token-bytes.ts';
 import { readTokenizerConfig } from './tokenizer-config.ts';
 import type { FileSource } from '../model/file-source.ts';
 import type { ChatMessage, ChatTemplate, RenderOptions } from './chat-template.ts';
@@ -17,11 +19,15 @@ const TOKENIZER_FILE = 'tokenizer.json';
 export interface DecodeOptions {
   /** Leaves out tokens that are marks rather than text, such as `<|im_end|>`. Default true. */
   readonly skipSpecial?: boolean;
+  /** Marks that are text all the same, such as `<tool_call>`, which some models have as a special token and others not. */
+  readonly shownMarks?: readonly string[];
 }
 
 /** Text ↔ token ids, and conversations ↔ text, as one model wants them. */
 export class Tokenizer {
   readonly #specialIds: ReadonlySet<number>;
+  /** Ids of tokens that are written out in the vocabulary, special or not. */
+  readonly #addedIds: ReadonlyMap<string, number>;
 
   private constructor(
     private readonly library: HuggingFaceTokenizer,
@@ -29,9 +35,11 @@ export class Tokenizer {
     private readonly folder: string,
     /** Sampling one of these ends an answer. */
     readonly stopTokenIds: readonly number[],
+    private readonly spelling: TokenSpelling,
   ) {
     const added = [...library.get_added_tokens_decoder()];
     this.#specialIds = new Set(added.filter(([, token]) => token.special).map(([id]) => id));
+    this.#addedIds = new Map(added.map(([id, { content }]) => [content, id]));
   }
 
   /**
@@ -50,7 +58,13 @@ export class Tokenizer {
     const library = build(json, config.json, describeFile(source, TOKENIZER_FILE));
     const endId = config.endToken === null ? undefined : library.token_to_id(config.endToken);
     const fallback = endId === undefined ? [] : [endId];
-    return new Tokenizer(library, config.chatTemplate, source.description, stopTokenIds ?? fallback);
+    return new Tokenizer(
+      library,
+      config.chatTemplate,
+      source.description,
+      stopTokenIds ?? fallback,
+      tokenSpelling(json),
+    );
   }
 
   /** Special tokens written in the text become their ids; none are added. @throws SkeinError `bad-argument` for text outside the vocabulary. */
@@ -63,16 +77,35 @@ export class Tokenizer {
   }
 
   /** Ids without a token, which the padding of a vocabulary has, give no text. */
-  decode(ids: readonly number[], { skipSpecial = true }: DecodeOptions = {}): string {
-    return this.#decodeVisible(ids.filter((id) => this.#isVisible(id, skipSpecial)));
+  decode(ids: readonly number[], options: DecodeOptions = {}): string {
+    return this.#decodeVisible(ids.filter(this.#visibility(options)));
   }
 
   /** For one answer. What it hands out, joined, equals `decode` of all the ids. */
-  streamDecoder({ skipSpecial = true }: DecodeOptions = {}): StreamDecoder {
-    return new WindowedStreamDecoder(
-      (ids) => this.#decodeVisible(ids),
-      (id) => this.#isVisible(id, skipSpecial),
-    );
+  streamDecoder(options: DecodeOptions = {}): StreamDecoder {
+    return new WindowedStreamDecoder((ids) => this.#decodeVisible(ids), this.#visibility(options));
+  }
+
+  /** What a token stands for, often a part of a character only. @returns null for an id without a token. */
+  tokenBytes(id: number): Uint8Array | null {
+    const token = this.library.id_to_token(id);
+    if (token === undefined) return null;
+    return this.#addedIds.get(token) === id ? new TextEncoder().encode(token) : this.spelling(token);
+  }
+
+  /** Whether a token is a mark rather than text. */
+  isSpecial(id: number): boolean {
+    return this.#specialIds.has(id);
+  }
+
+  /** Whether the model knows this mark: its vocabulary has it as a token, or its chat template writes it. */
+  knowsMark(mark: string): boolean {
+    return this.#addedIds.has(mark) || this.templateMentions(mark);
+  }
+
+  /** Whether the chat template writes this text, or asks for a variable of this name. */
+  templateMentions(text: string): boolean {
+    return this.chatTemplate?.mentions(text) ?? false;
   }
 
   /**
@@ -88,8 +121,10 @@ export class Tokenizer {
     );
   }
 
-  #isVisible(id: number, skipSpecial: boolean): boolean {
-    return this.library.id_to_token(id) !== undefined && !(skipSpecial && this.#specialIds.has(id));
+  #visibility({ skipSpecial = true, shownMarks = [] }: DecodeOptions): (id: number) => boolean {
+    const shown = new Set(shownMarks.map((mark) => this.#addedIds.get(mark)));
+    const isHidden = (id: number) => skipSpecial && this.#specialIds.has(id) && !shown.has(id);
+    return (id) => this.library.id_to_token(id) !== undefined && !isHidden(id);
   }
 
   #decodeVisible(ids: readonly number[]): string {
