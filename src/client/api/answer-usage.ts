@@ -1,13 +1,5 @@
 import type { Usage } from './answer-events.ts';
-
-/** Tokens of a question and its answers, as OpenAI's API writes them. */
-export interface CompletionUsage {
-  readonly prompt_tokens: number;
-  readonly completion_tokens: number;
-  readonly total_tokens: number;
-  readonly prompt_tokens_details: { readonly cached_tokens: number };
-  readonly completion_tokens_details: { readonly reasoning_tokens: number };
-}
+import type { CompletionUsage } from './openai-objects.ts';
 
 export function completionUsage(usage: Usage): CompletionUsage {
   const { promptTokens, cachedTokens, completionTokens, reasoningTokens } = usage;

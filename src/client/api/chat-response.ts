@@ -2,82 +2,17 @@ import type { ModelCard } from '../../protocol/signaling.ts';
 import type { AnswerEnd, AnswerEvent, ScoredToken } from './answer-events.ts';
 import { newAnswerHead } from './answer-head.ts';
 import { completionUsage } from './answer-usage.ts';
-import type { CompletionUsage } from './answer-usage.ts';
 import type { ChatQuestion } from './chat-request.ts';
 import { modelFingerprint } from './model-fingerprint.ts';
+import type {
+  ChatChoice,
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatDelta,
+  ChatFinishReason,
+  ChatLogprobs,
+} from './openai-objects.ts';
 import { unfinished } from './unfinished.ts';
-
-/** A token with its probability, as OpenAI's API writes it. */
-export interface ChatTokenLogprob {
-  readonly token: string;
-  readonly bytes: number[];
-  readonly logprob: number;
-  readonly top_logprobs: { readonly token: string; readonly bytes: number[]; readonly logprob: number }[];
-}
-export interface ChatLogprobs {
-  readonly content: ChatTokenLogprob[];
-  readonly refusal: null;
-}
-export type ChatFinishReason = 'stop' | 'length' | 'tool_calls';
-
-export interface ChatToolCall {
-  readonly id: string;
-  readonly type: 'function';
-  readonly function: { readonly name: string; readonly arguments: string };
-}
-
-export interface ChatChoice {
-  readonly index: number;
-  readonly message: {
-    readonly role: 'assistant';
-    readonly content: string | null;
-    readonly refusal: null;
-    /** What the model thought before; no part of OpenAI's own API, and what other servers call it. */
-    readonly reasoning_content?: string;
-    readonly tool_calls?: ChatToolCall[];
-  };
-  readonly logprobs: ChatLogprobs | null;
-  readonly finish_reason: ChatFinishReason;
-}
-
-export interface ChatCompletion {
-  readonly id: string;
-  readonly object: 'chat.completion';
-  readonly created: number;
-  readonly model: string;
-  readonly system_fingerprint: string;
-  readonly choices: ChatChoice[];
-  readonly usage: CompletionUsage;
-}
-
-export interface ChatDelta {
-  readonly role?: 'assistant';
-  readonly content?: string | null;
-  readonly refusal?: null;
-  readonly reasoning_content?: string;
-  readonly tool_calls?: {
-    readonly index: number;
-    readonly id?: string;
-    readonly type?: 'function';
-    readonly function: { readonly name?: string; readonly arguments: string };
-  }[];
-}
-
-export interface ChatCompletionChunk {
-  readonly id: string;
-  readonly object: 'chat.completion.chunk';
-  readonly created: number;
-  readonly model: string;
-  readonly system_fingerprint: string;
-  readonly choices: {
-    readonly index: number;
-    readonly delta: ChatDelta;
-    readonly logprobs: ChatLogprobs | null;
-    readonly finish_reason: ChatFinishReason | null;
-  }[];
-  /** Null in every chunk but the last, and absent unless asked for. */
-  readonly usage?: CompletionUsage | null;
-}
 
 interface OpenChoice {
   text: string;

@@ -2,38 +2,10 @@ import type { ModelCard } from '../../protocol/signaling.ts';
 import type { AnswerEnd, AnswerEvent, ScoredToken } from './answer-events.ts';
 import { newAnswerHead } from './answer-head.ts';
 import { completionUsage } from './answer-usage.ts';
-import type { CompletionUsage } from './answer-usage.ts';
 import type { CompletionQuestion } from './completion-request.ts';
 import { modelFingerprint } from './model-fingerprint.ts';
+import type { Completion, CompletionChunk, CompletionLogprobs } from './openai-objects.ts';
 import { unfinished } from './unfinished.ts';
-
-/** Four lists of one length, a token each. */
-export interface CompletionLogprobs {
-  readonly tokens: string[];
-  readonly token_logprobs: number[];
-  readonly top_logprobs: Record<string, number>[];
-  /** Characters before the token, in the answer. */
-  readonly text_offset: number[];
-}
-
-export interface CompletionChoice {
-  readonly index: number;
-  readonly text: string;
-  readonly logprobs: CompletionLogprobs | null;
-  readonly finish_reason: 'stop' | 'length';
-}
-
-/** A text completion; in a stream, a piece of one. */
-export interface Completion<FinishReason = 'stop' | 'length'> {
-  readonly id: string;
-  readonly object: 'text_completion';
-  readonly created: number;
-  readonly model: string;
-  readonly system_fingerprint: string;
-  readonly choices: (Omit<CompletionChoice, 'finish_reason'> & { readonly finish_reason: FinishReason })[];
-  readonly usage?: CompletionUsage | null;
-}
-export type CompletionChunk = Completion<'stop' | 'length' | null>;
 
 /** Where a choice stands: characters of it so far. */
 interface OpenChoice {
