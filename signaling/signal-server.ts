@@ -35,7 +35,7 @@ export interface SignalServerOptions {
 }
 
 /** Where pages and programs connect. */
-export const SIGNAL_PATH = '/signal';
+const SIGNAL_PATH = '/signal';
 
 /** A socket and whose it is; null until it has said hello. */
 interface Connection {

@@ -4,7 +4,7 @@ import { medianOf } from './median.ts';
 /** Peers nearer than this may share a region: one country, or a small continent. */
 export const NEAR_SECONDS = 0.025;
 /** A peer stays in its region until most of it is farther than this. */
-export const FAR_SECONDS = 1.5 * NEAR_SECONDS;
+const FAR_SECONDS = 1.5 * NEAR_SECONDS;
 /** No member is farther from the first of its region, over measured ways: neighbours of neighbours make no continent. */
 export const RADIUS_SECONDS = 2 * NEAR_SECONDS;
 /** Regions that lie nearer than this become one. */

@@ -8,7 +8,7 @@ import type { LayerRange } from './types.ts';
 const STEP_OVERHEAD_SECONDS = 0.001;
 
 /** Prompt and answer of the request that rates are reckoned for; while it runs, its cache is this long. */
-export const NOMINAL_SEQUENCE_TOKENS = 1000;
+const NOMINAL_SEQUENCE_TOKENS = 1000;
 /** Prompt rows that come with every token of an answer. */
 const PROMPT_ROWS_PER_TOKEN = 1;
 /** More rows than this in one step no longer make it cheaper per row, and make everyone wait. */
@@ -17,12 +17,6 @@ const MAX_BATCH_SEQUENCES = 64;
 /** Bytes a slice needs on a peer: weights, cache reserve, and what comes with its place: the embedding, or the head and its logits. */
 export function sliceBytes(card: ModelCard, slice: LayerRange): number {
   return (slice.layerEnd - slice.layerStart) * layerBytes(card) + endBytes(card, sliceEnds(card, slice));
-}
-
-/** Bytes that travel when a peer is given a slice. */
-export function sliceWeightBytes(card: ModelCard, slice: LayerRange): number {
-  const { embedding, head } = sliceEnds(card, slice);
-  return weightBytesOf(card, slice.layerEnd - slice.layerStart, head) + (embedding ? card.embeddingBytes : 0);
 }
 
 /** Whole layers that fit beside the given ends. */
@@ -90,16 +84,6 @@ export function fits(card: ModelCard, memoryBytes: number, slice: LayerRange): b
 export function sliceRate(card: ModelCard, capability: Capability, slice: LayerRange): number {
   if (!fits(card, capability.memoryBytes, slice)) return 0;
   return saturatedRate(card, capability, slice.layerEnd - slice.layerStart, sliceEnds(card, slice));
-}
-
-/** Seconds a peer takes to bring the tokens of one request alone through a slice, one row of prompt for each. */
-export function sliceSeconds(card: ModelCard, capability: Capability, slice: LayerRange): number {
-  const layers = slice.layerEnd - slice.layerStart;
-  const { head } = sliceEnds(card, slice);
-  return (
-    weightBytesOf(card, layers, head) / capability.matvecBytesPerSecond +
-    (2 * multiplyAddsOf(card, layers, head)) / capability.matmulFlopsPerSecond
-  );
 }
 
 function secondsOf(

@@ -44,7 +44,7 @@ interface Candidate {
 }
 
 /** One token of one request alone: the stages of the cheapest chain, and the way around its ring. Infinity without a chain. */
-export function cheapestChainSeconds(card: ModelCard, stages: readonly Stage[], network: Network): number {
+function cheapestChainSeconds(card: ModelCard, stages: readonly Stage[], network: Network): number {
   const ordered = stages
     .map((stage) => ({ stage, candidates: fastestPerRegion(card, stage) }))
     .sort((a, b) => a.stage.layerStart - b.stage.layerStart);

@@ -10,7 +10,7 @@ export const REBUILD_PAUSES_MS = [0, 2_000, 30_000] as const;
 export const MAX_REBUILDS = REBUILD_PAUSES_MS.length;
 export const REBUILD_WINDOW_MS = 600_000;
 /** A stage tells once a second what it did; one that says nothing for this long is asked whether it is alive. */
-export const ENGINE_SILENCE_MS = 5_000;
+const ENGINE_SILENCE_MS = 5_000;
 
 export interface EngineKeeperOptions {
   /** Makes a host that has not touched the GPU yet. */

@@ -1,5 +1,5 @@
 import type { StageOffer } from '../protocol/frames.ts';
-import { BLOCK_TOKENS } from '../protocol/stage.ts';
+import { BLOCK_TOKENS, mostCachedTokens } from '../protocol/stage.ts';
 
 /**
  * From which position each hop computes, so that every hop has all rows before its own start and is sent all rows from there on.
@@ -9,7 +9,7 @@ import { BLOCK_TOKENS } from '../protocol/stage.ts';
  * @returns one start per hop, each a multiple of BLOCK_TOKENS; the requester sends its rows from the first on.
  */
 export function planStarts(offers: readonly StageOffer[], promptTokens: number): number[] {
-  const latestStart = mostCached(promptTokens);
+  const latestStart = mostCachedTokens(promptTokens);
   const starts: number[] = [];
   let nextStart: number | null = null;
   for (const { cachedTokens, journalFrom } of offers.toReversed()) {
@@ -22,15 +22,10 @@ export function planStarts(offers: readonly StageOffer[], promptTokens: number):
   return starts;
 }
 
-/** Rows of so many that may be cached when the last one has to be computed. */
-export function mostCached(promptTokens: number): number {
-  return Math.floor((promptTokens - 1) / BLOCK_TOKENS) * BLOCK_TOKENS;
-}
-
 /** Why no honest hop offers this; null where one may. */
 export function offerProblem({ cachedTokens }: StageOffer, promptTokens: number): string | null {
   if (cachedTokens % BLOCK_TOKENS !== 0) return `${cachedTokens} cached tokens, which are no whole blocks`;
-  if (cachedTokens > mostCached(promptTokens)) {
+  if (cachedTokens > mostCachedTokens(promptTokens)) {
     return `${cachedTokens} cached tokens of a prompt of ${promptTokens}`;
   }
   return null;

@@ -9,7 +9,7 @@ export interface ModelType {
   readonly className: string;
 }
 
-export const MODEL_TYPES: readonly ModelType[] = [
+const MODEL_TYPES: readonly ModelType[] = [
   { name: 'llama', family: 'llama', className: 'LlamaForCausalLM' },
   { name: 'mistral', family: 'llama', className: 'MistralForCausalLM' },
   { name: 'qwen2', family: 'qwen2', className: 'Qwen2ForCausalLM' },

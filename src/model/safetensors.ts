@@ -55,7 +55,7 @@ export async function readSafetensorsHeader(
 }
 
 /** @param bytes the first 8 of the file. @throws SkeinError `model-corrupt` before anything of that length is allocated. */
-export function parseHeaderLength(bytes: Uint8Array, fileSizeBytes: number, file: string): number {
+function parseHeaderLength(bytes: Uint8Array, fileSizeBytes: number, file: string): number {
   const length = new DataView(bytes.buffer, bytes.byteOffset, LENGTH_BYTES).getBigUint64(0, true);
   if (length > BigInt(MAX_SAFETENSORS_HEADER_BYTES)) {
     throw corruptHeader(

@@ -55,12 +55,17 @@ export const openRequestSchema = v.pipe(
 );
 export type OpenRequest = v.InferOutput<typeof openRequestSchema>;
 
-/** The most of a prompt that caches may hold: its named blocks, but for the last token, which is computed in any case. */
+/** Rows of a prompt that caches may hold: whole blocks, without the last row, which is computed in any case. */
+export function mostCachedTokens(promptTokens: number): number {
+  return Math.floor((promptTokens - 1) / BLOCK_TOKENS) * BLOCK_TOKENS;
+}
+
+/** Those of them that stages can look up: the request names their blocks. */
 export function cacheableTokens({
   blockHashes,
   promptTokens,
 }: Pick<OpenRequest, 'blockHashes' | 'promptTokens'>): number {
-  return Math.min(blockHashes.length, Math.floor((promptTokens - 1) / BLOCK_TOKENS)) * BLOCK_TOKENS;
+  return Math.min(blockHashes.length * BLOCK_TOKENS, mostCachedTokens(promptTokens));
 }
 
 /**

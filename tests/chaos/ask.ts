@@ -10,7 +10,7 @@ import { asPrompt, GOLDEN_MAX_TOKENS } from '../golden/golden-file.ts';
 import type { Question } from './questions.ts';
 
 /** An answer that shows no token and no end for so long hangs. */
-export const HUNG_MS = 60_000;
+const HUNG_MS = 60_000;
 /** More than an answer can take that never hangs. */
 const TIME_LIMIT_MS = 600_000;
 

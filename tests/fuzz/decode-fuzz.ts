@@ -36,7 +36,7 @@ export function fuzzDecoder(corpus: FrameCorpus, frames: number, spy: Allocation
 }
 
 /** Decoding refuses with `bad-frame` or gives what encodes to the same bytes, and asks for no more than the frame is worth. */
-export function checkDecoding(bytes: Uint8Array, spy: AllocationSpy, asked: Asked, tally: Tally): void {
+function checkDecoding(bytes: Uint8Array, spy: AllocationSpy, asked: Asked, tally: Tally): void {
   const input = () => hexOf(bytes);
   const decoded: Frame[] = [];
   const askedBytes = spy.during(() => {

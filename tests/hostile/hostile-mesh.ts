@@ -209,7 +209,7 @@ export class HostileMesh {
   }
 }
 
-export function requesterId(index: number): PeerId {
+function requesterId(index: number): PeerId {
   return peerId(0xf0 + index);
 }
 

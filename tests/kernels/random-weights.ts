@@ -71,7 +71,7 @@ export function randomWeights(
 }
 
 /** All codes but the NaNs of E4M3, and scales of both signs. */
-export function randomMatrix(
+function randomMatrix(
   format: QuantizedFormat,
   rows: number,
   columns: number,

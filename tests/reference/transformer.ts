@@ -88,7 +88,7 @@ export function embed(embedding: Float64Array, ids: readonly number[], hiddenSiz
  * @param hidden [tokens, hidden]
  * @param windowTokens how many of the latest tokens a token sees, itself among them.
  */
-export function decoderLayer(
+function decoderLayer(
   architecture: Architecture,
   layer: ReferenceLayer,
   hidden: Float64Array,

@@ -4,7 +4,7 @@ import type { Field, FieldValue } from './protobuf.ts';
 /** Messages of an ONNX file. Source of the field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto */
 export type ElementType = 'f32' | 'u8' | 'i32' | 'i64';
 
-export const ELEMENT_CODES: Readonly<Record<ElementType, number>> = { f32: 1, u8: 2, i32: 6, i64: 7 };
+const ELEMENT_CODES: Readonly<Record<ElementType, number>> = { f32: 1, u8: 2, i32: 6, i64: 7 };
 
 const IR_VERSION = 10;
 const EXTERNAL = 1;

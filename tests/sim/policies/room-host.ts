@@ -93,7 +93,7 @@ export class RoomHost implements Policy {
 }
 
 /** The first guests that hold the model together, each as many layers as fit; empty while they do not. */
-export function roomOf(card: ModelCard, guests: readonly Guest[]): readonly Hop[] {
+function roomOf(card: ModelCard, guests: readonly Guest[]): readonly Hop[] {
   const hops: Hop[] = [];
   let layerStart = 0;
   for (const { peer, memoryBytes } of guests) {

@@ -41,7 +41,7 @@ export const GAMING_LAPTOP: DeviceClass = {
   stepOverheadSeconds: 0.006,
   spread: 0.2,
 };
-export const DESKTOP: DeviceClass = {
+const DESKTOP: DeviceClass = {
   name: 'NVIDIA GeForce RTX 3080',
   memoryBytes: 4 * GIB,
   bytesPerSecond: 400e9,

@@ -11,7 +11,7 @@ import { ManualClock } from '../mesh/manual-clock.ts';
 import { RecordingSlice } from './recording-slice.ts';
 import { EPOCH_KEYS } from '../../fixtures/epoch-keys.ts';
 
-export const PEER = 'a'.repeat(32) as PeerId;
+const PEER = 'a'.repeat(32) as PeerId;
 export const MODEL = 'm' as ModelId;
 
 export function requestId(index: number): RequestId {

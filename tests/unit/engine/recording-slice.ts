@@ -114,7 +114,7 @@ export function hashTokens(ids: readonly number[]): number {
 }
 
 /** The values of the row that RecordingSlice hands on after these ids or rows. */
-export function hiddenOf(ids: readonly number[]): number {
+function hiddenOf(ids: readonly number[]): number {
   return hash(ids) % HIDDEN_MODULUS;
 }
 

@@ -15,8 +15,8 @@ const hex = (digits: number) =>
     .array(fc.integer({ min: 0, max: 15 }), { minLength: digits, maxLength: digits })
     .map((nibbles) => nibbles.map((nibble) => nibble.toString(16)).join(''));
 
-export const anyRequestId = hex(16) as fc.Arbitrary<RequestId>;
-export const anyPeerId = hex(32) as fc.Arbitrary<PeerId>;
+const anyRequestId = hex(16) as fc.Arbitrary<RequestId>;
+const anyPeerId = hex(32) as fc.Arbitrary<PeerId>;
 const anyEpoch = fc.integer({ min: 0, max: 0xffff });
 const anyU32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const anyPosition = fc.integer({ min: 0, max: 1_000_000 });

@@ -51,7 +51,7 @@ export function maxRequests(
 }
 
 /** The nodes with the most layers first, as Parallax sorts them for its search. */
-export function byCapacity(card: ModelCard, nodes: readonly ParallaxNode[]): ParallaxNode[] {
+function byCapacity(card: ModelCard, nodes: readonly ParallaxNode[]): ParallaxNode[] {
   return [...nodes].sort((a, b) => layerCapacity(card, b) - layerCapacity(card, a));
 }
 
