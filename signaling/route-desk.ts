@@ -2,44 +2,39 @@ import { SkeinError } from '../src/protocol/errors.ts';
 import type { ModelId, PeerId, RequestId } from '../src/protocol/ids.ts';
 import type { Hop } from '../src/protocol/route.ts';
 import type { ClientMessage, ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
+import { maxSequenceTokens } from '../src/protocol/slice-bytes.ts';
 import {
   MAX_HELD_ASKED,
   MAX_QUEUED_PER_PEER,
   MAX_QUEUED_REQUESTS,
   MAX_REQUESTS_PER_PEER,
   MAX_RESUMING_REQUESTS,
-  QUEUE_NOTICE_REPEAT_MS,
   OVERTIME_CHECK_MS,
+  QUEUE_NOTICE_REPEAT_MS,
   QUEUE_NOTICE_REST_MS,
   ROUTE_GRACE_MS,
 } from './limits.ts';
-import { maxSequenceTokens } from '../src/protocol/slice-bytes.ts';
-import type { Measurements, RequestOutcome } from './measurements.ts';
+import type { RequestOutcome } from './measurements.ts';
 import { noRouteError } from './no-route.ts';
-import type { Peers } from './peers.ts';
 import { RequestLedger } from './request-ledger.ts';
 import type { RoutedRequest } from './request-ledger.ts';
+import { ReturningRoutes } from './returning-routes.ts';
+import { RouteFinder } from './route-finder.ts';
+import type { RouteFinderDeps } from './route-finder.ts';
 import { RouteQueue } from './route-queue.ts';
 import type { Notice, QueuedRequest, RouteRequest } from './route-queue.ts';
 import { checkTokens, overTime, tooMany } from './route-refusals.ts';
-import type { RouteDecision, Scheduler } from './scheduler/types.ts';
-import { ReturningRoutes } from './returning-routes.ts';
-import { ServingMembers } from './serving-members.ts';
+import type { RouteDecision } from './scheduler/types.ts';
 
 /** Clocks of requesters run faster or slower than this one's by less. */
 const CLOCK_TOLERANCE = 1.01;
 
 type RouteResume = Extract<ClientMessage, { type: 'route-resume' }>;
 
-export interface RouteDeskDeps {
+export interface RouteDeskDeps extends RouteFinderDeps {
   readonly models: readonly ModelCard[];
-  readonly scheduler: Scheduler;
-  readonly peers: Peers;
-  readonly measurements: Measurements;
   /** What the scheduler says nobody holds, per model. */
   readonly missing: () => ReadonlyMap<ModelId, string>;
-  /** Peers that failed this requester a short while ago: its routes lead over others, where there are others. */
-  readonly avoidedBy: (requester: PeerId) => readonly PeerId[];
   /** Whether this is the server's own gateway, which asks for many: it may have as many requests as everybody together. */
   readonly isGateway?: (requester: PeerId) => boolean;
   readonly send: (to: PeerId, message: ServerMessage) => void;
@@ -50,9 +45,7 @@ export class RouteDesk {
   readonly #deps: RouteDeskDeps;
   readonly #ledger = new RequestLedger();
   readonly #queues: ReadonlyMap<ModelId, RouteQueue>;
-  readonly #members: ServingMembers;
-  /** The hops of each requester's last request on each model, which may still have its prefix. */
-  readonly #lastHops = new Map<PeerId, Map<ModelId, readonly Hop[]>>();
+  readonly #finder: RouteFinder;
   readonly #returning: ReturningRoutes;
   #checkedOvertimeMs = -Infinity;
 
@@ -60,7 +53,7 @@ export class RouteDesk {
     this.#deps = deps;
     this.#queues = new Map(deps.models.map(({ id }) => [id, new RouteQueue()]));
     this.#returning = new ReturningRoutes(deps.peers, this.#ledger);
-    this.#members = new ServingMembers(deps.peers, deps.measurements, this.#ledger);
+    this.#finder = new RouteFinder(deps, this.#ledger);
   }
 
   /** Requests that hold a route. */
@@ -130,7 +123,7 @@ export class RouteDesk {
     const endsMs = nowMs + timeLimitMs + ROUTE_GRACE_MS;
     const times = { secondsPerToken: 0, startedMs: nowMs, endsMs };
     this.#returning.add(requestId, { requester, model, hops, had: [], tokens, ...times });
-    this.#remember(requester, model, hops);
+    this.#finder.remember(requester, model, hops);
     this.#returning.settle(nowMs);
   }
 
@@ -153,7 +146,7 @@ export class RouteDesk {
 
   endAllOf(requester: PeerId): void {
     this.#ledger.endAllOf(requester);
-    this.#lastHops.delete(requester);
+    this.#finder.forget(requester);
     this.#returning.removeAllOf(requester);
     for (const queue of this.#queues.values()) queue.removeAllOf(requester);
   }
@@ -296,35 +289,12 @@ export class RouteDesk {
     const had = queued.had ?? [];
     const times = { secondsPerToken, startedMs: nowMs, endsMs };
     this.#ledger.start(requestId, { requester, model, hops, had, tokens, ...times });
-    this.#remember(requester, model, hops);
+    this.#finder.remember(requester, model, hops);
     this.#deps.send(requester, { type: 'route', route: { requestId, epoch, model, hops: [...hops] } });
   }
 
   #decide(queued: QueuedRequest, nowMs: number, exclude = queued.request.exclude): RouteDecision {
-    const { requester, request, had } = queued;
-    const { scheduler, measurements, peers, avoidedBy } = this.#deps;
-    const card = this.#cardOf(request.model);
-    const input = {
-      card,
-      members: this.#members.of(card, nowMs),
-      exclude: new Set(exclude),
-      network: measurements.network(nowMs),
-      requesterRegion: peers.lender(requester) === null ? null : measurements.region(requester),
-      tokens: request.tokens,
-      previous: had ?? this.#lastHops.get(requester)?.get(request.model) ?? [],
-    };
-    const avoided = avoidedBy(requester);
-    if (avoided.length > 0) {
-      const decision = scheduler.findRoute({ ...input, exclude: new Set([...exclude, ...avoided]) });
-      if (decision.kind === 'route') return decision;
-    }
-    return scheduler.findRoute(input);
-  }
-
-  #remember(requester: PeerId, model: ModelId, hops: readonly Hop[]): void {
-    const known = this.#lastHops.get(requester);
-    if (known === undefined) this.#lastHops.set(requester, new Map([[model, hops]]));
-    else known.set(model, hops);
+    return this.#finder.find(this.#cardOf(queued.request.model), queued, nowMs, exclude);
   }
 
   #noRoute({ model, exclude }: RouteRequest): SkeinError {
