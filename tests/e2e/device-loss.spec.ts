@@ -1,13 +1,14 @@
 import { expect, test } from '@playwright/test';
-import type { BrowserContext, Locator, Page, Worker } from '@playwright/test';
+import type { BrowserContext, Page, Worker } from '@playwright/test';
 import { startMesh } from '../rig/local-server.ts';
 import {
+  answering,
   ask,
   expectAnswer,
   expectPhase,
   goldenAnswer,
   openChat,
-  routeOf,
+  selfOf,
   serveFrom,
   startTab,
 } from './mesh.ts';
@@ -46,17 +47,6 @@ async function loseDevice(page: Page): Promise<number> {
     openedDevices.at(-1)?.destroy();
     return openedDevices.length;
   });
-}
-
-const selfOf = (tab: Page) => tab.getByTestId('self').getAttribute('title');
-
-/** The tab that computes the answer. */
-async function answering(turn: Locator, tabs: readonly Page[]): Promise<Page> {
-  const [hop] = await routeOf(turn);
-  const peers = await Promise.all(tabs.map(selfOf));
-  const tab = tabs[peers.indexOf(hop?.peer ?? null)];
-  if (tab === undefined) throw new Error('nobody answers');
-  return tab;
 }
 
 test('an answer goes on when the GPU of the tab that computes it is lost, and the tab gets another', async ({

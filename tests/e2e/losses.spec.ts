@@ -1,17 +1,27 @@
 import { expect, test } from '@playwright/test';
 import { startMesh } from '../rig/local-server.ts';
-import { ask, expectAnswer, expectPhase, goldenAnswer, openChat, routeOf, serveFrom } from './mesh.ts';
+import {
+  answering,
+  ask,
+  expectAnswer,
+  expectPhase,
+  goldenAnswer,
+  openChat,
+  routeOf,
+  selfOf,
+  serveFrom,
+} from './mesh.ts';
 
 test('an answer goes on when the tab that computes it is closed', async ({ context }) => {
   const server = await startMesh(1);
   try {
     const tabs = await serveFrom(context, server.url, 2);
+    const peers = await Promise.all(tabs.map(selfOf));
     const page = await openChat(context, server.url);
     const turn = await ask(page, 'What is Skein?');
     await expect(turn.getByTestId('answer')).toContainText('Skein');
     const [before] = await routeOf(turn);
-    const peers = await Promise.all(tabs.map((tab) => tab.getByTestId('self').getAttribute('title')));
-    await tabs[peers.indexOf(before?.peer ?? null)]?.close();
+    await (await answering(turn, tabs)).close();
 
     await expectAnswer(turn, goldenAnswer('What is Skein?'));
     const [after] = await routeOf(turn);

@@ -81,3 +81,17 @@ export async function routeOf(turn: Locator): Promise<(Hop & { readonly isThisTa
       })),
     );
 }
+
+/** The peer that a contributor tab is. */
+export function selfOf(tab: Page): Promise<string | null> {
+  return tab.getByTestId('self').getAttribute('title');
+}
+
+/** The tab that computes the first layers of an answer. @throws Error when none of the given does. */
+export async function answering(turn: Locator, tabs: readonly Page[]): Promise<Page> {
+  const [hop] = await routeOf(turn);
+  const peers = await Promise.all(tabs.map(selfOf));
+  const tab = tabs[peers.indexOf(hop?.peer ?? null)];
+  if (tab === undefined) throw new Error('nobody answers');
+  return tab;
+}

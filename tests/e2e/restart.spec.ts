@@ -3,7 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@playwright/test';
 import { ServerProcess } from '../chaos/server-process.ts';
-import { ask, expectAnswer, expectPhase, goldenAnswer, openChat, routeOf, serveFrom } from './mesh.ts';
+import {
+  ask,
+  expectAnswer,
+  expectPhase,
+  goldenAnswer,
+  openChat,
+  routeOf,
+  selfOf,
+  serveFrom,
+} from './mesh.ts';
 
 /** From the moment that the new server listens. */
 const BACK_WITHIN_MS = 5_000;
@@ -20,7 +29,7 @@ test('a server killed in the middle of an answer: it ends right, and all tabs ar
   });
   try {
     const contributors = await serveFrom(context, server.url, 3);
-    const names = () => Promise.all(contributors.map((tab) => tab.getByTestId('self').getAttribute('title')));
+    const names = () => Promise.all(contributors.map(selfOf));
     const namesBefore = await names();
     const page = await openChat(context, server.url);
     const turn = await ask(page, 'Count to 12.');
