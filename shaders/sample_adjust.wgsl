@@ -3,7 +3,7 @@
 //   adjustments  [all rows]: those of a row follow each other
 //   logits       f32 [head rows, vocab]
 //
-// Grid: x = adjustments of the row with the most / invocations, y = sampled rows. A mask of allowed tokens per row would be applied here.
+// Grid: x = adjustments of the row with the most / invocations, y = sampled rows.
 
 const REPEATED = 1u;
 const BANNED = 2u;

@@ -25,7 +25,7 @@ struct Phase {
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = workgroup.x;
   let info = sample_info[row];
-  if ((phase.kind == ADJUSTED && info.adjustment_count == 0u) || (phase.kind == DRAWN && is_greedy(info))) {
+  if ((phase.kind == ADJUSTED && !is_changed(info)) || (phase.kind == DRAWN && is_greedy(info))) {
     return;
   }
   let first = row * splits;

@@ -28,7 +28,7 @@ struct SampleInfo {
   first_adjustment: u32,
   adjustment_count: u32,
   top_count: u32, // log-probabilities to report
-  padding: u32,
+  mask: u32, // where its mask begins, counted from 1; 0: every token may be chosen
 }
 
 // A token whose logit is changed before the choice.
@@ -78,6 +78,11 @@ fn is_nan(bits: u32) -> bool {
 
 fn is_greedy(info: SampleInfo) -> bool {
   return !(info.temperature >= MIN_TEMPERATURE);
+}
+
+// Whether the choice is made from other logits than the model's.
+fn is_changed(info: SampleInfo) -> bool {
+  return info.adjustment_count > 0u || info.mask > 0u;
 }
 
 fn uses_top_k(info: SampleInfo) -> bool {

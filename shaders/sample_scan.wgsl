@@ -5,7 +5,7 @@
 //   partials     [sampled rows, splits]: (highest key, its lowest id, bits of the sum of exp(logit - highest), whether there is a NaN)
 //   states       [sampled rows], and sampled [sampled rows] (token id, bits of the f32 log-probability): here where there is one split
 //
-// The second time, after penalties and biases changed the logits of some rows, it finds the most probable of those rows again, and what
+// The second time, after penalties, biases and masks changed the logits of some rows, it finds the most probable of those rows again, and what
 // is known of their unmodified logits stays.
 //
 // Grid: x = splits, y = sampled rows. Barriers: 2 and 1 to end.
@@ -33,7 +33,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let row = workgroup.y;
   let info = sample_info[row];
   let is_adjusted = phase.is_adjusted == 1u;
-  if (is_adjusted && info.adjustment_count == 0u) {
+  if (is_adjusted && !is_changed(info)) {
     return;
   }
   let first = info.head_row * vocab;

@@ -61,8 +61,14 @@ export function buildBatchTables(batch: RaggedBatch, limits: BatchLimits): Batch
       }
     }
     if (limits.hasHead && head.kind === 'sample') {
-      const { params, adjustments } = head;
-      samples.push({ headRow: headInfo.length, position: end, params, ...(adjustments && { adjustments }) });
+      const { params, adjustments, mask } = head;
+      samples.push({
+        headRow: headInfo.length,
+        position: end,
+        params,
+        ...(adjustments && { adjustments }),
+        ...(mask && { mask }),
+      });
       headInfo.push(firstRow + rowCount - 1);
     } else if (limits.hasHead && head.kind === 'logits') {
       headInfo.push(...rows);

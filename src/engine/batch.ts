@@ -9,6 +9,8 @@ export type HeadRequest =
       readonly params: SamplingParams;
       /** Logits that are changed before the choice, from `TokenHistory.adjustmentsAt`; none when left out. */
       readonly adjustments?: Uint32Array<ArrayBuffer>;
+      /** u32 [vocab / 32], rounded up: a bit for each token that may be chosen; all where left out. */
+      readonly mask?: Uint32Array<ArrayBuffer>;
     }
   /** Logits of every row, read back whole; for tests and measurements. */
   | { readonly kind: 'logits' };

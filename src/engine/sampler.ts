@@ -19,6 +19,7 @@ import {
   ADJUSTMENT_WORDS,
   encodeSampleRows,
   isGreedy,
+  maskWords,
   SAMPLE_INFO_BYTES,
   SAMPLED_BYTES,
   TOP_BYTES,
@@ -30,6 +31,8 @@ const WORD_BYTES = 4;
 const ADJUSTMENT_BYTES = ADJUSTMENT_WORDS * WORD_BYTES;
 /** Adjustments there is room for at first; the buffer grows with the longest conversations. */
 const FIRST_ADJUSTMENTS = 1024;
+/** Masks there is room for at first, in bytes: none. Most stages never see one. */
+const FIRST_MASK_BYTES = 16;
 /** The one number in a phase buffer says which walk over the rows a kernel is in; alignment wants 16 bytes. */
 const PHASE_BYTES = 16;
 const PHASE = { scanned: 0, adjusted: 1, drawn: 2 } as const;
@@ -49,6 +52,7 @@ interface SampleWork {
   readonly top: boolean;
   /** Of the row with the most. */
   readonly adjustments: number;
+  readonly masks: boolean;
 }
 
 /** Null for what only vocabularies of several splits need. */
@@ -62,6 +66,7 @@ interface SamplerKernels {
   readonly scan: readonly BoundKernel[];
   readonly merge: readonly BoundKernel[];
   readonly adjust: BoundKernel;
+  readonly mask: BoundKernel;
   readonly histogram: readonly BoundKernel[];
   readonly draw: BoundKernel;
   readonly top: BoundKernel;
@@ -69,8 +74,8 @@ interface SamplerKernels {
 }
 
 /**
- * Draws one token per sampled row of a pass, last of its kernels: scan → (adjust → scan) → searches → draw. Greedy rows end with the
- * first scan, which is one dispatch, or two where the vocabulary has several splits. Adjusts logits in place.
+ * Draws one token per sampled row of a pass, last of its kernels: scan → (adjust → mask → scan) → searches → draw. Greedy rows
+ * end with the first scan, which is one dispatch, or two where the vocabulary has several splits. Adjusts and masks logits in place.
  */
 export class Sampler implements StepKernel {
   readonly name = 'sample';
@@ -82,6 +87,7 @@ export class Sampler implements StepKernel {
   readonly #buffers: Readonly<Record<string, GPUBuffer>>;
   readonly #phases: readonly GPUBuffer[];
   #adjustments: GPUBuffer;
+  #masks: GPUBuffer;
   #kernels: SamplerKernels;
   #rows: readonly SampleRow[] = [];
   #work: SampleWork = workOf([]);
@@ -117,6 +123,7 @@ export class Sampler implements StepKernel {
       return buffer;
     });
     this.#adjustments = memory.storage('adjustments', FIRST_ADJUSTMENTS * ADJUSTMENT_BYTES);
+    this.#masks = memory.storage('masks', FIRST_MASK_BYTES);
     this.#kernels = this.#bind();
   }
 
@@ -139,17 +146,18 @@ export class Sampler implements StepKernel {
       split_tokens: SPLIT_TOKENS,
     };
     const isSplit = overrides.splits > 1;
-    const [scan, merge, adjust, histogram, draw, top, topMerge] = await Promise.all([
+    const [scan, merge, adjust, mask, histogram, draw, top, topMerge] = await Promise.all([
       compiler.compile(SAMPLE_KERNELS.scan, { ...overrides, histogram_words: HISTOGRAM_WORDS }),
       isSplit ? compiler.compile(SAMPLE_KERNELS.merge, overrides) : null,
       compiler.compile(SAMPLE_KERNELS.adjust, overrides),
+      compiler.compile(SAMPLE_KERNELS.mask, overrides),
       compiler.compile(SAMPLE_KERNELS.histogram, { ...overrides, rounds: isSplit ? 1 : PHASES.length }),
       compiler.compile(SAMPLE_KERNELS.draw, overrides),
       compiler.compile(SAMPLE_KERNELS.top, { ...overrides, is_merging: 0 }),
       isSplit ? compiler.compile(SAMPLE_KERNELS.top, { ...overrides, is_merging: 1 }) : null,
     ]);
     return new Sampler(
-      { scan, merge, adjust, histogram, draw, top, topMerge },
+      { scan, merge, adjust, mask, histogram, draw, top, topMerge },
       memory,
       shape,
       logits,
@@ -159,11 +167,14 @@ export class Sampler implements StepKernel {
 
   /**
    * Uploads what the next pass samples.
-   * @throws SkeinError `bad-argument` for more rows than there is room for, and for adjusted logits that two rows read.
+   * @throws SkeinError `bad-argument` for more rows than there is room for, for changed logits that two rows read, and for masks of
+   * another vocabulary.
    */
   write(rows: readonly SampleRow[]): void {
     checkSize(this.name, 'rows', rows.length, { min: 0, max: this.#shape.maxRows });
     checkOwnLogits(rows);
+    const masks = rows.flatMap(({ mask }) => (mask === undefined ? [] : [mask]));
+    this.#checkMasks(masks);
     this.#rows = rows;
     this.#work = workOf(rows);
     const adjustments = rows.flatMap((row) => (row.adjustments === undefined ? [] : [row.adjustments]));
@@ -175,6 +186,7 @@ export class Sampler implements StepKernel {
       this.#memory.device.queue.writeBuffer(this.#adjustments, offset, words);
       offset += words.byteLength;
     }
+    this.#writeMasks(masks);
   }
 
   encode(pass: GPUComputePassEncoder, step: StepShape): void {
@@ -188,8 +200,8 @@ export class Sampler implements StepKernel {
     if (rows === 0) return;
     const headRows = Math.max(step.headRows, ...this.#rows.map(({ headRow }) => headRow + 1));
     checkBytes(this.name, 'logits', this.#buffer('logits'), headRows * this.#shape.vocabSize * WORD_BYTES);
-    const { scan, adjust, histogram, draw, top, topMerge } = this.#kernels;
-    const { draws, topK, topP, adjustments, top: wantsTop } = this.#work;
+    const { scan, adjust, mask, histogram, draw, top, topMerge } = this.#kernels;
+    const { draws, topK, topP, adjustments, masks, top: wantsTop } = this.#work;
     const splits = this.#splits;
     const grid = [splits, rows] as const;
 
@@ -201,6 +213,11 @@ export class Sampler implements StepKernel {
     }
     if (adjustments > 0) {
       this.#dispatch(pass, adjust, [Math.ceil(adjustments / this.#invocations), rows]);
+    }
+    if (masks) {
+      this.#dispatch(pass, mask, [Math.ceil(this.#shape.vocabSize / this.#invocations), rows]);
+    }
+    if (adjustments > 0 || masks) {
       this.#dispatch(pass, scan[PHASE.adjusted], grid);
       this.#merge(pass, PHASE.adjusted);
     }
@@ -249,8 +266,30 @@ export class Sampler implements StepKernel {
     this.#kernels = this.#bind();
   }
 
+  #checkMasks(masks: readonly Uint32Array[]): void {
+    const words = maskWords(this.#shape.vocabSize);
+    for (const { length } of masks)
+      checkSize(this.name, 'words of a mask', length, { min: words, max: words });
+  }
+
+  #writeMasks(masks: readonly Uint32Array<ArrayBuffer>[]): void {
+    const maskBytes = maskWords(this.#shape.vocabSize) * WORD_BYTES;
+    if (masks.length * maskBytes > this.#masks.size) {
+      this.#masks.destroy();
+      this.#masks = this.#memory.storage('masks', this.#shape.maxRows * maskBytes);
+      this.#kernels = this.#bind();
+    }
+    masks.forEach((mask, index) => {
+      this.#memory.device.queue.writeBuffer(this.#masks, index * maskBytes, mask);
+    });
+  }
+
   #buffer(name: string): GPUBuffer {
-    const buffer = name === 'adjustments' ? this.#adjustments : this.#buffers[name];
+    const growing: Readonly<Record<string, GPUBuffer>> = {
+      adjustments: this.#adjustments,
+      masks: this.#masks,
+    };
+    const buffer = growing[name] ?? this.#buffers[name];
     if (buffer === undefined) throw new SkeinError('internal', `A sampler has no buffer ${name}.`);
     return buffer;
   }
@@ -264,11 +303,12 @@ export class Sampler implements StepKernel {
       return bindKernel(this.#memory.device, kernel, Object.fromEntries(buffers));
     };
     const inPhases = (kernel: CompiledKernel) => this.#phases.map((phase) => bind(kernel, phase));
-    const { scan, merge, adjust, histogram, draw, top, topMerge } = this.#compiled;
+    const { scan, merge, adjust, mask, histogram, draw, top, topMerge } = this.#compiled;
     return {
       scan: inPhases(scan),
       merge: merge === null ? [] : inPhases(merge),
       adjust: bind(adjust),
+      mask: bind(mask),
       histogram: inPhases(histogram),
       draw: bind(draw),
       top: bind(top),
@@ -289,21 +329,24 @@ function workOf(rows: readonly SampleRow[]): SampleWork {
     topP: drawn.some(({ params }) => params.topP < 1),
     top: rows.some(({ params }) => params.topLogProbabilities > 0),
     adjustments: Math.max(0, ...rows.map(({ adjustments }) => (adjustments?.length ?? 0) / ADJUSTMENT_WORDS)),
+    masks: rows.some(({ mask }) => mask !== undefined),
   };
 }
 
-/** Adjusted logits are changed in place, so they must be nobody else's. */
+/** Logits are changed in place, so they must be nobody else's. */
 function checkOwnLogits(rows: readonly SampleRow[]): void {
-  const adjusted = new Set(
-    rows.filter(({ adjustments }) => adjustments?.length).map(({ headRow }) => headRow),
+  const changed = new Set(
+    rows
+      .filter(({ adjustments, mask }) => (adjustments?.length ?? 0) > 0 || mask !== undefined)
+      .map(({ headRow }) => headRow),
   );
-  if (adjusted.size === 0) return;
+  if (changed.size === 0) return;
   const seen = new Set<number>();
   for (const { headRow } of rows) {
-    if (seen.has(headRow) && adjusted.has(headRow)) {
+    if (seen.has(headRow) && changed.has(headRow)) {
       throw new SkeinError(
         'bad-argument',
-        `Logits of row ${headRow} are adjusted, and two samples read them.`,
+        `Logits of row ${headRow} are changed, and two samples read them.`,
       );
     }
     seen.add(headRow);

@@ -1,9 +1,12 @@
 import fc from 'fast-check';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { GpuMemory } from '../../src/engine/gpu-memory.ts';
 import { KernelCompiler } from '../../src/engine/kernel.ts';
 import { isGreedy } from '../../src/engine/kernels/sample-rows.ts';
 import type { SampledToken, SampleRow } from '../../src/engine/kernels/sample-rows.ts';
+import { Sampler } from '../../src/engine/sampler.ts';
 import { TokenHistory } from '../../src/engine/token-history.ts';
+import { GREEDY, sampling } from '../../src/protocol/sampling.ts';
 import type { SamplingParams } from '../../src/protocol/sampling.ts';
 import {
   adjustedLogits,
@@ -11,10 +14,11 @@ import {
   largest,
   logProbabilities,
   lowestKept,
+  maskedLogits,
   mostProbable,
 } from '../reference/sampling.ts';
 import type { SampledHistory } from '../reference/sampling.ts';
-import { openTestGpu } from './gpu.ts';
+import { ONE_ROW, openTestGpu } from './gpu.ts';
 import type { TestGpu } from './gpu.ts';
 import { randomLogits, SamplerRig } from './sampler-rig.ts';
 
@@ -31,6 +35,7 @@ interface Case {
   readonly logits: Float32Array;
   readonly params: SamplingParams;
   readonly history: SampledHistory;
+  readonly mask: Uint32Array<ArrayBuffer> | null;
 }
 
 const fraction = (min: number, max: number) => fc.double({ min, max, noNaN: true });
@@ -70,7 +75,13 @@ function anyCase(vocabSize: number, maxHistory: number): fc.Arbitrary<Case> {
   const logits = fc
     .tuple(fc.nat(0xffff_ffff), fraction(0.5, 6), fc.constantFrom('plain', 'tied', 'masked', 'peaked'))
     .map(([seed, spread, kind]) => shapeLogits(randomLogits(vocabSize, seed, spread), kind));
-  return fc.record({ logits, params, history }).filter((candidate) => isPossible(candidate, vocabSize));
+  const mask = orOff(
+    null,
+    fc
+      .tuple(fc.nat(0xffff_ffff), fc.constantFrom(0.001, 0.1, 0.5, 0.99))
+      .map(([seed, share]) => randomMask(vocabSize, seed, share)),
+  );
+  return fc.record({ logits, params, history, mask }).filter((candidate) => isPossible(candidate, vocabSize));
 }
 
 function shapeLogits(logits: Float32Array, kind: string): Float32Array {
@@ -86,13 +97,26 @@ function shapeLogits(logits: Float32Array, kind: string): Float32Array {
   }
 }
 
-/** Something must be left to choose from, from the first token of the answer on. */
-function isPossible({ logits, params, history }: Case, vocabSize: number): boolean {
-  const atFirst = adjustedLogits(logits, params, { ...history, generated: [] });
-  return vocabSize > 20 || largest(atFirst) > -Infinity;
+/** Every token with the same chance, and one at least. What is beyond the vocabulary is never to be chosen. */
+function randomMask(vocabSize: number, seed: number, share: number): Uint32Array<ArrayBuffer> {
+  const mask = new Uint32Array(Math.ceil(vocabSize / 32));
+  const uniform = randomLogits(vocabSize, seed).map((normal) => 1 / (1 + Math.exp(-1.7 * normal)));
+  const chosen = [seed % vocabSize, ...Array.from({ length: vocabSize }, (_, id) => id)];
+  chosen.forEach((id, index) => {
+    if (index === 0 || (uniform[id] ?? 1) < share) mask[id >> 5] = (mask[id >> 5] ?? 0) | (1 << (id & 31));
+  });
+  if (vocabSize % 32 > 0) mask[mask.length - 1] = (mask.at(-1) ?? 0) | (-1 << (vocabSize % 32));
+  return mask;
 }
 
-function rowOf({ params, history }: Case, headRow: number, vocabSize: number): SampleRow {
+/** Something must be left to choose from, from the first token of the answer on. */
+function isPossible({ logits, params, history, mask }: Case, vocabSize: number): boolean {
+  const atFirst = adjustedLogits(logits, params, { ...history, generated: [] });
+  if (vocabSize <= 20 && largest(atFirst) === -Infinity) return false;
+  return mask === null || largest(maskedLogits(adjustedLogits(logits, params, history), mask)) > -Infinity;
+}
+
+function rowOf({ params, history, mask }: Case, headRow: number, vocabSize: number): SampleRow {
   const { prompt, generated, stopTokenIds } = history;
   const promptTokens = prompt.length + 1;
   const counts = new TokenHistory(
@@ -106,12 +130,18 @@ function rowOf({ params, history }: Case, headRow: number, vocabSize: number): S
   );
   generated.forEach((token, index) => counts.add(promptTokens + index, token));
   const position = promptTokens + generated.length;
-  return { headRow, position, params, adjustments: counts.adjustmentsAt(position).slice() };
+  const adjustments = counts.adjustmentsAt(position).slice();
+  return { headRow, position, params, adjustments, ...(mask && { mask }) };
 }
 
 /** @returns whether it is exactly the reference's token, and not only as good. */
-function checkToken({ logits, params, history }: Case, { tokenId }: SampledToken, position: number): boolean {
-  const adjusted = adjustedLogits(logits, params, history);
+function checkToken(
+  { logits, params, history, mask }: Case,
+  { tokenId }: SampledToken,
+  position: number,
+): boolean {
+  const adjusted = maskedLogits(adjustedLogits(logits, params, history), mask);
+  expect(adjusted[tokenId], `token ${tokenId}`).toBeGreaterThan(-Infinity);
   const highest = largest(adjusted);
   if (isGreedy(params)) {
     // Only the repetition penalty divides, which GPUs round as they like.
@@ -157,6 +187,8 @@ beforeAll(async () => {
 describe('all of sampling at once', () => {
   test.each([
     { vocabSize: 1, passes: 2, rows: 32, maxHistory: 2, layout: 'of the adapter' },
+    { vocabSize: 31, passes: 16, rows: 32, maxHistory: 10, layout: 'of the adapter' },
+    { vocabSize: 33, passes: 16, rows: 32, maxHistory: 10, layout: 'of the adapter' },
     { vocabSize: 63, passes: 32, rows: 32, maxHistory: 40, layout: 'of the adapter' },
     { vocabSize: 257, passes: 32, rows: 32, maxHistory: 40, layout: 'of the adapter' },
     { vocabSize: 2048, passes: 10, rows: 32, maxHistory: 40, layout: 'of the adapter' },
@@ -212,15 +244,94 @@ describe('all of sampling at once', () => {
   });
 });
 
-test('adjusted logits are nobody else’s, and must be', async () => {
+test('changed logits are nobody else’s, and must be', async () => {
   const vocabSize = 63;
   const [one] = fc.sample(anyCase(vocabSize, 5), { numRuns: 1, seed: 1 });
   if (one === undefined) throw new Error('There is one case.');
   const rig = await SamplerRig.create(gpu, vocabSize, 2);
   const params = { ...one.params, logitBias: [[3, 1]] as [number, number][] };
-  const row = rowOf({ ...one, params }, 0, vocabSize);
-  await expect(rig.sample([one.logits], [row, { ...row, position: 9 }])).rejects.toThrow(
-    /row 0 are adjusted, and two samples/,
-  );
+  const adjusted = rowOf({ ...one, params, mask: null }, 0, vocabSize);
+  const masked: SampleRow = { headRow: 0, position: 1, params: GREEDY, mask: randomMask(vocabSize, 1, 0.5) };
+  for (const row of [adjusted, masked]) {
+    await expect(rig.sample([one.logits], [row, { ...row, position: 9 }])).rejects.toThrow(
+      /row 0 are changed, and two samples/,
+    );
+  }
   rig.dispose();
+});
+
+describe('a mask', () => {
+  const VOCAB = 20_011;
+  const PARAMS = [GREEDY, sampling({ temperature: 100, seed: 3 }), sampling({ temperature: 1, topP: 0.9 })];
+
+  test('of one token is that token, with its unmodified log-probability', async () => {
+    const rig = await SamplerRig.create(gpu, VOCAB, 8);
+    const logits = randomLogits(VOCAB, 9, 4);
+    const expected = logProbabilities(logits);
+    for (const only of [0, 31, 32, 8192, VOCAB - 1]) {
+      const mask = new Uint32Array(Math.ceil(VOCAB / 32));
+      mask[only >> 5] = 1 << (only & 31);
+      const rows = PARAMS.map((params, headRow): SampleRow => ({ headRow, position: 1, params, mask }));
+      const drawn = await rig.sample(
+        PARAMS.map(() => logits),
+        rows,
+      );
+      for (const { tokenId, logProbability } of drawn) {
+        expect(tokenId).toBe(only);
+        expect(Math.abs(logProbability - (expected[only] ?? NaN))).toBeLessThan(LOG_PROBABILITY_TOLERANCE);
+      }
+    }
+    rig.dispose();
+  });
+
+  test('that leaves nothing says that the token means nothing', async () => {
+    const rig = await SamplerRig.create(gpu, VOCAB, 8);
+    const mask = new Uint32Array(Math.ceil(VOCAB / 32));
+    const rows = PARAMS.map((params, headRow): SampleRow => ({ headRow, position: 1, params, mask }));
+    const drawn = await rig.sample(
+      PARAMS.map(() => randomLogits(VOCAB, 9)),
+      rows,
+    );
+    for (const { tokenId, logProbability } of drawn) {
+      expect(tokenId).toBeLessThan(VOCAB);
+      expect(logProbability).toBeNaN();
+    }
+    rig.dispose();
+  });
+
+  test('of another vocabulary is refused', async () => {
+    const rig = await SamplerRig.create(gpu, VOCAB, 1);
+    const row = { headRow: 0, position: 1, params: GREEDY, mask: new Uint32Array(3) };
+    await expect(rig.sample([randomLogits(VOCAB, 9)], [row])).rejects.toThrow(/words of a mask is 3/);
+    rig.dispose();
+  });
+
+  test.each([
+    { vocabSize: 257, plain: 1, masked: 3 },
+    { vocabSize: VOCAB, plain: 2, masked: 5 },
+  ])(
+    'costs nothing where there is none: vocabulary $vocabSize, $plain dispatches, and $masked with one',
+    async ({ vocabSize, plain, masked }) => {
+      const memory = new GpuMemory(gpu.device);
+      const logits = memory.storage('logits', 2 * vocabSize * Float32Array.BYTES_PER_ELEMENT);
+      const sampler = await Sampler.create(gpu.compiler, memory, { vocabSize, maxRows: 2 }, logits);
+      const step = { ...ONE_ROW, headRows: 2, sampleRows: 2 };
+      const rows = [0, 1].map((headRow): SampleRow => ({ headRow, position: 1, params: GREEDY }));
+      const dispatchesOf = (written: readonly SampleRow[]): number => {
+        sampler.write(written);
+        const encoder = gpu.device.createCommandEncoder();
+        const pass = encoder.beginComputePass();
+        const dispatch = vi.spyOn(pass, 'dispatchWorkgroups');
+        sampler.encode(pass, step);
+        pass.end();
+        encoder.finish();
+        return dispatch.mock.calls.length;
+      };
+      expect(dispatchesOf(rows)).toBe(plain);
+      const mask = randomMask(vocabSize, 1, 0.5);
+      expect(dispatchesOf(rows.map((row, index) => (index === 1 ? { ...row, mask } : row)))).toBe(masked);
+      expect(dispatchesOf(rows)).toBe(plain);
+      memory.dispose();
+    },
+  );
 });

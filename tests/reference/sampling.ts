@@ -49,6 +49,12 @@ export function adjustedLogits(
   return adjusted;
 }
 
+/** What a mask leaves of the logits that the choice is made from. */
+export function maskedLogits(logits: readonly number[], mask: Uint32Array | null): number[] {
+  if (mask === null) return [...logits];
+  return logits.map((logit, id) => (((mask[id >> 5] ?? 0) >>> (id & 31)) & 1 ? logit : -Infinity));
+}
+
 /**
  * The smallest logit that sampling may return: top-k keeps what is at least the k-th largest logit, top-p keeps of the rest the most
  * probable tokens until their mass reaches p of it, min-p of the rest what is at least that share of the largest. Equal logits stay or

@@ -15,13 +15,15 @@ export const TOP_BYTES = MAX_TOP_LOG_PROBABILITIES * SAMPLED_BYTES;
 
 /** One row to sample. */
 export interface SampleRow {
-  /** Row of the logits. Rows with adjustments have one of their own. */
+  /** Row of the logits. Rows with adjustments or a mask have one of their own. */
   readonly headRow: number;
   /** Position of the token to be drawn: with the seed it decides the draw. */
   readonly position: number;
   readonly params: SamplingParams;
   /** `ADJUSTMENT_WORDS` per token whose logit is changed before the choice, each token once, ids below the vocabulary's size. */
   readonly adjustments?: Uint32Array<ArrayBuffer>;
+  /** `maskWords` with a bit for each token that may be chosen; all where left out. Where no bit is set, the result means nothing. */
+  readonly mask?: Uint32Array<ArrayBuffer>;
 }
 
 export interface SampledToken extends TokenLogProbability {
@@ -32,6 +34,11 @@ export interface SampledToken extends TokenLogProbability {
   readonly logProbability: number;
   /** As many as the row asked for, but for tokens of no probability. */
   readonly topLogProbabilities: readonly TokenLogProbability[];
+}
+
+/** Words of a mask: a bit for each token. */
+export function maskWords(vocabSize: number): number {
+  return Math.ceil(vocabSize / 32);
 }
 
 /** Below this, and for NaN, sampling is greedy; as in sample_row.wgsl. */
@@ -46,7 +53,8 @@ export function encodeSampleRows(rows: readonly SampleRow[]): ArrayBuffer {
   const bytes = new ArrayBuffer(rows.length * SAMPLE_INFO_BYTES);
   const view = new DataView(bytes);
   let firstAdjustment = 0;
-  rows.forEach(({ headRow, position, params, adjustments }, index) => {
+  let firstMaskWord = 0;
+  rows.forEach(({ headRow, position, params, adjustments, mask }, index) => {
     const start = index * SAMPLE_INFO_BYTES;
     const adjustmentCount = (adjustments?.length ?? 0) / ADJUSTMENT_WORDS;
     view.setUint32(start, headRow, true);
@@ -60,7 +68,10 @@ export function encodeSampleRows(rows: readonly SampleRow[]): ArrayBuffer {
     view.setUint32(start + 32, firstAdjustment, true);
     view.setUint32(start + 36, adjustmentCount, true);
     view.setUint32(start + 40, params.topLogProbabilities, true);
+    // Counted from 1: 0 is none.
+    view.setUint32(start + 44, mask === undefined ? 0 : firstMaskWord + 1, true);
     firstAdjustment += adjustmentCount;
+    firstMaskWord += mask?.length ?? 0;
   });
   return bytes;
 }

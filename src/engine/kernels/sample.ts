@@ -1,6 +1,7 @@
 import adjustCode from '../../../shaders/sample_adjust.wgsl?raw';
 import drawCode from '../../../shaders/sample_draw.wgsl?raw';
 import histogramCode from '../../../shaders/sample_histogram.wgsl?raw';
+import maskCode from '../../../shaders/sample_mask.wgsl?raw';
 import mergeCode from '../../../shaders/sample_merge.wgsl?raw';
 import resultCode from '../../../shaders/sample_result.wgsl?raw';
 import rowCode from '../../../shaders/sample_row.wgsl?raw';
@@ -42,6 +43,11 @@ export const SAMPLE_KERNELS = {
     name: 'sample_adjust',
     code: rowCode + adjustCode,
     bindings: { sample_info: 'read', adjustments: 'read-write', logits: 'read-write' },
+  },
+  mask: {
+    name: 'sample_mask',
+    code: rowCode + maskCode,
+    bindings: { sample_info: 'read', masks: 'read', logits: 'read-write' },
   },
   histogram: {
     name: 'sample_histogram',

@@ -16,7 +16,11 @@ describe('a structural tag that is checked', { timeout: TIMEOUT_MS }, () => {
 
   it.each([
     ['no JSON', '{nope', /JSON/],
-    ['another format', '{"type":"structural_tag","format":{"type":"frob"}}', /Format type not recognized: frob/],
+    [
+      'another format',
+      '{"type":"structural_tag","format":{"type":"frob"}}',
+      /Format type not recognized: frob/,
+    ],
     ['an unknown type', tagOf({ type: 'frob' }), /Unsupported type "frob"/],
     ['a reference to nothing', tagOf({ $ref: '#/nowhere' }), /Cannot find field nowhere/],
     [
