@@ -13,13 +13,15 @@ export interface RetryState {
   readonly failures: number;
   /** Attempts since the last token that found layers without a tab. */
   readonly waits: number;
+  /** Those of whom the next routes do without one at a time, in this order: there was none without all of them. */
+  readonly oneByOne: readonly PeerId[];
 }
 
-export const FIRST_ATTEMPT: RetryState = { epoch: 0, exclude: [], failures: 0, waits: 0 };
+export const FIRST_ATTEMPT: RetryState = { epoch: 0, exclude: [], failures: 0, waits: 0, oneByOne: [] };
 
 /** The route works: what went wrong before it counts no more. */
 export function afterToken(state: RetryState): RetryState {
-  return { ...state, failures: 0, waits: 0 };
+  return { ...state, failures: 0, waits: 0, oneByOne: [] };
 }
 
 /** Failures in a row, without a single token between them, after which a request is given up. */
@@ -97,12 +99,18 @@ function mayReform(state: RetryState, error: SkeinError): boolean {
   return error.data['loading'] === true || state.failures > 0 || state.waits > 0;
 }
 
-/** Whom it excluded is forgotten: nobody else may be left. */
+/**
+ * Of two that accuse each other one is honest, and may be the only one with its layers: those excluded together are excluded one at a
+ * time, and at last nobody is, since there may be nobody else.
+ */
 function waitForLayers(state: RetryState): { state: RetryState; delayMs: number } | null {
   const waits = state.waits + 1;
   if (waits > MAX_WAITS) return null;
+  const together = state.exclude.length > 1 ? state.exclude : [];
+  const [next, ...oneByOne] = state.oneByOne.length > 0 ? state.oneByOne : together;
+  const exclude = next === undefined ? [] : [next];
   const delayMs = delayOf(waits, MAX_WAIT_DELAY_MS);
-  return { state: { ...state, epoch: state.epoch + 1, exclude: [], waits }, delayMs };
+  return { state: { ...state, epoch: state.epoch + 1, exclude, waits, oneByOne }, delayMs };
 }
 
 /** It is connected to anew. */

@@ -18,7 +18,6 @@ import type { Meddling } from './meddling.ts';
 const STAGES = 3;
 const LAYERS_PER_STAGE = 2;
 const LAYER_COUNT = STAGES * LAYERS_PER_STAGE;
-const REPLICAS = 2;
 const CHUNK_ROWS = 4;
 /** Virtual time between two looks. */
 const TICK_MS = 50;
@@ -30,6 +29,8 @@ export interface HostileOptions {
   readonly slot: number;
   readonly meddle: (liar: LiarParts) => Meddling;
   readonly maxRequests?: number;
+  /** Honest stages for every slice; two by default. */
+  readonly replicas?: number;
   /** Requesters whose routes lead over the liar at first; all by default. */
   readonly givenTo?: readonly number[];
   /** Stands between every honest peer and the hub. */
@@ -62,7 +63,7 @@ interface Stage {
   readonly served: ServedStage;
 }
 
-/** Two honest stages for every slice, one liar, and a server that gives the liar to whoever does not exclude it. */
+/** Honest stages for every slice, one liar, and a server that gives the liar to whoever does not exclude it. */
 export class HostileMesh {
   readonly hub = new LocalHub();
   readonly clock = new ManualClock();
@@ -73,11 +74,19 @@ export class HostileMesh {
   readonly #givenTo: readonly number[] | undefined;
   readonly #wrap: (transport: FrameTransport) => FrameTransport;
 
-  constructor({ slot, meddle, maxRequests = 64, givenTo, wrap = (transport) => transport }: HostileOptions) {
+  constructor(options: HostileOptions) {
+    const {
+      slot,
+      meddle,
+      maxRequests = 64,
+      replicas = 2,
+      givenTo,
+      wrap = (transport) => transport,
+    } = options;
     this.#slot = slot;
     this.#givenTo = givenTo;
     this.#wrap = wrap;
-    const honestIds = Array.from({ length: STAGES * REPLICAS }, (_, index) => peerId(index + 1));
+    const honestIds = Array.from({ length: STAGES * replicas }, (_, index) => peerId(index + 1));
     this.honest = honestIds.map((peer, index) =>
       this.#stage(peer, index % STAGES, maxRequests, wrap(this.hub.transport(peer))),
     );

@@ -26,7 +26,7 @@ export function simpleRetry({ attempts, firstSeconds, longestSeconds }: PolicyTr
         : state.exclude;
     const delaySeconds = Math.min(firstSeconds * 2 ** (failures - 1), longestSeconds);
     return {
-      state: { epoch: state.epoch + 1, exclude, failures, waits: 0 },
+      state: { ...state, epoch: state.epoch + 1, exclude, failures, waits: 0 },
       delayMs: delaySeconds * 1000,
     };
   };

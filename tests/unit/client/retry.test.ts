@@ -27,6 +27,7 @@ describe('nextAttempt', () => {
       exclude: [hop],
       failures: 1,
       waits: 0,
+      oneByOne: [],
     });
   });
 
@@ -48,6 +49,25 @@ describe('nextAttempt', () => {
     expect(delays).toEqual([100, 200, 400, 800, 1600, 3200, ...new Array<number>(10).fill(5000)]);
   });
 
+  it('excludes one at a time of those without all of whom there is no route, and goes on with the next after another failure', () => {
+    const [first, second] = ['1'.repeat(32), '2'.repeat(32)] as [PeerId, PeerId];
+    const hops = [first, second].map((peer) => ({ peer, layerStart: 0, layerEnd: 8 }));
+    const disputed = new SkeinError('timeout', 'one of two', { data: { peer: first, otherPeer: second } });
+    const steps: [SkeinError, Route | null, PeerId[]][] = [
+      [disputed, { ...route, hops }, [first, second]],
+      [failure('no-route'), null, [first]],
+      [disputed, { ...route, hops }, [first, second]],
+      [failure('no-route'), null, [second]],
+      [failure('no-route'), null, []],
+      [failure('no-route'), null, []],
+    ];
+    let state = fresh;
+    for (const [error, lost, exclude] of steps) {
+      state = nextAttempt(state, error, lost)?.state ?? fresh;
+      expect(state.exclude).toEqual(exclude);
+    }
+  });
+
   it('waits for the mesh to re-form after a loss, and forgets whom it excluded', () => {
     const lost = nextAttempt(fresh, failure('peer-lost', hop), route);
     expect(lost).not.toBeNull();
@@ -56,6 +76,7 @@ describe('nextAttempt', () => {
       exclude: [],
       failures: 1,
       waits: 1,
+      oneByOne: [],
     });
   });
 
@@ -130,20 +151,21 @@ describe('nextAttempt', () => {
   });
 
   it('begins to count anew with every token', () => {
-    const tired: RetryState = { epoch: 9, exclude: [hop], failures: 16, waits: 180 };
+    const tired: RetryState = { epoch: 9, exclude: [hop], failures: 16, waits: 180, oneByOne: [bystander] };
     expect(nextAttempt(tired, failure('peer-lost'), route)).toBeNull();
     expect(nextAttempt(afterToken(tired), failure('peer-lost'), route)?.state).toEqual({
       epoch: 10,
       exclude: [hop],
       failures: 1,
       waits: 0,
+      oneByOne: [],
     });
   });
 
   it('asks a server that did not answer in time again, but not for ever', () => {
-    const started: RetryState = { epoch: 3, exclude: [hop], failures: 0, waits: 0 };
+    const started: RetryState = { ...fresh, epoch: 3, exclude: [hop] };
     const attempt = nextAttempt(started, failure('timeout'), null);
-    expect(attempt).toEqual({ state: { epoch: 4, exclude: [hop], failures: 1, waits: 0 }, delayMs: 100 });
+    expect(attempt).toEqual({ state: { ...started, epoch: 4, failures: 1 }, delayMs: 100 });
     let tries = 0;
     for (let next = attempt; next !== null; next = nextAttempt(next.state, failure('timeout'), null))
       tries += 1;
