@@ -47,6 +47,7 @@ export class Conversation {
 
   /** What the model thought before it said, or called, what follows. */
   think(thought: string): void {
+    if (thought === '') return;
     const turn = this.#assistantTurn(this.combines);
     turn.reasoning_content = joined(turn.reasoning_content ?? '', thought);
   }

@@ -9,7 +9,7 @@ export const cacheControl = ignored(
   v.strictObject({ type: v.literal('ephemeral'), ttl: optional(v.picklist(['5m', '1h'])) }),
 );
 /** Calls are made by nobody but the caller. */
-const caller = ignored(v.strictObject({ type: v.literal('direct', 'must be "direct"') }));
+const caller = ignored(v.strictObject({ type: v.literal('direct') }));
 
 const ONLY_TEXT = 'Models here read text. Send a block of type "text".';
 

@@ -34,7 +34,7 @@ const tool = byType(
       strict: ignored(v.boolean()),
       cache_control: cacheControl,
       eager_input_streaming: ignored(v.boolean()),
-      allowed_callers: ignored(v.array(v.literal('direct', 'must be "direct": nothing else calls tools'))),
+      allowed_callers: ignored(v.array(v.literal('direct'))),
       defer_loading: refused('Send the tools that the model is to know.', false),
       input_examples: refused('Put examples into the description.'),
     }),

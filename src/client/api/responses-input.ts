@@ -10,9 +10,8 @@ const repeated = {
   id: ignored(v.string()),
   status: ignored(v.string()),
 };
-const caller = ignored(
-  v.strictObject({ type: v.literal('direct', 'must be "direct": calls are made by nobody but the caller.') }),
-);
+/** Functions are called by nobody but the caller of the API. */
+const caller = ignored(v.strictObject({ type: v.literal('direct') }));
 
 const ONLY_TEXT = 'Models here read text. Send a part of type "input_text".';
 const cacheBreakpoint = ignored(v.strictObject({ mode: v.literal('explicit') }));

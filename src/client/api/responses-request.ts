@@ -46,9 +46,7 @@ const tool = byType(
       type: v.literal('function'),
       ...functionEntries,
       strict: optional(v.boolean()),
-      allowed_callers: ignored(
-        v.array(v.literal('direct', 'must be "direct": nothing else calls functions')),
-      ),
+      allowed_callers: ignored(v.array(v.literal('direct'))),
       defer_loading: refused('Send the tools that the model is to know.', false),
       output_schema: ignored(v.record(v.string(), v.unknown())),
     }),
@@ -90,10 +88,8 @@ const reasoning = v.strictObject({
   context: refused('Send the reasoning items that the model is to know in input.', 'auto', 'current_turn'),
 });
 
-const included = v.picklist(
-  [LOGPROBS, 'reasoning.encrypted_content'],
-  `must be "${LOGPROBS}" or "reasoning.encrypted_content": there are no built-in tools, images or files here`,
-);
+/** What else there is to include is of built-in tools, images and files. */
+const included = oneOf(LOGPROBS, 'reasoning.encrypted_content');
 
 /** The body of `/v1/responses`. */
 export const responsesSchema = v.strictObject({
