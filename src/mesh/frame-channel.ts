@@ -4,15 +4,13 @@ import {
   GREETING_INTERVAL_MS,
   MAX_MESSAGE_BURST,
   MAX_MESSAGES_PER_SECOND,
-  SEND_HIGH_WATER_BYTES,
-  SEND_LOW_WATER_BYTES,
-  SEND_STALL_TIMEOUT_MS,
   SUSPICION_MS,
 } from '../protocol/limits.ts';
 import { TokenBucket } from '../protocol/token-bucket.ts';
 import { incomplete, notRead, saidGoodbye, silent, tooManyMessages } from './channel-errors.ts';
 import type { Clock } from './clock.ts';
-import { ReceiveWindow, SendWindow } from './flow-window.ts';
+import { ReceiveWindow } from './flow-window.ts';
+import { FrameSender } from './frame-sender.ts';
 import {
   checkNumber,
   decodeControl,
@@ -20,7 +18,6 @@ import {
   FrameAssembly,
   isHello,
   numberMessage,
-  splitFrame,
 } from './framing.ts';
 import type { ControlMessage } from './framing.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -70,7 +67,7 @@ export class FrameChannel {
   readonly #assembly = new FrameAssembly();
   readonly #gauge: LinkGauge;
   readonly #heartbeat: Heartbeat;
-  readonly #outbound = new SendWindow();
+  readonly #sender: FrameSender;
   readonly #inbound = new ReceiveWindow();
   readonly #ration: TokenBucket;
   /** Settles when the other end was heard, and so listens: what is sent before that may be lost. Or when the channel ends. */
@@ -83,9 +80,6 @@ export class FrameChannel {
   #repeatedMessages = 0;
   #cancelAssemblyDeadline: (() => void) | null = null;
   #cancelSuspicion: (() => void) | null = null;
-  /** Frames go out one after the other; settles when the last one has. */
-  #lastSend: Promise<void> = Promise.resolve();
-  #wakeSender: () => void = () => undefined;
   #ended: SkeinError | null = null;
 
   constructor({
@@ -114,7 +108,15 @@ export class FrameChannel {
     });
     this.#ration = new TokenBucket(MAX_MESSAGE_BURST, MAX_MESSAGES_PER_SECOND, clock.now());
     this.#heard = new Promise((resolve) => (this.#tellHeard = resolve));
-    pipe.listen({ message: (message) => this.#receive(message), drain: () => this.#wakeSender() });
+    this.#sender = new FrameSender({
+      clock,
+      gauge: this.#gauge,
+      heard: this.#heard,
+      post: (message) => this.#post(message),
+      queuedBytes: () => pipe.bufferedAmount,
+      onStalled: () => this.#break(notRead(), 'gone'),
+    });
+    pipe.listen({ message: (message) => this.#receive(message), drain: () => this.#sender.wake() });
     if (!this.#isHeard) this.#greet();
   }
 
@@ -146,15 +148,9 @@ export class FrameChannel {
     this.#cancelSuspicion = this.#clock.after(SUSPICION_MS, () => this.#break(error, 'gone'));
   }
 
-  /**
-   * @param frame not to be changed until the promise is done.
-   * @returns when every message of the frame is queued and the queue is below its high-water mark.
-   * @throws SkeinError what the channel was finished with; `bad-argument` for a frame of a size that cannot travel.
-   */
+  /** As `FrameSender.send`; fails with what the channel was finished with. */
   send(frame: Uint8Array<ArrayBuffer>): Promise<void> {
-    const sent = this.#lastSend.then(() => this.#write(frame));
-    this.#lastSend = sent.catch(() => undefined);
-    return sent;
+    return this.#sender.send(frame);
   }
 
   /** Ends the channel, and says so to the other end: waiting sends fail with `error`. Only the first call counts. */
@@ -168,44 +164,8 @@ export class FrameChannel {
     this.#cancelSuspicion?.();
     this.#heartbeat.stop();
     this.#gauge.end();
-    this.#wakeSender();
+    this.#sender.end(error);
     this.#pipe.close();
-  }
-
-  async #write(frame: Uint8Array<ArrayBuffer>): Promise<void> {
-    const messages = splitFrame(frame);
-    await this.#heard;
-    if (!this.#ended && !this.#outbound.isOpen) await this.#until(() => this.#outbound.isOpen);
-    if (!this.#ended) this.#gauge.frameBegins(frame.length);
-    this.#outbound.spend(frame.length);
-    for (const message of messages) {
-      if (this.#ended) throw this.#ended;
-      this.#post(message);
-      if (this.#pipe.bufferedAmount > SEND_HIGH_WATER_BYTES) {
-        await this.#until(() => this.#pipe.bufferedAmount <= SEND_LOW_WATER_BYTES);
-      }
-    }
-    if (!this.#ended) this.#gauge.frameEnded();
-  }
-
-  /** Waits as long as there is progress: a long queue on a slow network takes its time. */
-  async #until(isReady: () => boolean): Promise<void> {
-    const backlogBytes = () => this.#pipe.bufferedAmount + this.#outbound.outstandingBytes;
-    let leastBytes = backlogBytes();
-    const watch = (): (() => void) =>
-      this.#clock.after(SEND_STALL_TIMEOUT_MS, () => {
-        if (backlogBytes() < leastBytes) {
-          leastBytes = backlogBytes();
-          cancelDeadline = watch();
-        } else {
-          this.#break(notRead(), 'gone');
-        }
-      });
-    let cancelDeadline = watch();
-    while (!this.#ended && !isReady()) {
-      await new Promise<void>((resolve) => (this.#wakeSender = resolve));
-    }
-    cancelDeadline();
   }
 
   /** Until the other end is heard: it may not have listened yet. */
@@ -278,8 +238,7 @@ export class FrameChannel {
         this.#gauge.receive(control);
         break;
       case 'handled':
-        this.#outbound.hearHandled(control.total);
-        this.#wakeSender();
+        this.#sender.hearHandled(control.total);
         break;
       case 'bye':
         this.#break(saidGoodbye(), 'gone');
