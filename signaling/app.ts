@@ -1,5 +1,7 @@
 import { Hono } from 'hono';
 import type { ModelId } from '../src/protocol/ids.ts';
+import { explainPlainHttp } from './plain-page.ts';
+import type { CertificateFacts } from './plain-page.ts';
 import { SECURITY_HEADERS } from './security-headers.ts';
 import { serveFile } from './static-files.ts';
 import type { StaticRoot } from './static-files.ts';
@@ -26,6 +28,10 @@ export interface AppDeps {
   /** Searched in order. */
   readonly roots: readonly StaticRoot[];
   readonly onError: (error: unknown) => void;
+  /** Of the HTTPS that the same port speaks, if it does: pages over plain HTTP then say where they are. */
+  readonly certificate?: CertificateFacts;
+  /** Believe what a proxy says of how a request came. */
+  readonly trustProxy?: boolean;
 }
 
 const NOT_FOUND_PAGE = `<!doctype html>
@@ -45,6 +51,7 @@ export function createApp(deps: AppDeps): Hono {
     context.header('cache-control', 'no-store');
     return context.json(deps.health());
   });
+  if (deps.certificate) app.get('*', explainPlainHttp(deps.certificate, deps.trustProxy ?? false));
   app.get('*', async (context, next) => {
     const response = await serveFile(context.req.raw, deps.roots);
     if (response === null) return next();

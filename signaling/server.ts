@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
+import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
 import { SkeinError } from '../src/protocol/errors.ts';
 import type { PeerId } from '../src/protocol/ids.ts';
@@ -10,12 +11,16 @@ import { createApp } from './app.ts';
 import { guardConnections, httpTimeouts } from './connection-guard.ts';
 import { PING_INTERVAL_MS, TICK_INTERVAL_MS } from './limits.ts';
 import type { Log } from './log.ts';
+import type { CertificateFacts } from './plain-page.ts';
 import { Presence } from './presence.ts';
 import { ResumeTokens } from './resume-tokens.ts';
 import { steadyScheduler } from './scheduler/scheduler.ts';
 import type { StagePolicy } from './scheduler/types.ts';
 import { SignalServer } from './signal-server.ts';
 import type { StaticRoot } from './static-files.ts';
+import { isInsecureOrigin } from './tls-origin.ts';
+import { alsoSpeakTls } from './tls-port.ts';
+import type { TlsIdentity } from './tls-port.ts';
 import { TurnCredentials } from './turn-credentials.ts';
 import type { TurnOptions } from './turn-credentials.ts';
 
@@ -40,7 +45,9 @@ export interface ServerOptions {
   readonly isRelayOnly?: boolean;
   /** What proves to this server that it gave an id; the same after a restart, and peers get theirs back. Random by default. */
   readonly secret?: Uint8Array;
-  /** Believe X-Forwarded-For. Only behind a proxy that sets it. */
+  /** Speaks HTTPS as well, on the same port; pages that come over plain HTTP from other machines are sent there. */
+  readonly tls?: TlsIdentity & CertificateFacts;
+  /** Believe X-Forwarded-For and X-Forwarded-Proto. Only behind a proxy that sets it. */
   readonly trustProxy?: boolean;
   /** What beats the time of liveness pings; a timer by default. @returns a function that stops it. */
   readonly everyPing?: (ping: () => void) => () => void;
@@ -55,7 +62,7 @@ export interface ServerOptions {
 }
 
 export interface RunningServer {
-  /** Where a browser on this machine finds it, without a trailing slash. */
+  /** Where a browser on this machine finds it, without TLS and without a trailing slash. */
   readonly url: string;
   readonly port: number;
   /** Says goodbye to everybody and resolves when the port is free. Calling it again waits for the same. */
@@ -63,11 +70,11 @@ export interface RunningServer {
 }
 
 /**
- * Starts HTTP and signaling on one port.
+ * Starts HTTP, perhaps HTTPS, and signaling on one port.
  * @throws SkeinError `bad-argument` when the port or the address cannot be had.
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { models, stages, log, isRelayOnly = false } = options;
+  const { models, stages, log, isRelayOnly = false, tls, trustProxy = false } = options;
   const resumeTokens = new ResumeTokens(options.secret ?? randomBytes(SECRET_BYTES));
   const presence = new Presence({
     models,
@@ -83,6 +90,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const startedMs = performance.now();
   const app = createApp({
     roots: options.roots,
+    trustProxy,
+    ...(tls && { certificate: tls }),
     onError: (error) => log.error(`HTTP: ${SkeinError.from(error).message}`),
     health: () => ({
       status: 'ok',
@@ -99,8 +108,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const http = createServer(httpTimeouts(options.requestHeadTimeoutMs), (request, response) => {
     void respond(request, response);
   });
+  const dropConnections = tls ? alsoSpeakTls(http, tls, options.requestHeadTimeoutMs) : () => undefined;
   guardConnections(http, {
-    countsAddresses: options.trustProxy !== true,
+    countsAddresses: !trustProxy,
     ...(options.maxConnectionsPerAddress !== undefined && {
       maxPerAddress: options.maxConnectionsPerAddress,
     }),
@@ -111,20 +121,23 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     presence,
     log,
     resumeTokens,
-    trustProxy: options.trustProxy ?? false,
+    trustProxy,
     everyPing: options.everyPing ?? every(PING_INTERVAL_MS),
     everyTick: options.everyTick ?? every(TICK_INTERVAL_MS),
     ...(options.isGateway && { isGateway: options.isGateway }),
     ...(options.maxSocketsPerAddress !== undefined && { maxSocketsPerAddress: options.maxSocketsPerAddress }),
   });
-  http.on('upgrade', (request, socket, head) => signaling.handleUpgrade(request, socket, head));
+  http.on('upgrade', (request, socket, head) => {
+    if (tls && isInsecureOrigin(request.headers.origin ?? '')) refuseUpgrade(socket);
+    else signaling.handleUpgrade(request, socket, head);
+  });
 
   const port = portOf(http);
   let closing: Promise<void> | null = null;
   return {
     port,
     url: `http://${urlHost(options.host)}:${port}`,
-    close: () => (closing ??= closeAll(http, signaling)),
+    close: () => (closing ??= closeAll(http, signaling, dropConnections)),
   };
 }
 
@@ -165,11 +178,22 @@ function urlHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host;
 }
 
-async function closeAll(http: Server, signaling: SignalServer): Promise<void> {
+/** A page without a secure context could not keep its part of what follows. */
+function refuseUpgrade(socket: Duplex): void {
+  const reason = 'Pages of this server connect over HTTPS: open this one with https:// in its address.\n';
+  const head = ['HTTP/1.1 403 Forbidden', 'Connection: close', 'Content-Type: text/plain; charset=utf-8'];
+  socket.on('error', () => socket.destroy());
+  socket.end(`${head.join('\r\n')}\r\nContent-Length: ${reason.length}\r\n\r\n${reason}`, () => {
+    socket.destroy();
+  });
+}
+
+async function closeAll(http: Server, signaling: SignalServer, dropConnections: () => void): Promise<void> {
   const closed = new Promise<void>((resolve) => {
     http.close(() => resolve());
   });
   await signaling.close();
   http.closeAllConnections();
+  dropConnections();
   await closed;
 }

@@ -14,6 +14,7 @@ import { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
 import { numberBetween, wholeNumber } from './arguments.ts';
 import { countingByteStore } from './counting-byte-store.ts';
+import { fingerprintOption, trustFingerprint } from './certificate-trust.ts';
 import { folderByteStore } from './folder-byte-store.ts';
 import { jsonVoice, plainVoice } from './join-voices.ts';
 import { parseLayers } from './layer-option.ts';
@@ -35,6 +36,7 @@ interface JoinOptions {
   readonly memoryMib: number;
   readonly memoryShare?: number;
   readonly adapter?: string;
+  readonly fingerprint?: string;
   readonly weightCache: boolean;
   readonly json: boolean;
 }
@@ -61,6 +63,7 @@ export function joinCommand(): Command {
       numberBetween(1, 100),
     )
     .option('--adapter <name>', "part of the GPU's name, where there are several")
+    .addOption(fingerprintOption())
     .option('--no-weight-cache', 'keep no weights on disk for the next time')
     .option('--json', 'print one JSON object for every change', false)
     .addHelpText(
@@ -73,6 +76,7 @@ With --layers the server gives this machine those layers or says why it cannot; 
 Examples:
   $ skein join http://localhost:3000
   $ skein join https://mesh.example --memory-mib 16384
+  $ skein join https://192.168.1.5:3000 --fingerprint 4F:0C:...  a server with a certificate of its own
   $ skein join localhost:3000 --layers 0:14               only the first 14 layers, and the embedding
   $ skein join localhost:3000 --layers 14:28 --model Qwen3-0.6B
   $ skein join localhost:3000 --memory-share 25 --json`,
@@ -85,6 +89,7 @@ async function runJoin(serverUrl: string, options: JoinOptions): Promise<void> {
   if (model !== undefined && layers === undefined) {
     throw new SkeinError('bad-argument', '--model says of which model the layers are: give --layers too.');
   }
+  const trusted = await trustFingerprint(serverUrl, options.fingerprint);
   const gpu = await createNodeGpu(options.adapter);
   const disk = countingByteStore(folderByteStore(weightsFolder()));
   const weights = options.weightCache ? new WeightCache(disk) : null;
@@ -99,7 +104,10 @@ async function runJoin(serverUrl: string, options: JoinOptions): Promise<void> {
   const voice = options.json ? jsonVoice() : plainVoice(origin, disk);
   const connection = new MeshConnection<LiveSession>({
     open: (signal) =>
-      openNodeSession(serverUrl, signal, { onMisbehaved: (error) => voice.misbehaved(error) }),
+      openNodeSession(serverUrl, signal, {
+        ...trusted,
+        onMisbehaved: (error) => voice.misbehaved(error),
+      }),
     pause,
     random: Math.random,
   });

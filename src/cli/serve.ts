@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { relative, resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { createLog, LOG_LEVELS } from '../../signaling/log.ts';
@@ -15,9 +16,12 @@ import { MAX_ROUTE_HOPS } from '../protocol/limits.ts';
 import { QUANTIZATIONS } from '../protocol/quantization.ts';
 import type { Quantization } from '../protocol/quantization.ts';
 import { wholeNumber } from './arguments.ts';
+import { addHttpsOptions, httpsCertificate, listenAddress } from './https-options.ts';
+import type { HttpsOptions } from './https-options.ts';
+import { httpsWelcome } from './https-welcome.ts';
 import { openServedModels } from './served-models.ts';
 import type { ServedModel } from './served-models.ts';
-import { serverSecret, serverSecretPath } from './server-secret.ts';
+import { serverSecret, serverSecretPath, stateFolder } from './server-secret.ts';
 import { addNetworkOptions, networkSettings } from './network-options.ts';
 import type { NetworkOptions } from './network-options.ts';
 
@@ -26,7 +30,7 @@ const EMBEDDED_MODEL = resolve(PROJECT, 'public/models/skein-tiny');
 const PAGES = resolve(PROJECT, 'dist');
 const MAX_PORT = 65_535;
 
-interface ServeOptions extends NetworkOptions {
+interface ServeOptions extends NetworkOptions, HttpsOptions {
   readonly host: string;
   readonly port: number;
   readonly model?: readonly string[];
@@ -71,7 +75,7 @@ export function serveCommand(): Command {
       parseStages,
       'auto',
     );
-  return addNetworkOptions(command)
+  return addNetworkOptions(addHttpsOptions(command))
     .option('--trust-proxy', 'take client addresses from X-Forwarded-For', false)
     .addOption(new Option('--log-level <level>', 'how much to print').choices(LOG_LEVELS).default('info'))
     .addHelpText(
@@ -82,6 +86,7 @@ Examples:
   $ skein serve --stages 3                          split it over three tabs
   $ skein serve --model ./my-model Qwen/Qwen3-0.6B  a folder and a model from the hub
   $ skein serve --model Qwen/Qwen3-4B --quantize int4  a quarter of the memory in every tab
+  $ skein serve --https                             for phones and other machines in the same network
   $ HOST=0.0.0.0 PORT=8080 skein serve              for other machines, behind a proxy that speaks HTTPS
   $ SKEIN_TURN_SECRET=... skein serve --stun stun:turn.example.org --turn turn:turn.example.org
                                                     for tabs that reach each other over the internet`,
@@ -89,7 +94,7 @@ Examples:
     .action(runServe);
 }
 
-async function runServe(options: ServeOptions): Promise<void> {
+async function runServe(options: ServeOptions, command: Command): Promise<void> {
   if (!existsSync(resolve(PAGES, 'index.html'))) {
     throw new SkeinError('bad-argument', `There are no pages in ${PAGES}. Build them with: npm run build`);
   }
@@ -97,13 +102,16 @@ async function runServe(options: ServeOptions): Promise<void> {
   const log = createLog(options.logLevel, (line) => console.error(line));
   const stop = abortOnStop();
   const secret = await keptSecret(log);
+  const host = listenAddress(options.host, command.getOptionValueSource('host') === 'default', options);
+  const say = (line: string) => log.info(line);
+  const certificate = await httpsCertificate(options, host, stateFolder(process.env), say);
   const served = await openServedModels(
     options.model ?? [EMBEDDED_MODEL],
     { quantization: options.quantize, cache: options.cache, activations: options.activations },
     stop,
   );
   const server = await startServer({
-    host: options.host,
+    host,
     port: options.port,
     stages: options.stages,
     trustProxy: options.trustProxy,
@@ -111,9 +119,17 @@ async function runServe(options: ServeOptions): Promise<void> {
     roots: [...served.flatMap(({ root }) => (root === null ? [] : [root])), { urlPath: '/', folder: PAGES }],
     ...network,
     ...(secret && { secret }),
+    ...(certificate && { tls: certificate }),
     log,
   });
-  console.log(welcome(server.url, served, options.stages));
+  const lan = httpsWelcome({
+    host,
+    port: server.port,
+    certificate,
+    interfaces: networkInterfaces(),
+    isTerminal: process.stdout.isTTY,
+  });
+  console.log([welcome(server.url, served, options.stages), ...lan, 'Press Ctrl-C to stop.'].join('\n'));
   if (!stop.aborted) await once(stop, 'abort');
   await server.close();
 }
@@ -155,6 +171,5 @@ function welcome(url: string, models: readonly ServedModel[], stages: StagePolic
     `Skein is at ${url}`,
     ...lines,
     `Chat at ${url}/ and lend this machine's GPU at ${url}/contribute/; each model is split over ${split}.`,
-    'Press Ctrl-C to stop.',
   ].join('\n');
 }

@@ -8,16 +8,19 @@ const SECRET_BYTES = 32;
 /** Rights of anybody but the file's owner. */
 const OTHERS_RIGHTS = 0o077;
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /**
  * Where this user's programs keep what is to outlive them: in `XDG_STATE_HOME` or ~/.local/state.
  * @see https://specifications.freedesktop.org/basedir-spec/latest/ relative paths are to be ignored.
  */
-export function serverSecretPath(
-  env: Readonly<Record<string, string | undefined>>,
-  home = homedir(),
-): string {
+export function stateFolder(env: Environment, home = homedir()): string {
   const folder = env['XDG_STATE_HOME'] ?? '';
-  return join(isAbsolute(folder) ? folder : join(home, '.local', 'state'), 'skein', 'server-secret');
+  return join(isAbsolute(folder) ? folder : join(home, '.local', 'state'), 'skein');
+}
+
+export function serverSecretPath(env: Environment, home = homedir()): string {
+  return join(stateFolder(env, home), 'server-secret');
 }
 
 /**

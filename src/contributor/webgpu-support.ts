@@ -33,7 +33,8 @@ export function findSupportProblem(environment: SupportEnvironment): SupportProb
       reason: 'insecure-context',
       message:
         'Browsers give a page the GPU only over a secure connection, and this page came over plain HTTP.',
-      remedy: 'Open it with https://, or as http://localhost on the machine that serves it.',
+      remedy:
+        'Open it with https://, or as http://localhost on the machine that serves it. Where neither is there, whoever runs the server can start it with --https.',
     };
   }
   if (!environment.hasGpu) {

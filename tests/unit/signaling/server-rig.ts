@@ -75,7 +75,7 @@ export function routeRequest(requestId: RequestId = newRequestId(), tokens = 64)
 }
 
 /** Says what a proxy, a scanner or an attacker might: raw bytes on the port. */
-export async function openRaw({ port }: RunningServer): Promise<Socket> {
+export async function openRaw({ port }: Pick<RunningServer, 'port'>): Promise<Socket> {
   const socket = connect(port, '127.0.0.1');
   await once(socket, 'connect');
   return socket;
