@@ -28,7 +28,8 @@ export function accuserName(address: string, peer: PeerId): string {
   return isLoopback(address) ? peer : addressKey(address);
 }
 
-function isLoopback(address: string): boolean {
+/** Whether it is this machine. */
+export function isLoopback(address: string): boolean {
   return address === '::1' || addressKey(address).startsWith('127.');
 }
 
