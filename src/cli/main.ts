@@ -1,7 +1,9 @@
 import { Command, CommanderError } from 'commander';
 import { SkeinError } from '../protocol/errors.ts';
+import { doctorCommand } from './doctor/doctor.ts';
 import { generateCommand } from './generate.ts';
 import { joinCommand } from './join.ts';
+import { modelsCommand } from './models.ts';
 import { serveCommand } from './serve.ts';
 
 const FAILURE = 1;
@@ -14,6 +16,8 @@ const program = new Command('skein')
 program.addCommand(serveCommand());
 program.addCommand(joinCommand());
 program.addCommand(generateCommand());
+program.addCommand(modelsCommand());
+program.addCommand(doctorCommand());
 for (const command of program.commands) command.copyInheritedSettings(program);
 
 try {
