@@ -4,12 +4,8 @@ import { newRequestId, PEER_ID_PATTERN } from '../protocol/ids.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import {
   BROKEN_LINK_STRIKES,
-  LINK_IDLE_MS,
-  MAX_INCOMING_LINKS,
   MAX_OUTGOING_LINKS,
   MAX_PROBED_PEERS,
-  MAX_REPORTED_LINKS,
-  MAX_WAITING_BYTES,
   MAX_STRIKES,
   PROBE_TIMEOUT_MS,
 } from '../protocol/limits.ts';
@@ -20,6 +16,7 @@ import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { linkSignalSchema } from './link-signal.ts';
 import type { LinkSignal } from './link-signal.ts';
+import { LinkTable } from './link-table.ts';
 import { Listeners } from './listeners.ts';
 import { simplePeerConnect } from './peer-connection.ts';
 import type { Connect, IceServer, IceSettings, WebRtc } from './peer-connection.ts';
@@ -53,11 +50,6 @@ export interface PeerMeshOptions {
   readonly explainDialError?: (error: SkeinError) => Promise<SkeinError>;
 }
 
-interface LinkEntry {
-  readonly link: PeerLink;
-  readonly isIncoming: boolean;
-}
-
 /** Frames between this peer and every other, each pair over one WebRTC data channel that is dialled when needed. */
 export class PeerMesh implements FrameTransport {
   readonly self: PeerId;
@@ -66,7 +58,7 @@ export class PeerMesh implements FrameTransport {
   readonly #explain: (error: SkeinError) => Promise<SkeinError>;
   readonly #conduct: Conduct;
   readonly #clock: Clock;
-  readonly #links = new Map<PeerId, LinkEntry>();
+  readonly #links = new LinkTable();
   readonly #frames = new Listeners<[from: PeerId, frame: Uint8Array<ArrayBuffer>]>();
   readonly #lost = new Listeners<[peer: PeerId, reason: SkeinError]>();
   readonly #misbehaved = new Listeners<[peer: PeerId, error: SkeinError]>();
@@ -96,7 +88,7 @@ export class PeerMesh implements FrameTransport {
 
   /** Peers with a link that is open or being dialled. */
   get linkedPeers(): PeerId[] {
-    return [...this.#links.keys()];
+    return [...this.#links.peers()];
   }
 
   /** Signals that no peer of ours would send, since the start. */
@@ -123,15 +115,12 @@ export class PeerMesh implements FrameTransport {
 
   /** The server is back after it was away: what was said meanwhile to get links did not arrive. */
   dialAgain(): void {
-    for (const { link } of [...this.#links.values()]) link.dialAgain();
+    for (const link of this.#links.links()) link.dialAgain();
   }
 
   /** What was measured of the links lately, those last used first. */
   linkStats(): LinkReport[] {
-    const links = [...this.#links].sort(([, a], [, b]) => a.link.idleMs - b.link.idleMs);
-    return links
-      .flatMap(([peer, { link }]) => (link.measurement ? [{ peer, ...link.measurement }] : []))
-      .slice(0, MAX_REPORTED_LINKS);
+    return this.#links.stats();
   }
 
   /**
@@ -179,17 +168,17 @@ export class PeerMesh implements FrameTransport {
     this.#isDisposed = true;
     for (const stop of this.#stopListening) stop();
     this.#frames.clear();
-    for (const peer of this.#links.keys()) this.#lost.tell(peer, blame(peer, disposedError()));
+    for (const peer of this.#links.peers()) this.#lost.tell(peer, blame(peer, disposedError()));
     this.#lost.clear();
     this.#misbehaved.clear();
-    for (const { link } of [...this.#links.values()]) link.end(disposedError());
+    for (const link of this.#links.links()) link.end(disposedError());
   }
 
   /** @returns null where one more would be too many. */
   #linkTo(peer: PeerId): PeerLink | null {
-    const entry = this.#links.get(peer);
-    if (entry) return entry.link;
-    return this.#hasRoom(false) ? this.#add(peer, false) : null;
+    const link = this.#links.get(peer);
+    if (link) return link;
+    return this.#links.hasRoom(false) ? this.#add(peer, false) : null;
   }
 
   #loopBack(frame: Uint8Array<ArrayBuffer>): Promise<void> {
@@ -211,16 +200,16 @@ export class PeerMesh implements FrameTransport {
     }
     const existing = this.#links.get(from);
     const isWish = asksForLink(signal, from < this.self);
-    if (isWish && existing?.link.attempt !== signal.attempt && !this.#conduct.dial(from)) {
+    if (isWish && existing?.attempt !== signal.attempt && !this.#conduct.dial(from)) {
       this.reject(from, peerError('bad-message', from, 'wants one link after the other.'));
       return;
     }
     if (existing) {
-      existing.link.receive(signal);
+      existing.receive(signal);
       return;
     }
     if (!isWish) return;
-    if (!this.#hasRoom(true)) this.#sendSignal(from, { kind: 'refuse', attempt: signal.attempt });
+    if (!this.#links.hasRoom(true)) this.#sendSignal(from, { kind: 'refuse', attempt: signal.attempt });
     else this.#add(from, true).receive(signal);
   }
 
@@ -228,12 +217,12 @@ export class PeerMesh implements FrameTransport {
   #hearError(error: SkeinError): void {
     const { peer } = error.data;
     if (error.code !== 'peer-lost' || typeof peer !== 'string' || !PEER_ID_PATTERN.test(peer)) return;
-    this.#links.get(peer as PeerId)?.link.giveUpDialling(peerLost(peer as PeerId, error));
+    this.#links.get(peer as PeerId)?.giveUpDialling(peerLost(peer as PeerId, error));
   }
 
   /** A member that is none any more may have crashed, or finishes what it has: it is asked. */
   #hearMembers(members: ReadonlySet<PeerId>): void {
-    for (const peer of this.#members) if (!members.has(peer)) this.#links.get(peer)?.link.suspect();
+    for (const peer of this.#members) if (!members.has(peer)) this.#links.get(peer)?.suspect();
     this.#members = members;
   }
 
@@ -246,7 +235,7 @@ export class PeerMesh implements FrameTransport {
       newAttempt: newRequestId,
       sendSignal: (signal) => this.#sendSignal(remote, signal),
       onFrame: (frame) => this.#frames.tellAndWait(remote, frame),
-      onWaiting: () => this.#boundWaiting(),
+      onWaiting: () => this.#links.boundWaiting(this.#members),
       onFault: (fault, error) => {
         const ban = this.#conduct.strike(
           remote,
@@ -256,49 +245,20 @@ export class PeerMesh implements FrameTransport {
         if (ban) this.#cutOff(remote, ban);
       },
       onLost: (reason) => this.#lost.tell(remote, reason),
-      onIdle: () => {
-        if (this.#links.get(remote)?.link === link) this.#links.delete(remote);
-      },
+      onIdle: () => this.#links.remove(remote, link),
       explain: this.#explain,
     });
-    this.#links.set(remote, { link, isIncoming });
+    this.#links.set(remote, link, isIncoming);
     return link;
   }
 
-  /** Each peer is held to its own bound; where too many use theirs up at once, whoever has most here goes. */
-  #boundWaiting(): void {
-    const waiting = [...this.#links]
-      .map(([peer, { link, isIncoming }]) => ({ peer, link, isIncoming, bytes: link.waitingBytes }))
-      .filter(({ bytes }) => bytes > 0);
-    const totalBytes = waiting.reduce((sum, { bytes }) => sum + bytes, 0);
-    if (totalBytes <= MAX_WAITING_BYTES) return;
-    // Who dialled this peer and lends nothing may be one of many that somebody made up.
-    const strangers = waiting.filter(({ peer, isIncoming }) => isIncoming && !this.#members.has(peer));
-    const [most] = (strangers.length > 0 ? strangers : waiting).sort((a, b) => b.bytes - a.bytes);
-    if (!most) return;
-    const { peer, link, bytes } = most;
-    const what = `had to go: of ${totalBytes} bytes that wait here ${bytes} are its own. Ask for a new route.`;
-    link.end(peerError('busy', peer, what));
-  }
-
   #cutOff(peer: PeerId, ban: SkeinError): void {
-    this.#links.get(peer)?.link.end(ban);
+    this.#links.get(peer)?.end(ban);
     this.#misbehaved.tell(peer, ban);
   }
 
   #sendSignal(to: PeerId, signal: LinkSignal): void {
     this.#signaling.send({ type: 'signal', to, data: signal });
-  }
-
-  /** Whether one more link may be, and room made for it at the cost of the one that was idle for longest, if long enough. */
-  #hasRoom(isIncoming: boolean): boolean {
-    const alike = [...this.#links].filter(([, entry]) => entry.isIncoming === isIncoming);
-    if (alike.length < (isIncoming ? MAX_INCOMING_LINKS : MAX_OUTGOING_LINKS)) return true;
-    const [idlest] = alike.sort(([, a], [, b]) => b.link.idleMs - a.link.idleMs);
-    if (!idlest || idlest[1].link.idleMs < LINK_IDLE_MS) return false;
-    const [peer, { link }] = idlest;
-    link.end(peerError('peer-lost', peer, 'was not heard of for long and had to make room.'));
-    return true;
   }
 }
 
