@@ -16,6 +16,9 @@ export interface RouteFinderDeps {
   readonly avoidedBy: (requester: PeerId) => readonly PeerId[];
 }
 
+/** Of those that a route avoids: more are not tried one by one where there is none without all of them. */
+const MAX_AVOIDED_SINGLY = 8;
+
 /** Asks the scheduler for routes, with what is known of the mesh and of who asks. */
 export class RouteFinder {
   readonly #deps: RouteFinderDeps;
@@ -48,12 +51,10 @@ export class RouteFinder {
       tokens: request.tokens,
       previous: had ?? this.#lastHops.get(requester)?.get(card.id) ?? [],
     };
+    const without = (others: readonly PeerId[]) =>
+      scheduler.findRoute({ ...input, exclude: new Set([...exclude, ...others]) });
     const avoided = avoidedBy(requester);
-    if (avoided.length > 0) {
-      const decision = scheduler.findRoute({ ...input, exclude: new Set([...exclude, ...avoided]) });
-      if (decision.kind === 'route') return decision;
-    }
-    return scheduler.findRoute(input);
+    return (avoided.length > 0 ? routeWithout(avoided, without) : null) ?? without([]);
   }
 
   /** The requester has this route on the model. */
@@ -66,4 +67,21 @@ export class RouteFinder {
   forget(requester: PeerId): void {
     this.#lastHops.delete(requester);
   }
+}
+
+/** A route without all of them, or else without as many as there are others for, those first that were avoided last; null when there is none. */
+function routeWithout(
+  avoided: readonly PeerId[],
+  find: (without: readonly PeerId[]) => RouteDecision,
+): RouteDecision | null {
+  const withoutAll = find(avoided);
+  if (withoutAll.kind === 'route') return withoutAll;
+  if (avoided.length === 1) return null;
+  let found: RouteDecision | null = null;
+  let without: readonly PeerId[] = [];
+  for (const peer of avoided.slice(-MAX_AVOIDED_SINGLY).reverse()) {
+    const decision = find([...without, peer]);
+    if (decision.kind === 'route') [found, without] = [decision, [...without, peer]];
+  }
+  return found;
 }

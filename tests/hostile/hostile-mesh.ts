@@ -75,14 +75,8 @@ export class HostileMesh {
   readonly #wrap: (transport: FrameTransport) => FrameTransport;
 
   constructor(options: HostileOptions) {
-    const {
-      slot,
-      meddle,
-      maxRequests = 64,
-      replicas = 2,
-      givenTo,
-      wrap = (transport) => transport,
-    } = options;
+    const { slot, meddle, maxRequests = 64, replicas = 2, givenTo } = options;
+    const wrap = options.wrap ?? ((transport: FrameTransport) => transport);
     this.#slot = slot;
     this.#givenTo = givenTo;
     this.#wrap = wrap;

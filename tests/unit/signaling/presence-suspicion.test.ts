@@ -80,6 +80,23 @@ describe('a requester that suspects a hop', () => {
     expect([hopsOf(stage.route(ANN)), hopsOf(stage.route(ANN))]).toContainEqual([A]);
   });
 
+  it('is given others for one of two, where the other is the only one with its layers', () => {
+    const stage = new Stage({ stages: 2 });
+    stage.connect(A, B, C);
+    stage.connectFrom('10.0.0.1', ANN);
+    stage.join(A, B);
+    stage.loadAll();
+    stage.join(C);
+    stage.loadAll();
+    const requestId = newRequestId();
+    const hops = hopsOf(stage.route(ANN, { requestId }));
+    expect(hops).toHaveLength(2);
+    const spare = [A, B, C].filter((peer) => !hops.includes(peer));
+    for (const peer of hops) accuse(stage, ANN, peer, 'timeout', requestId);
+    answerRollCalls(stage, ...hops);
+    expect(hopsOf(stage.route(ANN))).toEqual(expect.arrayContaining(spare));
+  });
+
   it('is heard about the hops of its own requests only, also once it has another route', () => {
     const stage = meshOf(A, B);
     const requestId = requestOver(stage, ANN, A);
