@@ -13,6 +13,8 @@ const POLL_MS = 20;
 export interface ServerProcessOptions extends ChildOptions {
   readonly stages: number;
   readonly onWords: (line: string) => void;
+  /** More of the command line; what it says last counts. */
+  readonly arguments?: readonly string[];
 }
 
 /** What `/healthz` says of who is there. */
@@ -48,9 +50,9 @@ export class ServerProcess {
 
   /** Resolves when it listens. @throws SkeinError `timeout`. */
   async start(): Promise<void> {
-    const { stages, onWords } = this.#options;
+    const { stages, onWords, arguments: more = [] } = this.#options;
     const args = ['skein', 'serve', '--host', '127.0.0.1', '--port', String(this.#port)];
-    const child = spawn(process.execPath, [BOOTSTRAP, ...args, '--stages', String(stages)], {
+    const child = spawn(process.execPath, [BOOTSTRAP, ...args, '--stages', String(stages), ...more], {
       env: childEnvironment(this.#options),
       stdio: ['ignore', 'ignore', 'pipe'],
     });
