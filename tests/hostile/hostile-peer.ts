@@ -38,6 +38,8 @@ const session = await openNodeSession(serverUrl, new AbortController().signal);
 let served: ServedStage | null = null;
 session.signaling.on('assign', (assign) => serve(session, kind, assign));
 session.signaling.on('unassign', () => served?.dispose());
+// Whoever hides how near it is gets little to do.
+session.signaling.on('probe', ({ peers }) => void session.transport.probe(peers));
 session.signaling.on('roll-call', ({ nonce }) => session.signaling.send({ type: 'present', nonce }));
 session.signaling.send({ type: 'join', capability: CAPABILITY, cached: [] });
 tell({ type: 'peer', peer: session.self });
@@ -66,7 +68,8 @@ function serve({ transport, signaling, models }: LiveSession, harm: HostileKind,
       seconds: 1,
       activeSequences: executor.openRequests,
     };
-    signaling.send({ type: 'report', stage: { model, layerStart, layerEnd, ...work, ...room }, links: [] });
+    const stage = { model, layerStart, layerEnd, ...work, ...room };
+    signaling.send({ type: 'report', stage, links: transport.linkStats() });
   }, REPORT_MS);
 }
 
