@@ -55,10 +55,10 @@ export const petalsRetry: RetryRule = (state, error) => {
   const backoffSeconds = Math.min(MIN_BACKOFF_SECONDS * 2 ** (failures - 2), MAX_BACKOFF_SECONDS);
   return {
     state: {
+      ...state,
       epoch: state.epoch + 1,
       exclude: typeof culprit === 'string' ? [culprit as PeerId] : [],
       failures,
-      waits: 0,
     },
     delayMs: failures === 1 ? 0 : backoffSeconds * 1000,
   };
