@@ -1,7 +1,8 @@
+import type { AnswerReader } from './generation.ts';
 import type { StreamDecoder, Tokenizer } from '../tokenizer/tokenizer.ts';
 
 /** The text of an answer while its tokens arrive: whole characters only, cut before the first stop string. */
-export class AnswerText {
+export class AnswerText implements AnswerReader {
   readonly #decoder: StreamDecoder;
   readonly #stopStrings: readonly string[];
   #text = '';

@@ -29,7 +29,7 @@ export async function* generate(
   const promptIds = encodePrompt(request.prompt, tokenizer);
   const promptTokens = promptIds.length;
   const maxTokens = answerRoom(request, promptTokens);
-  const answer = new AnswerText(tokenizer, request.stopStrings ?? []);
+  const answer = request.reader ?? new AnswerText(tokenizer, request.stopStrings ?? []);
   const startedAtMs = now();
   const deadline = new Deadline(request.timeLimitMs ?? DEFAULT_TIME_LIMIT_MS, signal, deps);
   const events = new EventQueue(maxTokens);
@@ -45,6 +45,7 @@ export async function* generate(
     promptTokens,
     maxTokens,
     stopTokenIds: tokenizer.stopTokenIds,
+    isConstrained: request.constraint !== undefined,
   });
 
   try {

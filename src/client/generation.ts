@@ -25,6 +25,8 @@ export interface GenerateRequest {
   readonly sampling: SamplingParams;
   /** The answer ends before the first of these. */
   readonly stopStrings?: readonly string[];
+  /** Makes text of the tokens in place of what looks for `stopStrings`, and may end the answer. For one generation. */
+  readonly reader?: AnswerReader;
   /**
    * A structural tag of xgrammar as JSON text, which the answer keeps to; it then has at most MAX_HISTORY_TOKENS tokens, so that
    * another route can go on with it. A stage that cannot make a grammar of it refuses the request with `bad-argument`.
@@ -32,6 +34,18 @@ export interface GenerateRequest {
   readonly constraint?: string;
   /** For the whole answer, waiting included. Default: DEFAULT_TIME_LIMIT_MS. */
   readonly timeLimitMs?: number;
+}
+
+/** What makes text of the tokens of an answer while they come. */
+export interface AnswerReader {
+  /** @param tokenId no stop token. @returns the text that can be shown now. */
+  push(tokenId: number): string;
+  /** Ends the answer. @returns what was held back. */
+  flush(): string;
+  /** Once true, the answer is over. */
+  readonly stopped: boolean;
+  /** The text so far. */
+  readonly text: string;
 }
 
 /** What a generation needs of the world. No GPU and no WebRTC: those are behind the transport. */
