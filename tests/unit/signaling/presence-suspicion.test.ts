@@ -89,7 +89,7 @@ describe('a requester that suspects a hop', () => {
     stage.join(C);
     stage.loadAll();
     const requestId = newRequestId();
-    const hops = hopsOf(stage.route(ANN, { requestId }));
+    const hops = hopsOf(stage.route(ANN, { requestId })) as readonly PeerId[];
     expect(hops).toHaveLength(2);
     const spare = [A, B, C].filter((peer) => !hops.includes(peer));
     for (const peer of hops) accuse(stage, ANN, peer, 'timeout', requestId);
