@@ -1,13 +1,13 @@
 import type { PeerId } from '../src/protocol/ids.ts';
 import { SIGNALING_VERSION } from '../src/protocol/signaling.ts';
-import type { ClientMessage, IceServer, ModelCard, ServerMessage } from '../src/protocol/signaling.ts';
+import type { ClientMessage, IceServer, ServerMessage } from '../src/protocol/signaling.ts';
+import type { OfferedModels } from './offered-models.ts';
 import type { Outbox } from './outbox.ts';
 import type { Peers } from './peers.ts';
 import type { Settling } from './settling.ts';
 import type { TurnCredentials } from './turn-credentials.ts';
 
 export interface GreetingOptions {
-  readonly models: readonly ModelCard[];
   /** The same for everybody. */
   readonly iceServers: readonly IceServer[];
   /** For credentials of each peer's own. */
@@ -20,6 +20,7 @@ export interface GreetingOptions {
 
 export interface GreetingDeps {
   readonly options: GreetingOptions;
+  readonly models: OfferedModels;
   readonly peers: Peers;
   readonly settling: Settling;
   readonly outbox: Outbox;
@@ -39,7 +40,7 @@ export class Greeting {
   }
 
   hello(peer: PeerId, { version }: Hello, nowMs: number): void {
-    const { options, peers, settling, outbox, mesh } = this.#deps;
+    const { options, models, peers, settling, outbox, mesh } = this.#deps;
     const standing = peers.get(peer);
     if (standing?.kind !== 'stranger') {
       outbox.refuse(peer, 'bad-message', 'A second "hello" came over the same socket.');
@@ -55,17 +56,23 @@ export class Greeting {
     peers.set(peer, { kind: 'visitor' });
     if (isResumed) peers.resumed(peer, nowMs);
     settling.greeted(peer, isResumed, nowMs);
-    const { models, isRelayOnly, resumeToken } = options;
+    const { isRelayOnly, resumeToken } = options;
     outbox.send(peer, {
       type: 'welcome',
       version: SIGNALING_VERSION,
       peer,
-      models: [...models],
+      models: models.told(),
       iceServers: this.#iceServersOf(peer),
       ...(resumeToken && { resumeToken: resumeToken(peer) }),
       ...(isRelayOnly === true && { isRelayOnly }),
     });
     outbox.send(peer, mesh());
+  }
+
+  /** Models came or went. */
+  tellModels(): void {
+    const { models, peers, outbox } = this.#deps;
+    for (const peer of peers.greeted()) outbox.send(peer, { type: 'models', models: models.told() });
   }
 
   /** To be called as time passes: new credentials for everybody while the old ones can still be used. */

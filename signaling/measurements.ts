@@ -60,7 +60,7 @@ interface PeerRecord {
  * back. Peers that never joined, or left, are unknown: what is said of them is ignored.
  */
 export class Measurements {
-  readonly #cards: ReadonlyMap<string, ModelCard>;
+  readonly #models: readonly ModelCard[];
   /** In order of arrival. */
   readonly #peers = new Map<PeerId, PeerRecord>();
   readonly #links = new LinkBook();
@@ -72,9 +72,9 @@ export class Measurements {
   #networkFoundMs = -Infinity;
   #hasNewcomers = false;
 
-  /** @param models whose slices peers may report steps of. */
+  /** @param models whose slices peers may report steps of; read anew each time. */
   constructor(models: readonly ModelCard[]) {
-    this.#cards = new Map(models.map((card) => [card.id, card]));
+    this.#models = models;
   }
 
   /** A peer lends its device, or tells a new capability; what was measured of it stays. */
@@ -107,7 +107,7 @@ export class Measurements {
     if (stage === null) return;
     record.cacheTokens = stage.cacheTokens;
     record.busyShare.add(Math.min(1, stage.busySeconds / stage.seconds), nowMs);
-    const card = this.#cards.get(stage.model);
+    const card = this.#models.find(({ id }) => id === stage.model);
     if (card === undefined || stage.steps < MIN_STEPS || !isSliceOf(card, stage)) return;
     const rows = stage.rows / stage.steps;
     const decodeRows = Math.min(rows, stage.activeSequences);

@@ -1,6 +1,6 @@
 import { SkeinError } from '../src/protocol/errors.ts';
 import type { ErrorCode } from '../src/protocol/errors.ts';
-import type { PeerId } from '../src/protocol/ids.ts';
+import type { ModelId, PeerId } from '../src/protocol/ids.ts';
 import type { ServerMessage } from '../src/protocol/signaling.ts';
 import { MAX_ERROR_CHARACTERS } from './limits.ts';
 
@@ -9,6 +9,8 @@ export type Effect =
   | { readonly type: 'send'; readonly to: PeerId; readonly message: ServerMessage }
   /** Everybody who said hello is to get `mesh()` soon. */
   | { readonly type: 'mesh-changed' }
+  /** A model is gone: nobody computes it for anybody any more. */
+  | { readonly type: 'model-removed'; readonly model: ModelId }
   /** The peer's socket is to be closed; that it was is told as `disconnected`. */
   | { readonly type: 'close'; readonly peer: PeerId; readonly reason: string }
   /** The peer counts as gone already: its socket is to be closed, and nothing of it is to be told any more. */

@@ -1,13 +1,14 @@
 import { randomInt } from 'node:crypto';
 import { SkeinError } from '../src/protocol/errors.ts';
 import type { ModelId, PeerId } from '../src/protocol/ids.ts';
-import type { ClientMessage, ServerMessage } from '../src/protocol/signaling.ts';
+import type { ClientMessage, ModelCard, ServerMessage, SliceName } from '../src/protocol/signaling.ts';
 import { isCovered } from './coverage.ts';
 import { Greeting } from './greeting.ts';
 import type { GreetingOptions } from './greeting.ts';
 import { Lending } from './lending.ts';
 import { Measurements } from './measurements.ts';
 import { Moves } from './moves.ts';
+import { OfferedModels } from './offered-models.ts';
 import { Outbox } from './outbox.ts';
 import type { Effect } from './outbox.ts';
 import { Peers } from './peers.ts';
@@ -36,10 +37,16 @@ export type PresenceEvent =
   | { readonly type: 'round-trip'; readonly peer: PeerId; readonly seconds: number }
   /** The socket closed; of a peer that crashed this is all there is. */
   | { readonly type: 'disconnected'; readonly peer: PeerId }
+  /** The operator offers one more; there must be none of its id. */
+  | { readonly type: 'model-added'; readonly card: ModelCard }
+  /** The operator takes one away: what is under way is finished, within so long, and then its layers are given up. */
+  | { readonly type: 'model-drained'; readonly model: ModelId; readonly limitMs: number }
   /** Time has passed. To come every second or so: what waits for time is looked at then. */
   | { readonly type: 'tick' };
 
 export interface PresenceOptions extends GreetingOptions {
+  /** Offered from the start. */
+  readonly models: readonly ModelCard[];
   readonly stages: StagePolicy;
   readonly scheduler: Scheduler;
   /** Milliseconds, monotonic. Looked at once per event. */
@@ -50,6 +57,13 @@ export interface PresenceOptions extends GreetingOptions {
   readonly isGateway?: (peer: PeerId) => boolean;
 }
 
+/** A stage, and how much of the last half minute it computed. */
+export interface StageLoad extends SliceName {
+  readonly peer: PeerId;
+  /** 0 to 1. */
+  readonly busyShare: number;
+}
+
 const NONCE_RANGE = 2 ** 32;
 
 /**
@@ -58,6 +72,7 @@ const NONCE_RANGE = 2 ** 32;
  */
 export class Presence {
   readonly #options: PresenceOptions;
+  readonly #models: OfferedModels;
   readonly #peers = new Peers();
   readonly #outbox = new Outbox();
   readonly #moves: Moves;
@@ -67,16 +82,20 @@ export class Presence {
   readonly #lending: Lending;
   readonly #desk: RouteDesk;
   readonly #suspicion: Suspicion;
+  readonly #measurements: Measurements;
   #nowMs: number;
 
   constructor(options: PresenceOptions) {
-    const { models, stages, scheduler } = options;
+    const { stages, scheduler } = options;
+    this.#models = new OfferedModels(options.models);
+    const models = this.#models.cards;
     this.#options = options;
     this.#nowMs = options.now();
     const peers = this.#peers;
     const outbox = this.#outbox;
     const send = (to: PeerId, message: ServerMessage) => outbox.send(to, message);
     const measurements = new Measurements(models);
+    this.#measurements = measurements;
     const rebalancing = new Rebalancing(peers, this.#nowMs);
     const settling = new Settling(this.#nowMs);
     this.#probing = new Probing({ peers, measurements, send });
@@ -113,7 +132,10 @@ export class Presence {
       onDead: (peer) => this.#cut(peer),
       newNonce: options.newNonce ?? (() => randomInt(NONCE_RANGE)),
     });
-    this.#greeting = new Greeting({ options, peers, settling, outbox, mesh: () => this.mesh() }, this.#nowMs);
+    this.#greeting = new Greeting(
+      { options, models: this.#models, peers, settling, outbox, mesh: () => this.mesh() },
+      this.#nowMs,
+    );
     this.#lending = new Lending({
       models,
       peers,
@@ -128,7 +150,7 @@ export class Presence {
       onReturned: () => this.#desk.countReturned(this.#nowMs),
     });
     this.#desk = new RouteDesk({
-      models,
+      models: this.#models,
       scheduler,
       peers,
       measurements,
@@ -170,9 +192,19 @@ export class Presence {
 
   /** Models with a serving peer for every layer. */
   covered(): ModelId[] {
-    return this.#options.models
+    return this.#models.cards
       .filter((card) => isCovered(card.layerCount, this.#peers.serving(card.id)))
       .map((card) => card.id);
+  }
+
+  /** All models that are computed here, as peers are told of them. */
+  models(): readonly ModelCard[] {
+    return this.#models.told();
+  }
+
+  /** Requests on a model that hold a route, or wait for another. */
+  requestsOn(model: ModelId): number {
+    return this.#desk.countOn(model);
   }
 
   /** Requests that hold a route. */
@@ -185,12 +217,22 @@ export class Presence {
     return this.#desk.inFlight(peer);
   }
 
+  /** What each stage computed of late, as far as it is known. */
+  stageLoads(): StageLoad[] {
+    return this.#peers.members().flatMap(({ peer, model, layerStart, layerEnd, state }) => {
+      if (state !== 'serving') return [];
+      const busyShare = this.#measurements.busyShare(peer, this.#nowMs);
+      return [{ peer, model, layerStart, layerEnd, busyShare }];
+    });
+  }
+
   /** Requests that wait for room. */
   get queuedCount(): number {
     return this.#desk.queuedCount;
   }
 
   #followUp(event: PresenceEvent): void {
+    this.#removeDrained();
     if (mayMakeRoom(event)) {
       this.#moves.advance(this.#nowMs);
       this.#desk.serve(this.#nowMs);
@@ -213,6 +255,18 @@ export class Presence {
       case 'disconnected':
         this.#disconnect(event.peer);
         break;
+      case 'model-added':
+        this.#models.add(event.card);
+        this.#outbox.log(`${event.card.id} is offered`);
+        this.#greeting.tellModels();
+        this.#placing.place(this.#nowMs);
+        break;
+      case 'model-drained':
+        this.#models.drain(event.model, this.#nowMs + event.limitMs);
+        this.#outbox.log(`${event.model} takes no new requests: it is being removed`);
+        this.#desk.dismissNew(event.model);
+        this.#greeting.tellModels();
+        break;
       case 'tick':
         this.#lending.giveUpHung(this.#nowMs);
         this.#suspicion.advance(this.#nowMs);
@@ -220,6 +274,20 @@ export class Presence {
         this.#probing.ask(this.#nowMs);
         this.#greeting.advance(this.#nowMs);
         break;
+    }
+  }
+
+  /** Peers that held layers of it are told to free them, or what to load instead, by the placement without it. */
+  #removeDrained(): void {
+    for (const [model, endsMs] of this.#models.draining()) {
+      const left = this.#desk.countOn(model);
+      if (left > 0 && this.#nowMs < endsMs) continue;
+      this.#desk.forget(model);
+      this.#models.remove(model);
+      this.#outbox.log(`${model} is removed${left === 0 ? '' : `, with ${left} requests on it`}`);
+      this.#outbox.add({ type: 'model-removed', model });
+      this.#greeting.tellModels();
+      this.#placing.place(this.#nowMs);
     }
   }
 

@@ -60,6 +60,17 @@ export class RequestLedger {
     return this.#counts.get(requester) ?? 0;
   }
 
+  /** Requests on a model. */
+  countOn(model: ModelId): number {
+    let count = 0;
+    for (const request of this.#requests.values()) if (request.model === model) count += 1;
+    return count;
+  }
+
+  endAllOn(model: ModelId): void {
+    for (const [requestId, request] of this.#requests) if (request.model === model) this.end(requestId);
+  }
+
   /** A request has one route at a time: a new one takes the place of the old. */
   start(requestId: RequestId, request: RoutedRequest): void {
     this.end(requestId);

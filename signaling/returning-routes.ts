@@ -1,4 +1,4 @@
-import type { PeerId, RequestId } from '../src/protocol/ids.ts';
+import type { ModelId, PeerId, RequestId } from '../src/protocol/ids.ts';
 import type { Hop } from '../src/protocol/route.ts';
 import { MAX_RETURNING_REQUESTS, RESUME_WORD_MS } from './limits.ts';
 import type { Peers } from './peers.ts';
@@ -23,6 +23,16 @@ export class ReturningRoutes {
     let count = 0;
     for (const route of this.#routes.values()) if (route.requester === requester) count += 1;
     return count;
+  }
+
+  countOn(model: ModelId): number {
+    let count = 0;
+    for (const route of this.#routes.values()) if (route.model === model) count += 1;
+    return count;
+  }
+
+  removeAllOn(model: ModelId): void {
+    for (const [requestId, route] of this.#routes) if (route.model === model) this.#routes.delete(requestId);
   }
 
   /** One too many is not taken: its load is not counted, and nothing else follows from that. */

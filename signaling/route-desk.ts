@@ -16,6 +16,7 @@ import {
 } from './limits.ts';
 import type { RequestOutcome } from './measurements.ts';
 import { noRouteError } from './no-route.ts';
+import type { OfferedModels } from './offered-models.ts';
 import { RequestLedger } from './request-ledger.ts';
 import type { RoutedRequest } from './request-ledger.ts';
 import { ReturningRoutes } from './returning-routes.ts';
@@ -23,7 +24,7 @@ import { RouteFinder } from './route-finder.ts';
 import type { RouteFinderDeps } from './route-finder.ts';
 import { RouteQueue } from './route-queue.ts';
 import type { Notice, QueuedRequest, RouteRequest } from './route-queue.ts';
-import { checkTokens, overTime, tooMany } from './route-refusals.ts';
+import { beingRemoved, checkTokens, overTime, tooMany } from './route-refusals.ts';
 import type { RouteDecision } from './scheduler/types.ts';
 
 /** Clocks of requesters run faster or slower than this one's by less. */
@@ -32,7 +33,7 @@ const CLOCK_TOLERANCE = 1.01;
 type RouteResume = Extract<ClientMessage, { type: 'route-resume' }>;
 
 export interface RouteDeskDeps extends RouteFinderDeps {
-  readonly models: readonly ModelCard[];
+  readonly models: OfferedModels;
   /** What the scheduler says nobody holds, per model. */
   readonly missing: () => ReadonlyMap<ModelId, string>;
   /** Whether this is the server's own gateway, which asks for many: it may have as many requests as everybody together. */
@@ -44,14 +45,13 @@ export interface RouteDeskDeps extends RouteFinderDeps {
 export class RouteDesk {
   readonly #deps: RouteDeskDeps;
   readonly #ledger = new RequestLedger();
-  readonly #queues: ReadonlyMap<ModelId, RouteQueue>;
+  readonly #queues = new Map<ModelId, RouteQueue>();
   readonly #finder: RouteFinder;
   readonly #returning: ReturningRoutes;
   #checkedOvertimeMs = -Infinity;
 
   constructor(deps: RouteDeskDeps) {
     this.#deps = deps;
-    this.#queues = new Map(deps.models.map(({ id }) => [id, new RouteQueue()]));
     this.#returning = new ReturningRoutes(deps.peers, this.#ledger);
     this.#finder = new RouteFinder(deps, this.#ledger);
   }
@@ -116,7 +116,7 @@ export class RouteDesk {
     const { requestId, model, hops } = route;
     const waiting = this.#waiting(requestId);
     const isTaken = waiting !== null || this.#ownerOf(requestId, requester) !== requester;
-    const card = this.#deps.models.find(({ id }) => id === model);
+    const card = this.#deps.models.cards.find(({ id }) => id === model);
     const count = this.#ledger.countOf(requester) + this.#returning.countOf(requester);
     const mayHave = this.#mayHave(requester, count, MAX_REQUESTS_PER_PEER);
     if (isTaken || card === undefined || tokens > maxSequenceTokens(card) || !mayHave) return;
@@ -125,6 +125,25 @@ export class RouteDesk {
     this.#returning.add(requestId, { requester, model, hops, had: [], tokens, ...times });
     this.#finder.remember(requester, model, hops);
     this.#returning.settle(nowMs);
+  }
+
+  /** Answers that are under way on a model, those that wait for another route included. */
+  countOn(model: ModelId): number {
+    const queued = this.#queues.get(model)?.length ?? 0;
+    return this.#ledger.countOn(model) + this.#returning.countOn(model) + queued;
+  }
+
+  /** Denies who waits for a first route on a model that is being removed. */
+  dismissNew(model: ModelId): void {
+    this.#dismiss(model, ({ had }) => had === null);
+  }
+
+  /** A model is removed: who still has a route on it has none any more. */
+  forget(model: ModelId): void {
+    this.#dismiss(model, () => true);
+    this.#queues.delete(model);
+    this.#returning.removeAllOn(model);
+    this.#ledger.endAllOn(model);
   }
 
   /** Somebody is back with what it held: routes over it can be counted, and may be whole again. */
@@ -165,6 +184,14 @@ export class RouteDesk {
     const pauses = { restMs: QUEUE_NOTICE_REST_MS, repeatMs: QUEUE_NOTICE_REPEAT_MS };
     for (const queue of this.#queues.values()) {
       for (const notice of queue.takeNotices(nowMs, pauses)) this.#tellPlace(notice);
+    }
+  }
+
+  #dismiss(model: ModelId, isDismissed: (queued: QueuedRequest) => boolean): void {
+    const queue = this.#queues.get(model);
+    for (const queued of [...(queue?.inOrder() ?? [])].filter(isDismissed)) {
+      queue?.remove(queued.request.requestId);
+      this.#deny(queued.requester, queued.request.requestId, beingRemoved(model));
     }
   }
 
@@ -218,6 +245,7 @@ export class RouteDesk {
     const had = (this.#ledger.end(requestId) ?? returning)?.hops ?? waiting?.had ?? null;
     const resumes = waiting?.resumes === true || (had !== null && this.#isLost(had, request));
     for (const other of this.#queues.values()) other.remove(requestId);
+    if (had === null && this.#deps.models.isDraining(request.model)) throw beingRemoved(request.model);
     checkTokens(request, card);
     const waitingCount = this.#sumOfQueues((queue) => queue.countOf(requester));
     const count = this.#ledger.countOf(requester) + waitingCount;
@@ -313,15 +341,18 @@ export class RouteDesk {
   }
 
   #queueOf({ model }: RouteRequest): RouteQueue {
-    const queue = this.#queues.get(model);
-    if (queue !== undefined) return queue;
-    throw new SkeinError('internal', `There is no queue for ${model}.`);
+    const known = this.#queues.get(model);
+    if (known !== undefined) return known;
+    const queue = new RouteQueue();
+    this.#queues.set(model, queue);
+    return queue;
   }
 
   #cardOf(model: ModelId): ModelCard {
-    const card = this.#deps.models.find(({ id }) => id === model);
+    const { cards } = this.#deps.models;
+    const card = cards.find(({ id }) => id === model);
     if (card !== undefined) return card;
-    const served = this.#deps.models.map(({ id }) => id).join(', ');
+    const served = cards.map(({ id }) => id).join(', ');
     throw new SkeinError('bad-argument', `There is no model ${model} here, only: ${served}.`);
   }
 }

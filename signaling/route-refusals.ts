@@ -19,6 +19,13 @@ export function checkTokens({ model, tokens }: RouteRequest, card: ModelCard): v
   );
 }
 
+/** For a request that would begin on a model that is being removed, or that had no end when it was. */
+export function beingRemoved(model: ModelId): SkeinError {
+  return new SkeinError('model-missing', `${model} is being removed from this mesh. Choose another model.`, {
+    data: { model },
+  });
+}
+
 /** For a request that waited until its requester's time was over. */
 export function overTime({ model, timeLimitMs }: RouteRequest): SkeinError {
   return new SkeinError(

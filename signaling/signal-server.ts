@@ -4,7 +4,7 @@ import { WebSocketServer } from 'ws';
 import type { WebSocket } from 'ws';
 import { SkeinError } from '../src/protocol/errors.ts';
 import { newPeerId } from '../src/protocol/ids.ts';
-import type { PeerId } from '../src/protocol/ids.ts';
+import type { ModelId, PeerId } from '../src/protocol/ids.ts';
 import { MAX_SIGNALING_BYTES } from '../src/protocol/limits.ts';
 import type { ClientMessage } from '../src/protocol/signaling.ts';
 import { AddressBook } from './address-book.ts';
@@ -29,6 +29,8 @@ export interface SignalServerOptions {
   readonly everyPing: (ping: () => void) => () => void;
   /** Calls back every `TICK_INTERVAL_MS`. @returns a function that stops it. */
   readonly everyTick: (tick: () => void) => () => void;
+  /** A model that was being removed is gone. */
+  readonly onModelRemoved?: (model: ModelId) => void;
   readonly maxSocketsPerAddress?: number;
   /** Whether this is the server's own gateway: it speaks for many, so what one client may say does not hold for it. */
   readonly isGateway?: (peer: PeerId) => boolean;
@@ -90,6 +92,11 @@ export class SignalServer {
       return;
     }
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => this.#accept(webSocket, address));
+  }
+
+  /** The operator adds a model, or has one drained. */
+  changeModels(event: Extract<PresenceEvent, { type: 'model-added' | 'model-drained' }>): void {
+    this.#handle(event);
   }
 
   /** Says goodbye to everybody, and cuts who does not answer. */
@@ -204,6 +211,9 @@ export class SignalServer {
         break;
       case 'close':
         this.#peers.get(effect.peer)?.socket.refuse(effect.reason);
+        break;
+      case 'model-removed':
+        this.#options.onModelRemoved?.(effect.model);
         break;
       case 'cut':
         this.#cut(effect.peer, effect.reason);

@@ -130,6 +130,8 @@ export class MeshConnection<Session extends OwnedSession> {
         this.#state.value = { phase: 'reconnecting', session, mesh, error, retryInMs };
       }),
       session.signaling.on('resumed', showOnline),
+      // What it offers is the session's to know, and for those who watch this to hear.
+      session.signaling.on('models', showOnline),
     ];
     showOnline();
     // Links need no server: an old session's went on until there was a new one.

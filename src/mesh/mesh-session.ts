@@ -24,7 +24,7 @@ export interface MeasuredTransport extends FrameTransport {
 /** One stay on the mesh under one id, over as many connections to the server as it takes. */
 export interface MeshSession<Signaling extends SessionSignaling = SessionSignaling> {
   readonly self: PeerId;
-  /** As the server said last. */
+  /** As the server said last, those that are being removed too. */
   readonly models: readonly ModelCard[];
   readonly signaling: Signaling;
   readonly transport: MeasuredTransport;

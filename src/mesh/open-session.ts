@@ -68,7 +68,7 @@ export async function openSession(
   return {
     self,
     get models() {
-      return signaling.welcome.models;
+      return signaling.models;
     },
     signaling,
     transport,

@@ -8,7 +8,7 @@ import {
   SIGNALING_RESUME_TIMEOUT_MS,
 } from '../protocol/limits.ts';
 import type { Route } from '../protocol/route.ts';
-import type { ClientMessage, ServerMessage } from '../protocol/signaling.ts';
+import type { ClientMessage, ModelCard, ServerMessage } from '../protocol/signaling.ts';
 import { retryDelayMs } from './backoff.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
@@ -44,6 +44,8 @@ export class SignalingSession {
   #clientSinceMs: number;
   #end: SkeinError | null = null;
   #lastMesh: SessionEventOf<'mesh'> | null = null;
+  /** Null until they change after the welcome. */
+  #models: readonly ModelCard[] | null = null;
   #away: SessionEventOf<'away'> | null = null;
   /** Ends the pause before the next attempt. */
   #stopPausing: () => void = () => undefined;
@@ -68,7 +70,12 @@ export class SignalingSession {
     return new SignalingSession(url, options, await SignalingClient.connect(url, options));
   }
 
-  /** What the server said last: after a restart it may offer other models. */
+  /** The models of the mesh as the server said last; they come and go. */
+  get models(): readonly ModelCard[] {
+    return this.#models ?? this.welcome.models;
+  }
+
+  /** What the server said last when this connected: after a restart it may have other relays. */
   get welcome(): SessionEventOf<'welcome'> {
     return this.#client.welcome;
   }
@@ -160,6 +167,7 @@ export class SignalingSession {
 
   #hear(message: ServerMessage): void {
     if (message.type === 'mesh') this.#lastMesh = message;
+    if (message.type === 'models') this.#models = message.models;
     this.#events.tell(message);
   }
 
@@ -231,6 +239,7 @@ export class SignalingSession {
       return;
     }
     this.#client = client;
+    this.#models = null;
     this.#clientSinceMs = this.#clock.now();
     this.#away = null;
     // Who held these is gone or counts them anew: the next `mesh` says.

@@ -24,7 +24,7 @@ import { refusedField } from './refused-field.ts';
 import { layerRangeEntries, modelIdSchema, peerIdSchema, requestIdSchema, routeSchema } from './route.ts';
 
 /** Raised when either side must understand something new; a mismatch is refused in words. */
-export const SIGNALING_VERSION = 5;
+export const SIGNALING_VERSION = 6;
 
 /** With which the server closes a socket whose peer has connected anew. */
 export const REPLACED_CLOSE_CODE = 4001;
@@ -80,6 +80,8 @@ export const modelCardSchema = v.object({
   headMultiplyAdds: count,
   /** Key-value cache of one token in one layer, as `cache` keeps it. */
   cacheBytesPerTokenPerLayer: positive,
+  /** It is being removed: answers on it are finished, and no new ones begin. */
+  isDraining: v.exactOptional(v.boolean()),
 });
 export type ModelCard = v.InferOutput<typeof modelCardSchema>;
 
@@ -230,6 +232,8 @@ export const serverMessageSchema = v.variant('type', [
     /** Whether the operator wants all links to go over a TURN server. */
     isRelayOnly: v.exactOptional(v.boolean()),
   }),
+  /** Models came or went: these are all there are now. */
+  v.object({ type: v.literal('models'), models: v.array(modelCardSchema) }),
   /** New credentials for the relays; those of `welcome` end some time. */
   v.object({ type: v.literal('ice-servers'), iceServers: v.array(iceServerSchema) }),
   /** Whether this peer is alive, and not only its socket: answered with `present` at once. */

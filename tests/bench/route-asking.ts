@@ -7,6 +7,7 @@ import { newRequestId } from '../../src/protocol/ids.ts';
 import type { PeerId } from '../../src/protocol/ids.ts';
 import { MAX_TIME_LIMIT_MS } from '../../src/protocol/limits.ts';
 import type { Route } from '../../src/protocol/route.ts';
+import { OfferedModels } from '../../signaling/offered-models.ts';
 import type { LinkReport, ServerMessage } from '../../src/protocol/signaling.ts';
 
 const REPORT_SECONDS = 5;
@@ -25,7 +26,7 @@ export class AskedDesk {
     const send = (_: PeerId, message: ServerMessage) => (this.#answer = message);
     const missing = () => new Map<never, never>();
     this.#desk = new RouteDesk({
-      models: [card],
+      models: new OfferedModels([card]),
       scheduler: steadyScheduler,
       peers,
       measurements,

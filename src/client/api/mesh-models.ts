@@ -56,9 +56,9 @@ export function meshModels({
   };
 
   return {
-    list: () => current().models,
+    list: () => offered(current()),
     async open(id, signal) {
-      const { models } = current();
+      const models = offered(current());
       const card = models.find((offered) => offered.id === id);
       if (card === undefined) {
         const names = models.map((offered) => offered.id).join(', ') || 'none';
@@ -73,4 +73,9 @@ export function meshModels({
       return { card, tokenizer, deps: generateDeps({ current, tokenizer }) };
     },
   };
+}
+
+/** Those that are being removed answer no new questions. */
+function offered({ models }: ModelsSession): readonly ModelCard[] {
+  return models.filter(({ isDraining }) => isDraining !== true);
 }

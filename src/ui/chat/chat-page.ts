@@ -55,7 +55,7 @@ export class ChatPage extends LitElement {
     super.connectedCallback();
     this.#connection.subscribe((connection) => {
       const session = sessionOf(connection);
-      if (session !== null) this.models = session.models;
+      if (session !== null) this.models = session.models.filter(({ isDraining }) => isDraining !== true);
       this.#contributor.setSession(session);
       this.requestUpdate();
     });

@@ -151,6 +151,7 @@ function toCommands(to: PeerId, body: ServerMessage): PolicyCommand[] {
     case 'probe':
       return [{ type: 'probe', peer: to, peers: body.peers }];
     case 'welcome':
+    case 'models':
     case 'route-queued':
     case 'signal':
     case 'mesh':
