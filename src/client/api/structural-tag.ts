@@ -63,15 +63,17 @@ function answerFormat({ query, tools, calls }: TagOptions): Format | null {
   if (tools.length === 0 || calls === null) return json;
   const named = tools.filter(({ name }) => toolChoice.kind !== 'named' || name === toolChoice.name);
   const tags = named.map((tool) => callTag(tool, calls));
-  const callsAlone: Format = {
-    type: 'tags_with_separator',
-    tags,
-    separator: '\n',
-    at_least_one: true,
-    stop_after_first: !isParallel,
-  };
-  if (toolChoice.kind !== 'auto') return callsAlone;
-  if (json !== null) return { type: 'or', elements: [json, callsAlone] };
+  if (toolChoice.kind !== 'auto') {
+    return {
+      type: 'tags_with_separator',
+      tags,
+      separator: '\n',
+      at_least_one: true,
+      stop_after_first: !isParallel,
+    };
+  }
+  // One call: xgrammar takes no choice between what ends by itself and what may go on.
+  if (json !== null) return { type: 'or', elements: [json, ...tags] };
   return {
     type: 'triggered_tags',
     triggers: [calls.open],
