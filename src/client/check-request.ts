@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { SkeinError } from '../protocol/errors.ts';
-import { MAX_TIME_LIMIT_MS } from '../protocol/limits.ts';
+import { constraintError } from '../protocol/constraint.ts';
+import { MAX_CONSTRAINT_CHARACTERS, MAX_HISTORY_TOKENS, MAX_TIME_LIMIT_MS } from '../protocol/limits.ts';
 import { samplingSchema } from '../protocol/sampling.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { DEFAULT_TIME_LIMIT_MS } from './generation.ts';
@@ -11,6 +12,7 @@ export function checkRequest({
   sampling,
   maxTokens,
   timeLimitMs = DEFAULT_TIME_LIMIT_MS,
+  constraint,
 }: GenerateRequest): void {
   const result = v.safeParse(samplingSchema, sampling);
   if (!result.success) {
@@ -30,6 +32,11 @@ export function checkRequest({
       { data: { field: 'minTokens' } },
     );
   }
+  if (constraint !== undefined && (constraint === '' || constraint.length > MAX_CONSTRAINT_CHARACTERS)) {
+    throw constraintError(
+      `The constraint has ${constraint.length} characters; it may have 1 to ${MAX_CONSTRAINT_CHARACTERS}.`,
+    );
+  }
   if (!Number.isInteger(timeLimitMs) || timeLimitMs < 1 || timeLimitMs > MAX_TIME_LIMIT_MS) {
     throw new SkeinError(
       'bad-argument',
@@ -41,11 +48,13 @@ export function checkRequest({
 
 /** Tokens the answer may have. @throws SkeinError `bad-argument` where there is no room for any. */
 export function answerRoom(
-  { maxTokens, contextTokens = Infinity }: GenerateRequest,
+  { maxTokens, contextTokens = Infinity, constraint }: GenerateRequest,
   promptTokens: number,
 ): number {
   if (promptTokens === 0) throw new SkeinError('bad-argument', 'The prompt is empty. Write something.');
-  const room = Math.min(maxTokens, contextTokens - promptTokens);
+  // What comes after more could not be told to another route.
+  const mostTokens = constraint === undefined ? Infinity : MAX_HISTORY_TOKENS;
+  const room = Math.min(maxTokens, mostTokens, contextTokens - promptTokens);
   if (room >= 1) return room;
   throw new SkeinError(
     'bad-argument',

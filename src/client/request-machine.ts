@@ -1,3 +1,4 @@
+import { isConstraintError } from '../protocol/constraint.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { PeerId } from '../protocol/ids.ts';
 import type { Route } from '../protocol/route.ts';
@@ -104,6 +105,7 @@ function takeToken(state: Routed, { token, epoch, atMs }: EventOf<'token'>): Ste
 function loseRoute(state: Routed, event: EventOf<'lost'>): Step {
   const { progress, route, phase } = state;
   const { accuser, atMs } = event;
+  if (isRefusedConstraint(progress, event, route)) return failed(progress, event.error, [{ type: 'leave' }]);
   const refuser = refuserOf(event, route);
   const isRefused = refuser !== null;
   const error = isRefused && !progress.wasRefused ? refusedBy(refuser, event.error) : event.error;
@@ -146,6 +148,15 @@ function namingOther(error: SkeinError, peer: PeerId, accuser: PeerId | null): S
 /** The hop that says that the request itself is at fault, so that no route could help. What is found here names no hop. */
 function refuserOf({ error, accuser }: EventOf<'lost'>, route: Route): PeerId | null {
   return isFault(error) || error.code === 'busy' ? null : (accuser ?? namedHop(error, route));
+}
+
+/** The caller's own question, and the one hop that reads it says why: another would say the same, and nobody is at fault. */
+function isRefusedConstraint(
+  { facts }: Progress,
+  { error, accuser }: EventOf<'lost'>,
+  route: Route,
+): boolean {
+  return facts.isConstrained === true && isConstraintError(error) && accuser === route.hops.at(-1)?.peer;
 }
 
 /** One hop alone does not end a request: another route is asked, and believed. */

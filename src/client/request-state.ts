@@ -12,6 +12,8 @@ export interface RequestFacts {
   /** Tokens of the answer, at most. */
   readonly maxTokens: number;
   readonly stopTokenIds: readonly number[];
+  /** Whether the answer has to keep to something; not when left out. */
+  readonly isConstrained?: boolean;
 }
 
 /** A route that was lost, and what that cost. */

@@ -1,4 +1,4 @@
-import type { RaggedBatch, Slice } from './batch.ts';
+import type { HeadRequest, RaggedBatch, Slice } from './batch.ts';
 import type { Sequence } from './sequence.ts';
 
 /** Rows of a sequence in the batch that is computed next. */
@@ -9,6 +9,8 @@ export interface PlannedSequence {
   readonly position: number;
   /** Whether they are only put back in their place in the cache. */
   readonly isRecomputed: boolean;
+  /** What becomes of its last row. */
+  readonly head: HeadRequest;
 }
 
 /** Makes room for the planned rows, and copies them together. @throws SkeinError what the slice or the cache refuses. */
@@ -20,15 +22,10 @@ export function assembleBatch(planned: readonly PlannedSequence[], slice: Slice)
     ? { kind: 'tokens', tokenIds: new Uint32Array(rows) }
     : { kind: 'activations', values: new Float32Array(rows * slice.hiddenSize) };
   let firstRow = 0;
-  const sequences = planned.map(({ sequence, rowCount, position }) => {
+  const sequences = planned.map(({ sequence, rowCount, position, head }) => {
     sequence.writeRows(rowCount, input, firstRow, slice.hiddenSize);
     firstRow += rowCount;
-    return {
-      rowCount,
-      cacheLength: position,
-      blockTable: sequence.blockTable,
-      head: sequence.headAt(position + rowCount),
-    };
+    return { rowCount, cacheLength: position, blockTable: sequence.blockTable, head };
   });
   return { sequences, input };
 }

@@ -1,12 +1,15 @@
 import { systemClock } from '../protocol/clock.ts';
 import type { Clock } from '../protocol/clock.ts';
+import { constraintError } from '../protocol/constraint.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { RequestId } from '../protocol/ids.ts';
 import type { OpenRequest, StageExecutor, StageInput, StageOutput, StagePace } from '../protocol/stage.ts';
+import type { ConstraintCompiler } from './answer-constraint.ts';
 import { assembleBatch } from './assemble-batch.ts';
 import type { PlannedSequence } from './assemble-batch.ts';
 import type { BatchResult, Slice } from './batch.ts';
 import { BlockManager } from './block-manager.ts';
+import { ConstraintGate } from './constraint-gate.ts';
 import { planBatch } from './plan.ts';
 import type { PlannableSequence } from './plan.ts';
 import {
@@ -38,6 +41,8 @@ export interface ExecutorOptions {
   /** A sequence for which nothing came for this long gives its blocks to whoever lacks them. */
   readonly idleHoldMs?: number;
   readonly clock?: Clock;
+  /** Makes grammars of what answers have to keep to. Without it, a stage that samples refuses requests that want it. */
+  readonly constraints?: ConstraintCompiler;
   /** Of all the blocks of the slice; tests bring one that they share blocks of. */
   readonly blocks?: BlockManager;
 }
@@ -95,6 +100,7 @@ export class Executor implements StageExecutor {
   readonly #blocks: BlockManager;
   readonly #options: Required<Pick<ExecutorOptions, 'prefillChunkRows' | 'maxOpenSequences' | 'maxLogBytes'>>;
   readonly #idleHoldMs: number;
+  readonly #constraints: ConstraintCompiler | undefined;
   readonly #clock: Clock;
   /** In order of turn: whoever was served last is last. */
   readonly #open = new Map<RequestId, OpenSequence>();
@@ -126,6 +132,7 @@ export class Executor implements StageExecutor {
       maxLogBytes: options.maxLogBytes ?? DEFAULT_MAX_LOG_BYTES,
     };
     this.#idleHoldMs = options.idleHoldMs ?? DEFAULT_IDLE_HOLD_MS;
+    this.#constraints = options.constraints;
     this.#clock = options.clock ?? systemClock;
   }
 
@@ -158,7 +165,9 @@ export class Executor implements StageExecutor {
     this.#checkOpen(request);
     const { hasHead, vocabSize } = this.#slice;
     const history = hasHead ? new TokenHistory(request, vocabSize) : null;
-    const sequence = new Sequence(request, this.#opened++, this.#blocks, cacheScope, history, isPrivate);
+    const constraint = hasHead ? this.#constrain(request, (error) => this.#fail(open, error)) : null;
+    const age = this.#opened++;
+    const sequence = new Sequence(request, age, this.#blocks, cacheScope, history, isPrivate, constraint);
     const open: OpenSequence = {
       sequence,
       waitedSteps: 0,
@@ -211,6 +220,20 @@ export class Executor implements StageExecutor {
     const { maxOpenSequences, maxLogBytes } = this.#options;
     if (this.#open.size >= maxOpenSequences) throw openLimitError(this.#open.size, maxOpenSequences);
     if (this.#logBytes >= maxLogBytes) throw logLimitError(this.#logBytes, maxLogBytes);
+  }
+
+  /** @throws SkeinError `bad-argument` where there is nothing to constrain answers with. */
+  #constrain(
+    { constraint, stopTokenIds }: OpenRequest,
+    onFailed: (error: SkeinError) => void,
+  ): ConstraintGate | null {
+    if (constraint === null) return null;
+    if (this.#constraints === undefined) {
+      throw constraintError('This stage cannot constrain answers. Ask without a constraint.');
+    }
+    const { structuralTag, answer } = constraint;
+    const compiling = this.#constraints({ structuralTag, answer, stopTokenIds });
+    return new ConstraintGate(compiling, { onReady: () => this.#start(), onFailed });
   }
 
   #end(open: OpenSequence, blockHashes: readonly string[] = [], keepScope?: string): void {
@@ -293,7 +316,14 @@ export class Executor implements StageExecutor {
       open.waitedSteps = 0;
       const { sequence } = open;
       sequence.admit(plannable.get(requestId)?.cacheLength ?? 0);
-      return [{ sequence, rowCount, position: sequence.cacheLength, isRecomputed: sequence.isRecomputing }];
+      const { cacheLength: position, isRecomputing: isRecomputed } = sequence;
+      try {
+        return [{ sequence, rowCount, position, isRecomputed, head: sequence.headAt(position + rowCount) }];
+      } catch (thrown) {
+        // What one request asks for is no fault of the batch.
+        this.#fail(open, SkeinError.from(thrown));
+        return [];
+      }
     });
   }
 

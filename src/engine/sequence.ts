@@ -3,6 +3,7 @@ import type { OpenRequest, StageInput } from '../protocol/stage.ts';
 import { BLOCK_TOKENS } from './batch.ts';
 import type { BlockCopy, HeadRequest, RaggedBatch } from './batch.ts';
 import type { BlockManager, BlockTable } from './block-manager.ts';
+import type { ConstraintGate } from './constraint-gate.ts';
 import { InputLog, rowsOf } from './input-log.ts';
 import type { PlannableSequence } from './plan.ts';
 import type { TokenHistory } from './token-history.ts';
@@ -40,6 +41,7 @@ export class Sequence {
    * @param cacheScope see StageExecutor.open.
    * @param history what sampling counts; null where nothing is sampled.
    * @param isPrivate whether the scope is of this sequence alone, and what is kept there goes with it.
+   * @param constraint what the answer has to keep to, of this sequence from here on; null for nothing, or where nothing is sampled.
    */
   constructor(
     readonly request: OpenRequest,
@@ -48,6 +50,7 @@ export class Sequence {
     private readonly cacheScope: string,
     private readonly history: TokenHistory | null,
     private readonly isPrivate = false,
+    private readonly constraint: ConstraintGate | null = null,
   ) {
     this.#blocks = blocks;
     this.#promptKeys = keysOf(cacheScope, request.blockHashes);
@@ -181,13 +184,23 @@ export class Sequence {
   headAt(length: number): HeadRequest {
     const { promptTokens, sampling } = this.request;
     if (length < promptTokens || length <= this.#passedOn) return { kind: 'none' };
-    const adjustments = this.history?.adjustmentsAt(length);
-    return { kind: 'sample', params: sampling, ...(adjustments?.length && { adjustments }) };
+    const mask = this.constraint?.mask ?? null;
+    const adjustments =
+      mask === null ? this.history?.adjustmentsAt(length) : this.history?.adjustmentsWithin(mask, length);
+    return {
+      kind: 'sample',
+      params: sampling,
+      ...(adjustments?.length && { adjustments }),
+      ...(mask !== null && { mask }),
+    };
   }
 
   /** Counts a token that the head sampled. */
   count(position: number, tokenId: number): void {
     this.history?.add(position, tokenId);
+    const { promptTokens, maxTokens, stopTokenIds } = this.request;
+    const isLast = stopTokenIds.includes(tokenId) || position + 1 >= promptTokens + maxTokens;
+    if (!isLast) this.constraint?.accept(tokenId);
   }
 
   /**
@@ -198,6 +211,7 @@ export class Sequence {
    */
   end(blockHashes: readonly string[] = [], keepScope: string = this.cacheScope): void {
     if (this.#stand === 'over') return;
+    this.constraint?.dispose();
     const agrees = this.request.blockHashes.every((hash, index) => (blockHashes[index] ?? hash) === hash);
     const keys = agrees ? keysOf(keepScope, blockHashes) : [];
     if (keys.length > 0) this.#takeBack();
@@ -235,6 +249,7 @@ export class Sequence {
   #pendingRows(cacheLength: number): number {
     // What is lost is computed again only where something new follows: others may need the room more until then.
     if (this.#stand === 'opened' || this.#stand === 'over' || this.#log.end <= this.#passedOn) return 0;
+    if (this.constraint?.isReady === false) return 0;
     const { promptTokens } = this.request;
     if (cacheLength < this.#passedOn) return this.#passedOn - cacheLength;
     const end = cacheLength < promptTokens ? Math.min(promptTokens, this.#log.end) : this.#log.end;

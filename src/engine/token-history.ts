@@ -1,6 +1,8 @@
+import { constraintError } from '../protocol/constraint.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { BANNING_BIAS, hasPenalties } from '../protocol/sampling.ts';
 import type { OpenRequest } from '../protocol/stage.ts';
+import { bitCount, hasBit } from './bit-mask.ts';
 import { ADJUSTMENT_FLAG, ADJUSTMENT_WORDS } from './kernels/sample-rows.ts';
 
 /** What a request says about adjustments. */
@@ -79,6 +81,31 @@ export class TokenHistory {
     return this.#table.subarray(0, this.#entries.size * ADJUSTMENT_WORDS);
   }
 
+  /**
+   * Where a mask says what may come: it goes before the least length of the answer, whose bans are left out where they and biases
+   * would ban all that the mask leaves.
+   * @param mask u32 [vocab / 32], rounded up, with a bit for each token that may be chosen.
+   * @returns as `adjustmentsAt`.
+   * @throws SkeinError `bad-argument` when biases ban all of it.
+   */
+  adjustmentsWithin(mask: Uint32Array, position: number): Uint32Array<ArrayBuffer> {
+    const adjustments = this.adjustmentsAt(position);
+    const banned = [...this.#entries.keys()].filter((id) => this.#isBanned(id) && hasBit(mask, id));
+    if (adjustments.length === 0 || banned.length < bitCount(mask)) return adjustments;
+    const tooEarly = banned.filter((id) => !this.#isBannedByBias(id));
+    if (tooEarly.length === 0) {
+      throw constraintError(
+        `The constraint of the answer leaves ${banned.length} tokens at position ${position}, and logitBias bans all of them.`,
+      );
+    }
+    const changed = adjustments.slice();
+    for (const id of tooEarly) {
+      const flags = this.#entryOf(id) * ADJUSTMENT_WORDS + 2;
+      changed[flags] = (changed[flags] ?? 0) & ~ADJUSTMENT_FLAG.banned;
+    }
+    return changed;
+  }
+
   /** Counts a sampled token, once: a position that was counted before is ignored. @throws SkeinError `internal` for a gap. */
   add(position: number, tokenId: number): void {
     if (position < this.#nextPosition) return;
@@ -98,7 +125,11 @@ export class TokenHistory {
 
   #isBanned(tokenId: number): boolean {
     const isTooEarly = this.#nextPosition < this.#banEnd && this.#stopTokenIds.has(tokenId);
-    return isTooEarly || (this.#bias.get(tokenId) ?? 0) <= BANNING_BIAS;
+    return isTooEarly || this.#isBannedByBias(tokenId);
+  }
+
+  #isBannedByBias(tokenId: number): boolean {
+    return (this.#bias.get(tokenId) ?? 0) <= BANNING_BIAS;
   }
 
   #update(tokenId: number): void {

@@ -1,4 +1,4 @@
-import { SkeinError } from '../protocol/errors.ts';
+import { constraintError } from '../protocol/constraint.ts';
 import { MAX_CONSTRAINT_CHARACTERS } from '../protocol/limits.ts';
 import { GrammarHost } from './grammar-host.ts';
 
@@ -11,8 +11,7 @@ let host: GrammarHost | null = null;
  */
 export async function checkStructuralTag(text: string): Promise<void> {
   if (text.length === 0 || text.length > MAX_CONSTRAINT_CHARACTERS) {
-    throw new SkeinError(
-      'bad-argument',
+    throw constraintError(
       `The constraint has ${text.length} characters; it may have 1 to ${MAX_CONSTRAINT_CHARACTERS}.`,
     );
   }

@@ -1,6 +1,7 @@
 import type * as Xgrammar from '@mlc-ai/web-xgrammar';
+import { constraintError } from '../protocol/constraint.ts';
 import { SkeinError } from '../protocol/errors.ts';
-import { bitCount, emptyMask, setBit } from './bit-mask.ts';
+import { bitCount, emptyMask, setBit } from '../engine/bit-mask.ts';
 import type { GrammarAnswer, GrammarCommand, Vocabulary } from './grammar-messages.ts';
 import type { LoadedXgrammar } from './xgrammar.ts';
 
@@ -58,7 +59,7 @@ export class GrammarDesk {
       const isSpent = thrown instanceof Refusal || this.#xgrammar.memoryBytes > MAX_MEMORY_BYTES;
       const error =
         thrown instanceof Refusal
-          ? new SkeinError('bad-argument', `The answer cannot be constrained so: ${thrown.message}.`)
+          ? constraintError(`The answer cannot be constrained so: ${thrown.message}.`)
           : SkeinError.from(thrown);
       return { call: command.call, error: error.toShape(), isSpent };
     }
@@ -75,27 +76,20 @@ export class GrammarDesk {
     const { tokens, vocabSize } = this.#knownVocabulary();
     const known = stopTokenIds.filter((id) => id < vocabSize);
     if (known.length === 0) {
-      throw new SkeinError(
-        'bad-argument',
+      throw constraintError(
         'A constrained answer ends with a stop token, and the request names none that the model has.',
       );
     }
     const compiled = await this.#compile(structuralTag);
     if (this.#xgrammar.memoryBytes > MAX_MEMORY_BYTES) {
-      throw new SkeinError(
-        'bad-argument',
-        'The grammar of the constraint needs too much memory. Make it smaller.',
-      );
+      throw constraintError('The grammar of the constraint needs too much memory. Make it smaller.');
     }
     const { GrammarMatcher } = this.#xgrammar.library;
     const matcher = await this.#guarded(() => GrammarMatcher.createGrammarMatcher(compiled, known));
     for (const [index, tokenId] of answer.entries()) {
       if (await this.#takes(matcher, tokenId)) continue;
       matcher.dispose();
-      throw new SkeinError(
-        'bad-argument',
-        `Token ${index} of the answer so far does not keep to the constraint.`,
-      );
+      throw constraintError(`Token ${index} of the answer so far does not keep to the constraint.`);
     }
     const samplable = emptyMask(vocabSize);
     tokens.forEach((text, id) => text !== '' && setBit(samplable, id));
@@ -124,7 +118,7 @@ export class GrammarDesk {
     const bits = await this.#guarded(() => matcher.getNextTokenBitmask());
     const mask = Uint32Array.from(samplable, (word, index) => (bits[index] ?? 0) & word);
     if (bitCount(mask) === 0) {
-      throw new SkeinError('bad-argument', 'The constraint leaves no token to go on with: it cannot be met.');
+      throw constraintError('The constraint leaves no token to go on with: it cannot be met.');
     }
     const isAnything = bitCount(mask) === this.#knownVocabulary().vocabSize;
     return isAnything ? null : mask;

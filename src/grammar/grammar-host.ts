@@ -1,6 +1,7 @@
 import type { AnswerConstraint, ConstraintQuestion } from '../engine/answer-constraint.ts';
 import { systemClock } from '../protocol/clock.ts';
 import type { Clock } from '../protocol/clock.ts';
+import { constraintError } from '../protocol/constraint.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { GrammarAnswer, GrammarCommand, Vocabulary } from './grammar-messages.ts';
 import { startGrammarPort } from './grammar-port.ts';
@@ -205,7 +206,7 @@ export class GrammarHost {
     if (slow.type !== 'accept') {
       this.#calls.delete(call);
       const message = `The constraint needs more than ${ANSWER_DEADLINE_MS} ms to become a grammar. Make it simpler.`;
-      this.#reject(slow, new SkeinError('bad-argument', message), true);
+      this.#reject(slow, constraintError(message), true);
     }
     this.#restart();
   }

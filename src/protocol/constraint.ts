@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { SkeinError } from './errors.ts';
 import { MAX_CONSTRAINT_CHARACTERS, MAX_HISTORY_TOKENS } from './limits.ts';
 
 const tokenId = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(0xffff_ffff));
@@ -11,3 +12,14 @@ export const constraintSchema = v.object({
   answer: v.pipe(v.array(tokenId), v.maxLength(MAX_HISTORY_TOKENS)),
 });
 export type RequestConstraint = v.InferOutput<typeof constraintSchema>;
+
+const FIELD = 'constraint';
+
+/** Says that the constraint itself is at fault, so that no other route could help. */
+export function constraintError(message: string): SkeinError {
+  return new SkeinError('bad-argument', message, { data: { field: FIELD } });
+}
+
+export function isConstraintError({ code, data }: SkeinError): boolean {
+  return code === 'bad-argument' && data['field'] === FIELD;
+}

@@ -46,8 +46,9 @@ class Told {
   nowMs = 0;
   readonly effects: RequestEffect[] = [];
 
-  constructor(maxTokens = 10) {
-    const step = beginRequest({ promptTokens: PROMPT_TOKENS, maxTokens, stopTokenIds: [STOP] });
+  constructor(maxTokens = 10, isConstrained = false) {
+    const facts = { promptTokens: PROMPT_TOKENS, maxTokens, stopTokenIds: [STOP], isConstrained };
+    const step = beginRequest(facts);
     this.state = step.state;
     this.effects.push(...step.effects);
   }
@@ -297,6 +298,27 @@ describe('a request', () => {
       asked.route();
       asked.lose(failure('bad-argument', { peer: asked.hop(1) }));
       expect(asked.state).toMatchObject({ phase: 'failed', error: { code: 'bad-argument' } });
+    }
+  });
+
+  it('ends at once by the one hop that reads its constraint, and suspects nobody', () => {
+    const refusal = failure('bad-argument', { field: 'constraint' });
+    for (const isDecoding of [false, true]) {
+      const told = new Told(10, true);
+      told.route();
+      if (isDecoding) told.token();
+      expect(typesOf(told.lose(refusal, told.hop(2)))).toEqual(['leave']);
+      expect(told.state).toMatchObject({ phase: 'failed', error: refusal });
+    }
+
+    for (const [isConstrained, accuser] of [
+      [true, 0],
+      [false, 2],
+    ] as const) {
+      const told = new Told(10, isConstrained);
+      told.route();
+      told.lose(refusal, told.hop(accuser));
+      expect(told.state.phase).toBe('rerouting');
     }
   });
 
