@@ -48,13 +48,13 @@ export function hostileReport({ adapter, cases, memory }: HostileResult): BenchR
         exactly(`${kind}: lost answers`, lost, 0),
         // Whoever was harmed once is not given it again.
         atMost(`${kind}: requests that it was given`, taken, REQUESTERS * AT_ONCE),
+        atLeast(`${kind}: named in the log`, logLines.length, 1),
         // Who floods may be cut off before anybody is given to it.
         ...(kind === 'flood'
           ? [atLeast(`${kind}: frames that nobody took`, cutOffs, 1)]
           : [
               atLeast(`${kind}: requests that it was given`, taken, 1),
               atLeast(`${kind}: named to its requesters`, codes.length, 1),
-              atLeast(`${kind}: named in the log`, logLines.length, 1),
             ]),
       ]),
       ...memory.map(({ name, beforeBytes, mostBytes }) =>
