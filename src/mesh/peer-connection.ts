@@ -93,6 +93,7 @@ export function simplePeerConnect(settings: () => IceSettings, wrtc?: WebRtc): C
       close() {
         isClosed = true;
         peer.destroy();
+        forgetTimer(peer);
       },
     };
   };
@@ -100,6 +101,12 @@ export function simplePeerConnect(settings: () => IceSettings, wrtc?: WebRtc): C
 
 function isRelay({ urls }: IceServer): boolean {
   return [urls].flat().some((url) => /^turns?:/i.test(url));
+}
+
+/** simple-peer waits on for candidates after its end, which keeps a process of Node alive for seconds. */
+function forgetTimer(peer: SimplePeer.Instance): void {
+  const { _iceCompleteTimer: timer } = peer as unknown as { readonly _iceCompleteTimer: number | null };
+  if (timer !== null) clearTimeout(timer);
 }
 
 /**
