@@ -1,0 +1,14 @@
+import { openSession } from '../../mesh/open-session.ts';
+import { connectWith } from './connect.ts';
+import type { ConnectOptions, Skein } from './types.ts';
+
+export * from './exports.ts';
+
+/**
+ * Connects a page to a mesh, and keeps it connected until `close`: a server that was away is found again, and answers go on.
+ * @param serverUrl of any page of a Skein server; `http://` may be left out.
+ * @throws SkeinError `bad-argument` for what is no such address, `server-lost` or `timeout` where no server answers, `aborted`.
+ */
+export function connect(serverUrl: string, options?: ConnectOptions): Promise<Skein> {
+  return connectWith(openSession, serverUrl, options);
+}
