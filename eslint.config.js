@@ -4,7 +4,7 @@ import globals from 'globals';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist', 'node_modules', 'public/models', 'tests/e2e/results'] },
+  { ignores: ['dist', 'dist-client', 'node_modules', 'public/models', 'tests/e2e/results'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],
@@ -30,6 +30,9 @@ export default tseslint.config(
     },
   },
   { files: ['**/*.{js,mjs,cjs}'], languageOptions: { globals: globals.node } },
-  { files: ['vite.config.ts', 'tests/**/*.config.ts'], rules: { 'no-restricted-syntax': 'off' } },
+  {
+    files: ['vite.config.ts', 'vite.client.config.ts', 'tests/**/*.config.ts'],
+    rules: { 'no-restricted-syntax': 'off' },
+  },
   prettier,
 );

@@ -44,6 +44,27 @@ export default defineConfig({
         extends: true,
         test: { name: 'mesh', include: ['tests/mesh/**/*.test.ts'], pool: 'forks', testTimeout: 60_000 },
       },
+      {
+        extends: true,
+        test: {
+          name: 'package',
+          include: ['tests/package/**/*.test.ts'],
+          pool: 'forks',
+          testTimeout: 120_000,
+          hookTimeout: 300_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'api',
+          include: ['tests/api/**/*.test.ts'],
+          globalSetup: ['tests/api/mesh-setup.ts'],
+          pool: 'forks',
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
       ...kernelDrivers.map((driver) => ({
         extends: true as const,
         test: {
