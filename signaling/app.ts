@@ -1,5 +1,7 @@
 import { Hono } from 'hono';
 import type { ModelId } from '../src/protocol/ids.ts';
+import { crossOrigin } from './gateway/cross-origin.ts';
+import type { GatewayEnv } from './gateway/client.ts';
 import { explainPlainHttp } from './plain-page.ts';
 import type { CertificateFacts } from './plain-page.ts';
 import { SECURITY_HEADERS } from './security-headers.ts';
@@ -28,6 +30,12 @@ export interface AppDeps {
   /** Searched in order. */
   readonly roots: readonly StaticRoot[];
   readonly onError: (error: unknown) => void;
+  /** What answers at `/admin/`; without it there is nothing there. */
+  readonly admin?: Hono<GatewayEnv>;
+  /** What answers at `/v1/` and `/metrics`; without it there is nothing there. */
+  readonly gateway?: Hono<GatewayEnv>;
+  /** Origins whose pages may use the gateway, and read the models' files, or `*` for all; none by default. */
+  readonly corsOrigins?: readonly string[];
   /** Of the HTTPS that the same port speaks, if it does: pages over plain HTTP then say where they are. */
   readonly certificate?: CertificateFacts;
   /** Believe what a proxy says of how a request came. */
@@ -41,17 +49,23 @@ const NOT_FOUND_PAGE = `<!doctype html>
 `;
 
 /** Everything that is plain HTTP. Makes no socket: `app.fetch` and `app.request` are the whole interface. */
-export function createApp(deps: AppDeps): Hono {
-  const app = new Hono();
+export function createApp(deps: AppDeps): Hono<GatewayEnv> {
+  const app = new Hono<GatewayEnv>();
   app.use(async (context, next) => {
     await next();
-    for (const [name, value] of Object.entries(SECURITY_HEADERS)) context.res.headers.set(name, value);
+    const { headers } = context.res;
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) {
+      if (!headers.has(name)) headers.set(name, value);
+    }
   });
+  for (const path of ['/v1/*', '/models/*']) app.use(path, crossOrigin(deps.corsOrigins ?? []));
   app.get('/healthz', (context) => {
     context.header('cache-control', 'no-store');
     return context.json(deps.health());
   });
   if (deps.certificate) app.get('*', explainPlainHttp(deps.certificate, deps.trustProxy ?? false));
+  if (deps.gateway) app.route('/', deps.gateway);
+  if (deps.admin) app.route('/admin', deps.admin);
   app.get('*', async (context, next) => {
     const response = await serveFile(context.req.raw, deps.roots);
     if (response === null) return next();

@@ -139,9 +139,9 @@ export const MAX_ACCUSED = 4096;
 /** TCP connections in all, and from one address: a tab that loads a model has six of them. */
 export const MAX_CONNECTIONS = 4096;
 export const MAX_CONNECTIONS_PER_ADDRESS = 1024;
-/** The head of a request, and all of it, are to arrive within this time; no request here has a body. */
+/** The head of a request, and all of it, are to arrive within this time: a MiB over a slow way takes some seconds. */
 export const REQUEST_HEAD_TIMEOUT_MS = 5_000;
-export const REQUEST_TIMEOUT_MS = 10_000;
+export const REQUEST_TIMEOUT_MS = 30_000;
 /** How often it is looked whose time is over. */
 export const REQUEST_CHECK_MS = 1_000;
 /** A download that takes nothing for this long is given up. */

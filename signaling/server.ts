@@ -10,6 +10,9 @@ import type { IceServer, ModelCard } from '../src/protocol/signaling.ts';
 import { createApp } from './app.ts';
 import { guardConnections, httpTimeouts } from './connection-guard.ts';
 import { PING_INTERVAL_MS, TICK_INTERVAL_MS } from './limits.ts';
+import { createGateway } from './gateway/gateway.ts';
+import type { GatewayOptions } from './gateway/gateway.ts';
+import type { MeshFigures } from './gateway/metrics.ts';
 import type { Log } from './log.ts';
 import type { CertificateFacts } from './plain-page.ts';
 import { Presence } from './presence.ts';
@@ -55,6 +58,12 @@ export interface ServerOptions {
   readonly everyTick?: (tick: () => void) => () => void;
   /** Whether this is the server's own gateway, which asks for many and is not held to what one client may; nobody by default. */
   readonly isGateway?: (peer: PeerId) => boolean;
+  /** The APIs that programs know; without it there are none. */
+  readonly gateway?: GatewayOptions;
+  /** Origins whose pages may use the APIs, or `*` for all; none by default. */
+  readonly corsOrigins?: readonly string[];
+  /** Whether this is the operator's key. */
+  readonly isOperator?: (key: string) => boolean;
   readonly maxSocketsPerAddress?: number;
   readonly maxConnectionsPerAddress?: number;
   /** How long a client may take to say what it wants. */
@@ -88,9 +97,22 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ...(options.turn && { turn: new TurnCredentials(options.turn, () => Date.now() / 1000) }),
   });
   const startedMs = performance.now();
+  const { gateway: gatewayOptions, corsOrigins = [], isOperator } = options;
+  const gateway =
+    gatewayOptions &&
+    createGateway({
+      ...gatewayOptions,
+      mesh: () => meshFigures(presence),
+      log,
+      now: () => performance.now(),
+      trustProxy,
+      ...(isOperator && { isOperator }),
+    });
   const app = createApp({
     roots: options.roots,
     trustProxy,
+    corsOrigins,
+    ...(gateway && { gateway }),
     ...(tls && { certificate: tls }),
     onError: (error) => log.error(`HTTP: ${SkeinError.from(error).message}`),
     health: () => ({
@@ -138,6 +160,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     port,
     url: `http://${urlHost(options.host)}:${port}`,
     close: () => (closing ??= closeAll(http, signaling, dropConnections)),
+  };
+}
+
+function meshFigures(presence: Presence): MeshFigures {
+  return {
+    peers: presence.greeted().length,
+    contributors: presence.mesh().members.length,
+    requests: presence.requestCount,
+    queued: presence.queuedCount,
+    stages: presence.stageLoads(),
   };
 }
 

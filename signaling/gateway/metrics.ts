@@ -1,16 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
+import type { StageLoad } from '../presence.ts';
 import type { RequestRecord } from './request-record.ts';
-
-/** A stage, and how much of the last half minute it computed. */
-export interface StageLoad {
-  readonly peer: string;
-  readonly model: string;
-  readonly layerStart: number;
-  readonly layerEnd: number;
-  /** 0 to 1. */
-  readonly busyShare: number;
-}
 
 /** What the server knows of the mesh at this moment. */
 export interface MeshFigures {
