@@ -17,7 +17,7 @@ const SECRET = randomBytes(32);
 export async function startMesh(
   stages: StagePolicy,
   port = 0,
-  network: Pick<ServerOptions, 'turn' | 'isRelayOnly'> = {},
+  network: Pick<ServerOptions, 'turn' | 'isRelayOnly' | 'corsOrigins'> = {},
 ): Promise<RunningServer> {
   const served = await openServedModels([EMBEDDED_MODEL]);
   return startServer({
