@@ -1,12 +1,15 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { relative, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { OpenedModel } from '../../signaling/admin-models.ts';
+import { operatorCheck } from '../../signaling/admin-key.ts';
 import { createLog, LOG_LEVELS } from '../../signaling/log.ts';
 import type { Log, LogLevel } from '../../signaling/log.ts';
 import type { StagePolicy } from '../../signaling/scheduler/types.ts';
 import { startServer } from '../../signaling/server.ts';
+import { answerChats } from '../client/api/answer-chat.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { ACTIVATIONS } from '../protocol/activations.ts';
 import type { Activations } from '../protocol/activations.ts';
@@ -16,11 +19,15 @@ import { MAX_ROUTE_HOPS } from '../protocol/limits.ts';
 import { QUANTIZATIONS } from '../protocol/quantization.ts';
 import type { Quantization } from '../protocol/quantization.ts';
 import { wholeNumber } from './arguments.ts';
+import { addGatewayOptions, gatewaySettings } from './gateway-options.ts';
+import type { GatewayChoices } from './gateway-options.ts';
+import { GatewaySession } from './gateway-session.ts';
 import { addHttpsOptions, httpsCertificate, listenAddress } from './https-options.ts';
 import type { HttpsOptions } from './https-options.ts';
 import { httpsWelcome } from './https-welcome.ts';
-import { openServedModels } from './served-models.ts';
-import type { ServedModel } from './served-models.ts';
+import { modelsToServe } from './models-to-serve.ts';
+import { operatorKey, operatorKeyOption } from './operator-key.ts';
+import { openServedModel } from './served-models.ts';
 import { serverSecret, serverSecretPath, stateFolder } from './server-secret.ts';
 import { addNetworkOptions, networkSettings } from './network-options.ts';
 import type { NetworkOptions } from './network-options.ts';
@@ -30,7 +37,7 @@ const EMBEDDED_MODEL = resolve(PROJECT, 'public/models/skein-tiny');
 const PAGES = resolve(PROJECT, 'dist');
 const MAX_PORT = 65_535;
 
-interface ServeOptions extends NetworkOptions, HttpsOptions {
+interface ServeOptions extends NetworkOptions, GatewayChoices, HttpsOptions {
   readonly host: string;
   readonly port: number;
   readonly model?: readonly string[];
@@ -39,6 +46,7 @@ interface ServeOptions extends NetworkOptions, HttpsOptions {
   readonly cache: CacheFormat;
   readonly stages: StagePolicy;
   readonly trustProxy: boolean;
+  readonly operatorKey?: string;
   readonly logLevel: LogLevel;
 }
 
@@ -75,7 +83,8 @@ export function serveCommand(): Command {
       parseStages,
       'auto',
     );
-  return addNetworkOptions(addHttpsOptions(command))
+  return addNetworkOptions(addGatewayOptions(addHttpsOptions(command)))
+    .addOption(operatorKeyOption())
     .option('--trust-proxy', 'take client addresses from X-Forwarded-For', false)
     .addOption(new Option('--log-level <level>', 'how much to print').choices(LOG_LEVELS).default('info'))
     .addHelpText(
@@ -105,11 +114,18 @@ async function runServe(options: ServeOptions, command: Command): Promise<void> 
   const host = listenAddress(options.host, command.getOptionValueSource('host') === 'default', options);
   const say = (line: string) => log.info(line);
   const certificate = await httpsCertificate(options, host, stateFolder(process.env), say);
-  const served = await openServedModels(
-    options.model ?? [EMBEDDED_MODEL],
-    { quantization: options.quantize, cache: options.cache, activations: options.activations },
-    stop,
-  );
+  const folder = stateFolder(process.env);
+  const operator = await operatorKey(options.operatorKey, folder);
+  const { served, keep } = await modelsToServe({
+    named: options.model ?? null,
+    embedded: EMBEDDED_MODEL,
+    formats: { quantization: options.quantize, cache: options.cache, activations: options.activations },
+    keptIn: join(folder, 'models.json'),
+    log,
+    signal: stop,
+  });
+  const gatewayOptions = await gatewaySettings(options, host, log);
+  const gateway = options.api ? new GatewaySession() : null;
   const server = await startServer({
     host,
     port: options.port,
@@ -120,8 +136,16 @@ async function runServe(options: ServeOptions, command: Command): Promise<void> 
     ...network,
     ...(secret && { secret }),
     ...(certificate && { tls: certificate }),
+    isOperator: operatorCheck(operator.key),
+    admin: { served, open: openServedModel, onChange: keep },
+    ...(gateway && {
+      gateway: { ...gatewayOptions, models: gateway.models, answer: answerChats },
+      isGateway: gateway.isSelf,
+    }),
+    corsOrigins: options.corsOrigin ?? [],
     log,
   });
+  gateway?.open(server.url);
   const lan = httpsWelcome({
     host,
     port: server.port,
@@ -131,6 +155,7 @@ async function runServe(options: ServeOptions, command: Command): Promise<void> 
   });
   console.log([welcome(server.url, served, options.stages), ...lan, 'Press Ctrl-C to stop.'].join('\n'));
   if (!stop.aborted) await once(stop, 'abort');
+  gateway?.dispose();
   await server.close();
 }
 
@@ -160,7 +185,7 @@ function abortOnStop(): AbortSignal {
   return controller.signal;
 }
 
-function welcome(url: string, models: readonly ServedModel[], stages: StagePolicy): string {
+function welcome(url: string, models: readonly OpenedModel[], stages: StagePolicy): string {
   const lines = models.map(({ card, root }) => {
     const from = root === null ? card.url : relative(process.cwd(), root.folder);
     const loaded = card.quantization === 'none' ? '' : `, loaded as ${card.quantization}`;
