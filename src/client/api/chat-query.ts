@@ -46,6 +46,8 @@ export interface ChatQuery {
   readonly thinks: boolean | null;
   /** Answers to give, each with a seed of its own. */
   readonly choices: number;
+  /** What its API calls the parameters of the prompt and of the shape; as in OpenAI's completions by default. */
+  readonly paramNames?: { readonly prompt: string; readonly shape: string };
   /** For all answers, waiting included. */
   readonly timeLimitMs?: number;
 }

@@ -171,6 +171,7 @@ function promptOf(
     // As the standard has it: nobody thinks unasked.
     thinks: body.thinking?.type === 'enabled' || body.thinking?.type === 'adaptive',
     choices: 1,
+    paramNames: { prompt: 'messages', shape: 'output_config.format' },
   };
 }
 

@@ -165,6 +165,7 @@ export function parseResponsesRequest(json: unknown): ResponsesQuestion {
     stopStrings: [],
     thinks: thinksOf(body.reasoning?.effort),
     choices: 1,
+    paramNames: { prompt: 'input', shape: 'text.format' },
     ...timeLimitOf(body.time_limit_seconds),
   };
   checkMinTokens(query);
