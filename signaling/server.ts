@@ -7,6 +7,9 @@ import { getRequestListener } from '@hono/node-server';
 import { SkeinError } from '../src/protocol/errors.ts';
 import type { PeerId } from '../src/protocol/ids.ts';
 import type { IceServer, ModelCard } from '../src/protocol/signaling.ts';
+import { createAdmin } from './admin.ts';
+import { AdminModels } from './admin-models.ts';
+import type { AdminModelsDeps } from './admin-models.ts';
 import { createApp } from './app.ts';
 import { guardConnections, httpTimeouts } from './connection-guard.ts';
 import { PING_INTERVAL_MS, TICK_INTERVAL_MS } from './limits.ts';
@@ -64,6 +67,8 @@ export interface ServerOptions {
   readonly corsOrigins?: readonly string[];
   /** Whether this is the operator's key. */
   readonly isOperator?: (key: string) => boolean;
+  /** With `isOperator`: how models are added, and kept. Without it they stay as they are. */
+  readonly admin?: Pick<AdminModelsDeps, 'served' | 'open' | 'onChange'>;
   readonly maxSocketsPerAddress?: number;
   readonly maxConnectionsPerAddress?: number;
   /** How long a client may take to say what it wants. */
@@ -108,11 +113,21 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       trustProxy,
       ...(isOperator && { isOperator }),
     });
+  const roots = [...options.roots];
+  const adminModels =
+    options.admin &&
+    new AdminModels({
+      ...options.admin,
+      mesh: presence,
+      change: (event) => signaling.changeModels(event),
+      roots,
+    });
   const app = createApp({
-    roots: options.roots,
+    roots,
     trustProxy,
     corsOrigins,
     ...(gateway && { gateway }),
+    ...(adminModels && isOperator && { admin: createAdmin({ models: adminModels, isOperator, trustProxy }) }),
     ...(tls && { certificate: tls }),
     onError: (error) => log.error(`HTTP: ${SkeinError.from(error).message}`),
     health: () => ({
@@ -122,7 +137,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       contributors: presence.mesh().members.length,
       requests: presence.requestCount,
       queued: presence.queuedCount,
-      models: models.map((card) => card.id),
+      models: presence.models().map((card) => card.id),
       covered: presence.covered(),
     }),
   });
@@ -144,6 +159,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     log,
     resumeTokens,
     trustProxy,
+    onModelRemoved: (model) => adminModels?.removed(model),
     everyPing: options.everyPing ?? every(PING_INTERVAL_MS),
     everyTick: options.everyTick ?? every(TICK_INTERVAL_MS),
     ...(options.isGateway && { isGateway: options.isGateway }),
@@ -159,7 +175,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   return {
     port,
     url: `http://${urlHost(options.host)}:${port}`,
-    close: () => (closing ??= closeAll(http, signaling, dropConnections)),
+    close: () => {
+      adminModels?.close();
+      return (closing ??= closeAll(http, signaling, dropConnections));
+    },
   };
 }
 

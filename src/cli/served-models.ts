@@ -1,5 +1,6 @@
-import { basename } from 'node:path';
-import type { StaticRoot } from '../../signaling/static-files.ts';
+import { basename, join } from 'node:path';
+import type { ModelWish, ServedWish } from '../../signaling/admin-models.ts';
+import type { FileSource } from '../model/file-source.ts';
 import { FolderSource } from '../model/folder-source.ts';
 import { folderUrl } from '../model/http-location.ts';
 import { openCheckpoint } from '../model/open-checkpoint.ts';
@@ -9,15 +10,8 @@ import { checkActivations } from '../model/int8-activations.ts';
 import { quantizedCheckpoint } from '../model/quantize.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { ModelId } from '../protocol/ids.ts';
-import type { ModelCard } from '../protocol/signaling.ts';
 import { modelCard, STORED_FORMATS } from './model-cards.ts';
 import type { ModelFormats } from './model-cards.ts';
-
-/** A model to serve, and the folder it comes from when that is on this machine. */
-export interface ServedModel {
-  readonly card: ModelCard;
-  readonly root: StaticRoot | null;
-}
 
 /**
  * Opens the models an operator named: folders, GGUF files, URLs or hub ids. A folder's files are served from here; the others are
@@ -29,26 +23,57 @@ export async function openServedModels(
   locations: readonly string[],
   formats: ModelFormats = STORED_FORMATS,
   signal?: AbortSignal,
-): Promise<ServedModel[]> {
-  const models: ServedModel[] = [];
+): Promise<ServedWish[]> {
+  const models: ServedWish[] = [];
   for (const location of locations) {
-    const source = fileSourceFor(location);
-    const checkpoint = quantizedCheckpoint(await openCheckpoint(source, signal), formats.quantization);
-    checkActivations(checkpoint, formats.activations);
-    const ggufFile = await source.ggufFile(signal);
-    if (ggufFile !== null) await requireTokenizer(source, ggufFile, signal);
-    const folder = source instanceof FolderSource ? source.description : null;
-    const id = modelName(ggufFile?.replace(/\.gguf$/i, '') ?? folder ?? folderUrl(location).pathname);
+    const model = await openServedModel({ location, ...formats }, signal);
+    const { id } = model.card;
     if (models.some(({ card }) => card.id === id)) {
       throw new SkeinError('bad-argument', `Two models are called ${id}. Rename the folder of one of them.`);
     }
-    const urlPath = `/models/${id}/`;
-    const folderHref = folder === null ? folderUrl(location).href : urlPath;
-    const url = withFile(folderHref, ggufFile);
-    const card = await modelCard(id, url, checkpoint, formats, signal);
-    models.push({ card, root: folder === null ? null : { urlPath, folder } });
+    models.push(model);
   }
   return models;
+}
+
+/**
+ * One of them.
+ * @param onRead hears how many more bytes of it were read.
+ * @returns with a location that means the same wherever the server is started.
+ * @throws SkeinError of a model that cannot be served.
+ */
+export async function openServedModel(
+  wish: ModelWish,
+  signal?: AbortSignal,
+  onRead: (bytes: number) => void = () => undefined,
+): Promise<ServedWish> {
+  const opened = fileSourceFor(wish.location);
+  const source = counted(opened, onRead);
+  const checkpoint = quantizedCheckpoint(await openCheckpoint(source, signal), wish.quantization);
+  checkActivations(checkpoint, wish.activations);
+  const ggufFile = await source.ggufFile(signal);
+  if (ggufFile !== null) await requireTokenizer(source, ggufFile, signal);
+  const folder = opened instanceof FolderSource ? opened.description : null;
+  const id = modelName(ggufFile?.replace(/\.gguf$/i, '') ?? folder ?? folderUrl(wish.location).pathname);
+  const urlPath = `/models/${id}/`;
+  const folderHref = folder === null ? folderUrl(wish.location).href : urlPath;
+  const card = await modelCard(id, withFile(folderHref, ggufFile), checkpoint, wish, signal);
+  if (folder === null) return { card, root: null, wish };
+  const location = ggufFile === null ? folder : join(folder, ggufFile);
+  return { card, root: { urlPath, folder }, wish: { ...wish, location } };
+}
+
+function counted(source: FileSource, onRead: (bytes: number) => void): FileSource {
+  return {
+    description: source.description,
+    ggufFile: (signal) => source.ggufFile(signal),
+    sizeBytes: (path, signal) => source.sizeBytes(path, signal),
+    read: async (path, start, end, signal) => {
+      const bytes = await source.read(path, start, end, signal);
+      onRead(bytes.byteLength);
+      return bytes;
+    },
+  };
 }
 
 /** @param href of a folder, perhaps with a query. */
