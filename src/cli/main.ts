@@ -1,8 +1,10 @@
 import { Command, CommanderError } from 'commander';
 import { SkeinError } from '../protocol/errors.ts';
+import { chatCommand } from './chat/chat.ts';
 import { doctorCommand } from './doctor/doctor.ts';
 import { generateCommand } from './generate.ts';
 import { joinCommand } from './join.ts';
+import { keysCommand } from './keys.ts';
 import { modelsCommand } from './models.ts';
 import { serveCommand } from './serve.ts';
 
@@ -15,8 +17,10 @@ const program = new Command('skein')
   .exitOverride();
 program.addCommand(serveCommand());
 program.addCommand(joinCommand());
+program.addCommand(chatCommand());
 program.addCommand(generateCommand());
 program.addCommand(modelsCommand());
+program.addCommand(keysCommand());
 program.addCommand(doctorCommand());
 for (const command of program.commands) command.copyInheritedSettings(program);
 

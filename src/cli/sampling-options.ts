@@ -22,16 +22,13 @@ export interface SamplingOptions {
   readonly seed: number;
 }
 
-export function addSamplingOptions(command: Command): Command {
+/** @param defaults where a command has others than greedy. */
+export function addSamplingOptions(command: Command, defaults: Partial<SamplingParams> = {}): Command {
+  const { temperature, topK, topP } = { ...GREEDY, ...defaults };
   return command
-    .option('--temperature <t>', '0 is greedy', numberBetween(0, 100), GREEDY.temperature)
-    .option(
-      '--top-k <k>',
-      'keep the k most probable tokens; 0 keeps all',
-      wholeNumber(0, MAX_U32),
-      GREEDY.topK,
-    )
-    .option('--top-p <p>', 'keep the most probable tokens up to this mass', numberAbove(0, 1), GREEDY.topP)
+    .option('--temperature <t>', '0 is greedy', numberBetween(0, 100), temperature)
+    .option('--top-k <k>', 'keep the k most probable tokens; 0 keeps all', wholeNumber(0, MAX_U32), topK)
+    .option('--top-p <p>', 'keep the most probable tokens up to this mass', numberAbove(0, 1), topP)
     .option(
       '--min-p <p>',
       'keep tokens at least this share of the likeliest as likely',
