@@ -35,7 +35,7 @@ export function prepareQuestion(
   const tools = callableTools(query, form);
   const written = prompt.kind === 'chat' ? writtenChat(query, tools, form, tokenizer, contextTokens) : null;
   const promptIds =
-    written === null ? plainIds(prompt, tokenizer, contextTokens) : encode(written.text, tokenizer);
+    written === null ? plainIds(prompt, tokenizer, contextTokens) : encode(written.text, query, tokenizer);
   checkRoom(promptIds.length, query, contextTokens);
   checkBiases(query, tokenizer);
   const { startsInReasoning = false, mayThink = false } = written ?? {};
@@ -63,13 +63,14 @@ export function prepareQuestion(
 }
 
 /** The parameter that a constraint was made of. */
-export function constrainingParam({ tools, toolChoice }: ChatQuery): string {
-  return tools.length > 0 && toolChoice.kind !== 'none' ? 'tools' : 'response_format';
+export function constrainingParam({ tools, toolChoice, paramNames }: ChatQuery): string {
+  const hasTools = tools.length > 0 && toolChoice.kind !== 'none';
+  return hasTools ? 'tools' : (paramNames?.shape ?? 'response_format');
 }
 
 /** The parameter that a prompt came by. */
-function promptParam({ prompt }: ChatQuery): string {
-  return prompt.kind === 'chat' ? 'messages' : 'prompt';
+function promptParam({ prompt, paramNames }: ChatQuery): string {
+  return paramNames?.prompt ?? (prompt.kind === 'chat' ? 'messages' : 'prompt');
 }
 
 function callableTools(
@@ -77,11 +78,20 @@ function callableTools(
   { calls }: AnswerForm,
 ): readonly ToolDefinition[] {
   if (toolChoice.kind === 'none' || tools.length === 0) return [];
-  if (calls !== null) return tools;
+  if (calls !== null) return tools.map(objectTool);
   throw badParam(
     'tools',
     `cannot be used with ${model}: its chat template does not tell it how to call. Choose another model, or leave them out.`,
   );
+}
+
+/** Arguments are an object, also where the schema does not say so. */
+function objectTool(tool: ToolDefinition): ToolDefinition {
+  const { parameters } = tool;
+  if (typeof parameters !== 'object') return tool;
+  const { type = 'object' } = parameters;
+  if (type === 'object') return { ...tool, parameters: { type, ...parameters } };
+  throw badParam('tools', `has '${tool.name}', whose parameters are no object. Wrap them in one.`);
 }
 
 interface WrittenChat {
@@ -102,7 +112,7 @@ function writtenChat(
   const contents = prompt.messages.map(({ content }) => content);
   checkLength(query, [...contents, JSON.stringify(tools)], contextTokens);
   const variables = thinks !== null && form.hasThinkingSwitch ? { [THINKING_SWITCH]: thinks } : {};
-  const text = withParam('messages', () =>
+  const text = withParam(promptParam(query), () =>
     tokenizer.renderChat(prompt.messages, { tools: tools.map(openAiTool), variables }),
   );
   const { reasoning } = form;
@@ -140,8 +150,8 @@ function plainIds(prompt: Prompt, tokenizer: Tokenizer, contextTokens: number): 
   return withParam('prompt', () => tokenizer.encode(prompt.text));
 }
 
-function encode(text: string, tokenizer: Tokenizer): readonly number[] {
-  return withParam('messages', () => tokenizer.encode(text));
+function encode(text: string, query: ChatQuery, tokenizer: Tokenizer): readonly number[] {
+  return withParam(promptParam(query), () => tokenizer.encode(text));
 }
 
 function checkLength(query: ChatQuery, texts: readonly string[], contextTokens: number): void {
