@@ -56,9 +56,9 @@ export function meshModels({
   };
 
   return {
-    list: () => offered(current()),
+    list: () => offeredModels(current()),
     async open(id, signal) {
-      const models = offered(current());
+      const models = offeredModels(current());
       const card = models.find((offered) => offered.id === id);
       if (card === undefined) {
         const names = models.map((offered) => offered.id).join(', ') || 'none';
@@ -76,6 +76,6 @@ export function meshModels({
 }
 
 /** Those that are being removed answer no new questions. */
-function offered({ models }: ModelsSession): readonly ModelCard[] {
+export function offeredModels({ models }: Pick<ModelsSession, 'models'>): readonly ModelCard[] {
   return models.filter(({ isDraining }) => isDraining !== true);
 }

@@ -1,4 +1,7 @@
+import { systemClock } from '../../mesh/clock.ts';
+import { explainDialError, pagePermissions } from '../../mesh/local-network-access.ts';
 import { openSession } from '../../mesh/open-session.ts';
+import type { SkeinError } from '../../protocol/errors.ts';
 import { connectWith } from './connect.ts';
 import type { ConnectOptions, Skein } from './types.ts';
 
@@ -10,5 +13,10 @@ export * from './exports.ts';
  * @throws SkeinError `bad-argument` for what is no such address, `server-lost` or `timeout` where no server answers, `aborted`.
  */
 export function connect(serverUrl: string, options?: ConnectOptions): Promise<Skein> {
-  return connectWith(openSession, serverUrl, options);
+  const explain = (error: SkeinError) => explainDialError(error, pagePermissions(), systemClock);
+  return connectWith(
+    (url, signal) => openSession(url, signal, { explainDialError: explain }),
+    serverUrl,
+    options,
+  );
 }

@@ -1,6 +1,7 @@
 import type { ConnectionState } from '../../mesh/mesh-connection.ts';
 import type { LiveSession } from '../../mesh/open-session.ts';
 import type { AnswerEvent } from '../api/answer-events.ts';
+import { offeredModels } from '../api/mesh-models.ts';
 import type { AnswerProgress, MeshProgress, ProgressListener } from './progress.ts';
 
 export function connectionProgress(state: ConnectionState<LiveSession>): MeshProgress {
@@ -8,7 +9,7 @@ export function connectionProgress(state: ConnectionState<LiveSession>): MeshPro
     case 'connecting':
       return { type: 'connecting' };
     case 'online':
-      return { type: 'connected', models: state.session.models.map(({ id }) => id) };
+      return { type: 'connected', models: offeredModels(state.session).map(({ id }) => id) };
     case 'reconnecting':
     case 'offline':
       return { type: state.phase, error: state.error, retryInMs: state.retryInMs };

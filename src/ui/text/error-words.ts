@@ -1,4 +1,4 @@
-import { LOCAL_NETWORK_ACCESS } from '../../contributor/local-network-access.ts';
+import { LOCAL_NETWORK_ACCESS } from '../../mesh/local-network-access.ts';
 import type { ErrorCode, ErrorShape } from '../../protocol/errors.ts';
 
 /** What a person needs before the details: what happened, and what to do. */

@@ -3,10 +3,11 @@ import { connectWith } from '../../../../src/client/connect/connect.ts';
 import type { Progress } from '../../../../src/client/connect/progress.ts';
 import type { LiveSession } from '../../../../src/mesh/open-session.ts';
 import { SkeinError } from '../../../../src/protocol/errors.ts';
+import type { ModelId } from '../../../../src/protocol/ids.ts';
 import { deferred, FakeSession, settled, TINY } from '../../contributor/fakes.ts';
 
 class FakeLiveSession extends FakeSession {
-  override readonly models = [TINY];
+  override readonly models = [TINY, { ...TINY, id: 'leaving' as ModelId, isDraining: true }];
   readonly closing = deferred<SkeinError>();
   readonly closed = this.closing.promise;
   isDisposed = false;
@@ -42,7 +43,7 @@ describe('connecting', () => {
       { onProgress: (progress) => told.push(progress) },
     );
     expect(urls).toEqual(['http://mesh.example:3000/']);
-    expect((await skein.models.list()).data).toMatchObject([{ id: TINY.id, object: 'model' }]);
+    expect(await skein.models.list()).toMatchObject({ data: [{ id: TINY.id, object: 'model' }] });
     session.deliver({ type: 'mesh', members: [], covered: [TINY.id] });
     expect(told).toEqual([{ type: 'connecting' }, { type: 'connected', models: [TINY.id] }]);
     await skein.close();

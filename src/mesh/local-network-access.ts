@@ -1,4 +1,4 @@
-import { waitFor } from '../mesh/wait-for.ts';
+import { waitFor } from './wait-for.ts';
 import type { Clock } from '../protocol/clock.ts';
 import { SkeinError } from '../protocol/errors.ts';
 
@@ -12,6 +12,12 @@ const QUERY_TIMEOUT_MS = 1_000;
 /** The part of `navigator.permissions` that is used. The names are newer than the types of TypeScript. */
 export interface PermissionStates {
   query(descriptor: { readonly name: string }): Promise<{ readonly state: string }>;
+}
+
+/** Those of this page. Missing in pages without TLS. */
+export function pagePermissions(): PermissionStates | undefined {
+  // The names it is asked for are newer than its type.
+  return navigator.permissions as unknown as PermissionStates | undefined;
 }
 
 /** In `data.blockedBy` of an error. */

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { explainDialError, LOCAL_NETWORK_ACCESS } from '../../../src/contributor/local-network-access.ts';
-import type { PermissionStates } from '../../../src/contributor/local-network-access.ts';
+import { explainDialError, LOCAL_NETWORK_ACCESS } from '../../../src/mesh/local-network-access.ts';
+import type { PermissionStates } from '../../../src/mesh/local-network-access.ts';
 import { SkeinError } from '../../../src/protocol/errors.ts';
 import { errorWords, wordsOf } from '../../../src/ui/text/error-words.ts';
-import { ManualClock } from '../mesh/manual-clock.ts';
-import { peerId } from './fakes.ts';
+import { ManualClock } from './manual-clock.ts';
+import { peerId } from '../contributor/fakes.ts';
 
 const DIAL_FAILED = new SkeinError('timeout', 'A peer could not be reached in 15 s.', {
   data: { peer: peerId('b') },
