@@ -1,10 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_TIME_LIMIT_MS, encodePrompt, generate } from '../client/generate.ts';
-import type { GenerateEvent, GenerateRequest, GenerateResult, Prompt } from '../client/generate.ts';
-import { queueWords } from '../client/queue-words.ts';
-import { lossWords, rerouteWords } from '../client/reroute-words.ts';
+import type { GenerateRequest, Prompt } from '../client/generate.ts';
 import { LocalMesh } from '../contributor/local-mesh.ts';
 import type { Precision } from '../engine/weight-format.ts';
 import { requireTokenizer } from '../model/gguf/gguf-file.ts';
@@ -20,19 +19,27 @@ import type { CacheFormat } from '../protocol/cache-format.ts';
 import type { ActivationFormat } from '../protocol/frames.ts';
 import type { ModelId } from '../protocol/ids.ts';
 import { MAX_TIME_LIMIT_MS } from '../protocol/limits.ts';
-import type { TokenLogProbability } from '../protocol/sampling.ts';
 import { QUANTIZATIONS } from '../protocol/quantization.ts';
 import type { Quantization } from '../protocol/quantization.ts';
 import { Tokenizer } from '../tokenizer/tokenizer.ts';
+import { streamAnswer } from './answer-stream.ts';
+import type { StreamedAnswer } from './answer-stream.ts';
 import { seconds, wholeNumber } from './arguments.ts';
+import { fingerprintOption } from './certificate-trust.ts';
+import { endProcess } from './end-process.ts';
+import { answerOverMesh, checkMeshOptions } from './generate-over-mesh.ts';
 import { abortOnInterrupt } from './interrupt.ts';
 import { openNodeDevice } from './node-device.ts';
 import { ProgressLine } from './progress-line.ts';
 import { addSamplingOptions, samplingOf } from './sampling-options.ts';
 import type { SamplingOptions } from './sampling-options.ts';
+import { serverOption } from './server-argument.ts';
 
 export interface GenerateOptions extends SamplingOptions {
   readonly model: string;
+  /** Of a mesh that is to answer; absent: this machine does. */
+  readonly server?: string;
+  readonly fingerprint?: string;
   readonly prompt?: string;
   readonly chat?: string;
   readonly promptIds?: number[];
@@ -47,22 +54,23 @@ export interface GenerateOptions extends SamplingOptions {
   readonly wire: ActivationFormat;
   readonly prefillChunk?: number;
   readonly adapter?: string;
+  /** Text of a JSON schema, or a file with one. */
+  readonly jsonSchema?: string;
   readonly json: boolean;
 }
-
-/** What `--top-logprobs` prints of a token. */
-type TokenScores = TokenLogProbability & { readonly topLogProbabilities: readonly TokenLogProbability[] };
 
 const MAX_U32 = 0xffff_ffff;
 
 export function generateCommand(): Command {
   const command = new Command('generate')
-    .description("Answer one prompt with this machine's GPU, without a server.")
+    .description("Answer one prompt, with this machine's GPU or over a mesh.")
     .requiredOption(
       '--model <dir-or-url>',
-      'model folder, .gguf file, URL or hub id',
+      'model folder, .gguf file, URL or hub id; with --server the name of one of its models',
       'public/models/skein-tiny',
     )
+    .addOption(serverOption('let the mesh of this server answer, and not this machine'))
+    .addOption(fingerprintOption())
     .option('--prompt <text>', 'text to continue, as it is')
     .option('--chat <text>', 'a message to answer, through the chat template')
     .option('--prompt-ids <ids>', 'token ids to continue, comma separated', parseIds)
@@ -95,6 +103,7 @@ export function generateCommand(): Command {
     )
     .option('--prefill-chunk <rows>', 'prompt tokens per pass', wholeNumber(1, MAX_U32))
     .option('--adapter <name>', "part of the GPU's name, where there are several")
+    .option('--json-schema <file-or-text>', 'a JSON schema that the answer keeps to')
     .option('--json', 'print one JSON object instead of streaming text', false)
     .addHelpText(
       'after',
@@ -103,14 +112,47 @@ Examples:
   $ skein generate --chat "What is Skein?"
   $ skein generate --model ./my-model --prompt "Once upon" --temperature 0.8 --seed 7
   $ skein generate --chat "Say it again." --logit-bias 42=-100 --repetition-penalty 1.1 --top-logprobs 5 --json
-  $ skein generate --chat "Count to 12." --cuts 3,5 --json      three stages, real frames between them`,
+  $ skein generate --chat "Who are you?" --json-schema '{"type":"object","properties":{"name":{"type":"string"}},"required":["name"]}'
+  $ skein generate --chat "Count to 12." --cuts 3,5 --json      three stages, real frames between them
+  $ skein generate --server localhost:3000 --chat "Hello"       over a mesh, with the first model of its server
+  $ skein generate --server https://mesh.example --model Qwen3-0.6B --prompt "Once upon" --json`,
     )
     .action(runGenerate);
 }
 
-async function runGenerate(options: GenerateOptions): Promise<void> {
+async function runGenerate(options: GenerateOptions, command: Command): Promise<void> {
   const chosen = choosePrompt(options);
   checkSampling(options);
+  if (options.server === undefined) await generateHere(options, chosen);
+  else await generateOverMesh(options, options.server, chosen, command);
+}
+
+/** `--json` prints what `generateHere` does, with the model and the machines of the last route in place of the adapter. */
+async function generateOverMesh(
+  options: GenerateOptions,
+  serverUrl: string,
+  prompt: Prompt,
+  command: Command,
+): Promise<void> {
+  checkMeshOptions(command);
+  const { fingerprint, model, json } = options;
+  const { signal, release } = abortOnInterrupt();
+  const question = {
+    serverUrl,
+    ...(fingerprint !== undefined && { fingerprint }),
+    model: command.getOptionValueSource('model') === 'default' ? null : model,
+    request: (id: ModelId) => requestOf(options, id, prompt),
+    output: json ? null : process.stdout,
+  };
+  const answer = await answerOverMesh(question, signal);
+  release();
+  const { route, result } = answer;
+  const { reroutes } = result;
+  if (json) console.log(answerJson(options, answer, { model: route?.model, hops: route?.hops, reroutes }));
+  await endProcess(0);
+}
+
+async function generateHere(options: GenerateOptions, chosen: Prompt): Promise<void> {
   const { signal, release } = abortOnInterrupt();
   const progress = new ProgressLine(process.stderr);
   const source = fileSourceFor(options.model);
@@ -128,6 +170,7 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
     device,
     model: basename(options.model) as ModelId,
     checkpoint,
+    source,
     cuts: options.cuts,
     precision: options.precision,
     ...(options.cache && { cacheFormat: options.cache }),
@@ -140,19 +183,17 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
   });
   progress.clear();
   try {
-    const { result, logProbabilities } = await stream(
-      requestOf(options, mesh.model, { kind: 'ids', ids: promptIds }),
-      options.json ? null : process.stdout,
-      mesh,
+    const request = requestOf(options, mesh.model, { kind: 'ids', ids: promptIds });
+    const deps = {
+      transport: mesh.transport,
       tokenizer,
-      signal,
-    );
-    if (options.json) {
-      const { tokenIds, text, finishReason, timeToFirstTokenMs, tokensPerSecond } = result;
-      const { adapterName: adapter } = device;
-      const words = { tokenIds, text, finishReason, timeToFirstTokenMs, tokensPerSecond, adapter };
-      console.log(JSON.stringify(options.topLogprobs > 0 ? { ...words, logProbabilities } : words));
-    }
+      requestRoute: mesh.requestRoute.bind(mesh),
+      endRoute: () => undefined,
+      now: () => performance.now(),
+      sleep: (ms: number, abort: AbortSignal) => sleep(ms, undefined, { signal: abort }),
+    };
+    const answer = await streamAnswer(generate(request, deps, signal), options.json ? null : process.stdout);
+    if (options.json) console.log(answerJson(options, answer, { adapter: device.adapterName }));
   } finally {
     mesh.dispose();
     device.device.destroy();
@@ -163,51 +204,38 @@ async function runGenerate(options: GenerateOptions): Promise<void> {
 /** What the flags ask for. */
 export function requestOf(options: GenerateOptions, model: ModelId, prompt: Prompt): GenerateRequest {
   const { maxTokens, timeLimit: timeLimitMs } = options;
-  return { model, prompt, maxTokens, timeLimitMs, sampling: samplingOf(options) };
+  const constraint = options.jsonSchema === undefined ? undefined : schemaConstraint(options.jsonSchema);
+  const sampling = samplingOf(options);
+  return { model, prompt, maxTokens, timeLimitMs, sampling, ...(constraint !== undefined && { constraint }) };
 }
 
-/** @param output shows the text as it comes. */
-async function stream(
-  request: GenerateRequest,
-  output: NodeJS.WritableStream | null,
-  mesh: LocalMesh,
-  tokenizer: Tokenizer,
-  signal: AbortSignal,
-): Promise<{ result: GenerateResult; logProbabilities: TokenScores[] }> {
-  const logProbabilities: TokenScores[] = [];
-  const events = generate(
-    request,
-    {
-      transport: mesh.transport,
-      tokenizer,
-      requestRoute: (query) => mesh.requestRoute(query),
-      endRoute: () => undefined,
-      now: () => performance.now(),
-      sleep: (ms, abort) => sleep(ms, undefined, { signal: abort }),
-    },
-    signal,
-  );
-  for await (const event of events) {
-    if (event.type === 'queued') process.stderr.write(`${queueWords(event.position)}\n`);
-    if (event.type === 'waiting') process.stderr.write(`${waitingWords(event)}\n`);
-    if (event.type === 'resumed') {
-      for (const reroute of event.reroutes) process.stderr.write(`${rerouteWords(reroute)}\n`);
-    }
-    if (event.type === 'token') {
-      const { tokenId, logProbability, topLogProbabilities } = event;
-      logProbabilities.push({ tokenId, logProbability, topLogProbabilities });
-      output?.write(event.text);
-    }
-    if (event.type === 'done') {
-      output?.write('\n');
-      return { result: event.result, logProbabilities };
-    }
+/** @throws SkeinError `bad-argument` for what is neither a schema nor a file with one. */
+function schemaConstraint(textOrFile: string): string {
+  const isText = textOrFile.trimStart().startsWith('{');
+  try {
+    const schema: unknown = JSON.parse(isText ? textOrFile : readFileSync(textOrFile, 'utf8'));
+    return JSON.stringify({ type: 'structural_tag', format: { type: 'json_schema', json_schema: schema } });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new SkeinError(
+      'bad-argument',
+      `--json-schema: ${reason}. Give a JSON schema, or a file with one.`,
+      {
+        cause,
+      },
+    );
   }
-  throw new SkeinError('internal', 'The generation ended without a result.');
 }
 
-function waitingWords({ reroute, error }: Extract<GenerateEvent, { type: 'waiting' }>): string {
-  return reroute === null ? error.message : `${lossWords(reroute)}. Looking for another way…`;
+/** @param by what answered. */
+function answerJson(
+  { topLogprobs }: GenerateOptions,
+  { result, logProbabilities }: StreamedAnswer,
+  by: object,
+): string {
+  const { tokenIds, text, finishReason, timeToFirstTokenMs, tokensPerSecond } = result;
+  const words = { tokenIds, text, finishReason, timeToFirstTokenMs, tokensPerSecond, ...by };
+  return JSON.stringify(topLogprobs > 0 ? { ...words, logProbabilities } : words);
 }
 
 /** Before a model is loaded for nothing. */

@@ -1,16 +1,21 @@
 import { describe, expect, it } from 'vitest';
 import { generateCommand, requestOf } from '../../../src/cli/generate.ts';
 import type { GenerateOptions } from '../../../src/cli/generate.ts';
+import { checkMeshOptions } from '../../../src/cli/generate-over-mesh.ts';
 import type { ModelId } from '../../../src/protocol/ids.ts';
 
 const PROMPT = { kind: 'ids', ids: [1, 2] } as const;
 
-/** What `skein generate` with these flags would ask for. */
-function requestWith(...flags: string[]) {
+function parsed(...flags: string[]) {
   const command = generateCommand()
     .exitOverride()
     .configureOutput({ writeErr: () => undefined });
-  command.action(() => undefined).parse(flags, { from: 'user' });
+  return command.action(() => undefined).parse(flags, { from: 'user' });
+}
+
+/** What `skein generate` with these flags would ask for. */
+function requestWith(...flags: string[]) {
+  const command = parsed(...flags);
   return requestOf(command.opts<GenerateOptions>(), 'm' as ModelId, PROMPT);
 }
 
@@ -39,5 +44,36 @@ describe('skein generate', () => {
 
   it.each(['0', '-1', '86401', 'NaN', 'Infinity', 'soon', ''])('refuses a limit of "%s"', (text) => {
     expect(() => requestWith(`--time-limit=${text}`)).toThrow(/from 0.001 to 86400/);
+  });
+});
+
+describe('skein generate --server', () => {
+  it.each([
+    ['--cuts', '3,5'],
+    ['--quantize', 'int8'],
+    ['--precision', 'f16'],
+    ['--cache', 'f16'],
+    ['--activations', 'int8'],
+    ['--wire', 'f32'],
+    ['--prefill-chunk', '8'],
+    ['--adapter', 'GPU'],
+  ])('refuses %s by its name', (flag, value) => {
+    expect(() => checkMeshOptions(parsed('--server', 'localhost', flag, value))).toThrow(`${flag} is about`);
+  });
+
+  it('takes what asks for an answer, and says nothing of defaults', () => {
+    const command = parsed(
+      '--server',
+      'localhost',
+      '--model',
+      'tiny',
+      '--chat',
+      'Hi',
+      '--seed',
+      '3',
+      '--json',
+    );
+    expect(() => checkMeshOptions(command)).not.toThrow();
+    expect(command.opts()['server']).toBe('http://localhost/');
   });
 });
