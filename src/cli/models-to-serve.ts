@@ -22,6 +22,8 @@ export interface ModelsToServe {
   readonly served: readonly ServedWish[];
   /** Keeps what is served for the next start. Does nothing where the command line says what is. */
   readonly keep: (served: readonly ServedWish[]) => void;
+  /** Resolves when what is to be kept is. */
+  readonly settled: () => Promise<void>;
 }
 
 /**
@@ -38,13 +40,15 @@ export async function modelsToServe({
   signal,
 }: ModelsToServeOptions): Promise<ModelsToServe> {
   if (named !== null) {
-    return { served: await openServedModels(named, formats, signal), keep: () => undefined };
+    const served = await openServedModels(named, formats, signal);
+    return { served, keep: () => undefined, settled: () => Promise.resolve() };
   }
   const keeper = new ModelsKeeper(keptIn, ({ message }) => log.warn(message));
+  const settled = () => keeper.settled();
   const kept = await keptModels(keptIn);
   if (kept === null) {
     const served = await openServedModels([embedded], formats, signal);
-    return { served, keep: (now) => keeper.keep(now.map(({ wish }) => wish)) };
+    return { served, keep: (now) => keeper.keep(now.map(({ wish }) => wish)), settled };
   }
   log.info(`Serving the models in ${keptIn}; --model serves others`);
   const served: ServedWish[] = [];
@@ -60,5 +64,5 @@ export async function modelsToServe({
       absent.push(wish);
     }
   }
-  return { served, keep: (now) => keeper.keep([...now.map(({ wish }) => wish), ...absent]) };
+  return { served, keep: (now) => keeper.keep([...now.map(({ wish }) => wish), ...absent]), settled };
 }

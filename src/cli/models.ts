@@ -7,6 +7,7 @@ import { SkeinError } from '../protocol/errors.ts';
 import { fingerprintOption, trustFingerprint } from './certificate-trust.ts';
 import { endProcess } from './end-process.ts';
 import { abortOnInterrupt } from './interrupt.ts';
+import { addModelCommand, removeModelCommand } from './models-admin.ts';
 import { modelLines, modelsTable } from './models-table.ts';
 import { optionalServerArgument } from './server-argument.ts';
 
@@ -19,7 +20,7 @@ interface ModelsOptions {
 }
 
 export function modelsCommand(): Command {
-  return new Command('models')
+  const command = new Command('models')
     .description('List the models that a mesh offers, and who holds their layers.')
     .addArgument(optionalServerArgument())
     .addOption(fingerprintOption())
@@ -34,6 +35,9 @@ Examples:
   $ skein models https://mesh.example --json`,
     )
     .action(runModels);
+  command.addCommand(addModelCommand());
+  command.addCommand(removeModelCommand());
+  return command;
 }
 
 async function runModels(serverUrl: string, { fingerprint, json }: ModelsOptions): Promise<void> {

@@ -27,6 +27,7 @@ import type { HttpsOptions } from './https-options.ts';
 import { httpsWelcome } from './https-welcome.ts';
 import { modelsToServe } from './models-to-serve.ts';
 import { operatorKey, operatorKeyOption } from './operator-key.ts';
+import type { OperatorKey } from './operator-key.ts';
 import { openServedModel } from './served-models.ts';
 import { serverSecret, serverSecretPath, stateFolder } from './server-secret.ts';
 import { addNetworkOptions, networkSettings } from './network-options.ts';
@@ -115,8 +116,8 @@ async function runServe(options: ServeOptions, command: Command): Promise<void> 
   const say = (line: string) => log.info(line);
   const certificate = await httpsCertificate(options, host, stateFolder(process.env), say);
   const folder = stateFolder(process.env);
-  const operator = await operatorKey(options.operatorKey, folder);
-  const { served, keep } = await modelsToServe({
+  const operator = await keptOperatorKey(options.operatorKey, folder, log);
+  const { served, keep, settled } = await modelsToServe({
     named: options.model ?? null,
     embedded: EMBEDDED_MODEL,
     formats: { quantization: options.quantize, cache: options.cache, activations: options.activations },
@@ -136,8 +137,10 @@ async function runServe(options: ServeOptions, command: Command): Promise<void> 
     ...network,
     ...(secret && { secret }),
     ...(certificate && { tls: certificate }),
-    isOperator: operatorCheck(operator.key),
-    admin: { served, open: openServedModel, onChange: keep },
+    ...(operator && {
+      isOperator: operatorCheck(operator.key),
+      admin: { served, open: openServedModel, onChange: keep },
+    }),
     ...(gateway && {
       gateway: { ...gatewayOptions, models: gateway.models, answer: answerChats },
       isGateway: gateway.isSelf,
@@ -153,10 +156,14 @@ async function runServe(options: ServeOptions, command: Command): Promise<void> 
     interfaces: networkInterfaces(),
     isTerminal: process.stdout.isTTY,
   });
-  console.log([welcome(server.url, served, options.stages), ...lan, 'Press Ctrl-C to stop.'].join('\n'));
+  const keyLines = operatorLines(operator);
+  console.log(
+    [welcome(server.url, served, options.stages), ...lan, ...keyLines, 'Press Ctrl-C to stop.'].join('\n'),
+  );
   if (!stop.aborted) await once(stop, 'abort');
   gateway?.dispose();
   await server.close();
+  await settled();
 }
 
 /** @returns null where none can be kept, and peers that come back after a restart are new ones. */
@@ -165,6 +172,21 @@ async function keptSecret(log: Log): Promise<Uint8Array | null> {
     return await serverSecret(serverSecretPath(process.env));
   } catch (thrown) {
     log.warn(`Tabs will not be known again after a restart: ${SkeinError.from(thrown).message}`);
+    return null;
+  }
+}
+
+/** @returns null where none was given and none can be kept: the server then stays as it was started. */
+async function keptOperatorKey(
+  given: string | undefined,
+  folder: string,
+  log: Log,
+): Promise<OperatorKey | null> {
+  try {
+    return await operatorKey(given, folder);
+  } catch (thrown) {
+    if (given !== undefined) throw thrown;
+    log.warn(`Nobody can add or remove models: ${SkeinError.from(thrown).message}`);
     return null;
   }
 }
@@ -197,4 +219,9 @@ function welcome(url: string, models: readonly OpenedModel[], stages: StagePolic
     ...lines,
     `Chat at ${url}/ and lend this machine's GPU at ${url}/contribute/; each model is split over ${split}.`,
   ].join('\n');
+}
+
+function operatorLines(operator: OperatorKey | null): string[] {
+  const path = operator?.path ?? null;
+  return path === null ? [] : [`Operator key, for skein models add and remove: ${path}`];
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { newRequestId } from '../../../src/protocol/ids.ts';
-import type { RequestId } from '../../../src/protocol/ids.ts';
+import type { ModelId, RequestId } from '../../../src/protocol/ids.ts';
 import type { ClientMessage } from '../../../src/protocol/signaling.ts';
 import { createLog } from '../../../signaling/log.ts';
 import { startServer } from '../../../signaling/server.ts';
@@ -62,11 +62,15 @@ export async function serve(client: SignalClient) {
   return { model, layerStart, layerEnd };
 }
 
-export function routeRequest(requestId: RequestId = newRequestId(), tokens = 64): ClientMessage {
+export function routeRequest(
+  requestId: RequestId = newRequestId(),
+  tokens = 64,
+  model: ModelId = MODEL,
+): ClientMessage {
   return {
     type: 'route-request',
     requestId,
-    model: MODEL,
+    model,
     epoch: 0,
     exclude: [],
     tokens,
