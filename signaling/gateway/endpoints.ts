@@ -3,8 +3,10 @@ import { chatChunks, chatCompletion } from '../../src/client/api/chat-response.t
 import { parseChatRequest } from '../../src/client/api/chat-request.ts';
 import { completion, completionChunks } from '../../src/client/api/completion-response.ts';
 import { parseCompletionRequest } from '../../src/client/api/completion-request.ts';
+import { noEmbeddings, parseEmbeddingsRequest } from '../../src/client/api/embeddings-request.ts';
+import { countTokens } from '../../src/client/api/messages-count.ts';
 import { messageEvents, wholeMessage } from '../../src/client/api/messages-response.ts';
-import { parseMessagesRequest } from '../../src/client/api/messages-request.ts';
+import { parseCountTokens, parseMessagesRequest } from '../../src/client/api/messages-request.ts';
 import { responseEvents, wholeResponse } from '../../src/client/api/responses-response.ts';
 import { parseResponsesRequest } from '../../src/client/api/responses-request.ts';
 import { ANTHROPIC, OPENAI, OPENAI_RESPONSES } from './dialect.ts';
@@ -75,6 +77,29 @@ export const ENDPOINTS: readonly Endpoint[] = [
         whole: (events) => wholeMessage(question, events, newAnswerHead()),
         stream: (events) => named(messageEvents(question, events, newAnswerHead())),
       };
+    },
+  },
+  {
+    kind: 'plain',
+    path: '/v1/messages/count_tokens',
+    name: 'messages.count_tokens',
+    dialect: ANTHROPIC,
+    async respond(json, models, { signal, onModel }) {
+      const query = parseCountTokens(json);
+      const model = await models.open(query.model, signal);
+      onModel(model.card.id);
+      return countTokens(query, model);
+    },
+  },
+  {
+    kind: 'plain',
+    path: '/v1/embeddings',
+    name: 'embeddings',
+    dialect: OPENAI,
+    async respond(json, models, { signal, onModel }) {
+      const { card } = await models.open(parseEmbeddingsRequest(json).model, signal);
+      onModel(card.id);
+      throw noEmbeddings(card);
     },
   },
 ];

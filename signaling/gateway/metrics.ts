@@ -125,10 +125,10 @@ export class GatewayMetrics {
       this.#firstToken.observe({ endpoint, model }, (firstPieceMs - startedMs) / 1000);
     if (queuePosition !== null) this.#queueWait.observe({ model }, queuedMs / 1000);
     for (const reason of record.reroutes) this.#reroutes.inc({ model, reason });
+    if (record.model === null) return;
     this.#tokens.inc({ model, kind: 'prompt' }, usage?.promptTokens ?? record.promptTokens);
+    this.#tokens.inc({ model, kind: 'cached' }, usage?.cachedTokens ?? 0);
     this.#tokens.inc({ model, kind: 'completion' }, usage?.completionTokens ?? record.pieces);
-    if (usage === null) return;
-    this.#tokens.inc({ model, kind: 'cached' }, usage.cachedTokens);
-    this.#tokens.inc({ model, kind: 'reasoning' }, usage.reasoningTokens);
+    this.#tokens.inc({ model, kind: 'reasoning' }, usage?.reasoningTokens ?? 0);
   }
 }

@@ -56,10 +56,16 @@ export function endOf(text: string, choice = 0): AnswerEvent {
   };
 }
 
-/** Answers `Hello!`, in two pieces. */
-export const helloAnswer: Answer = async function* () {
+/** Answers `Hello!`, in two pieces, as often as it is asked to. */
+export const helloAnswer: Answer = async function* (queries) {
   await Promise.resolve();
-  yield* pieces('Hel', 'lo!');
+  const count = queries.reduce((sum, { choices }) => sum + choices, 0);
+  yield { type: 'prompt', tokens: USAGE.promptTokens };
+  for (let choice = 0; choice < count; choice += 1) {
+    for (const text of ['Hel', 'lo!']) yield { type: 'text', choice, text, tokens: [] };
+    yield endOf('Hello!', choice);
+  }
+  yield { type: 'done', usage: USAGE };
 };
 
 export const queued = (position: number): AnswerEvent => ({
