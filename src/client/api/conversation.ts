@@ -3,7 +3,10 @@ import type { ChatMessage, ToolCall } from '../../tokenizer/tokenizer.ts';
 /** Between texts of their own that become one. */
 export const BLOCK_SEPARATOR = '\n';
 
-type Turn = { -readonly [Field in keyof ChatMessage]: ChatMessage[Field] };
+/** Pieces of one conversation. */
+export const MAX_PIECES = 4096;
+
+type Turn = { -readonly [Field in keyof ChatMessage]: ChatMessage[Field] } & { tool_calls?: ToolCall[] };
 
 /** A call that the model made, as it is sent back. */
 export interface PastCall {
@@ -61,8 +64,8 @@ export class Conversation {
 
   call({ id, name, arguments: given }: PastCall): void {
     const turn = this.#assistantTurn(true);
-    const call: ToolCall = { id, type: 'function', function: { name, arguments: given } };
-    turn.tool_calls = [...(turn.tool_calls ?? []), call];
+    turn.tool_calls ??= [];
+    turn.tool_calls.push({ id, type: 'function', function: { name, arguments: given } });
     this.#callIds.add(id);
   }
 

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import type { ChatMessage } from '../../tokenizer/tokenizer.ts';
 import { byType, textOr } from './by-type.ts';
-import { BLOCK_SEPARATOR, Conversation } from './conversation.ts';
+import { BLOCK_SEPARATOR, Conversation, MAX_PIECES } from './conversation.ts';
 import { badParam, ignored, optional } from './request-body.ts';
 
 /** Prefixes are cached by what they are, wherever they end. */
@@ -59,7 +59,7 @@ const assistantBlock = byType(
 
 /** A text is one block of it. */
 function blocksOf<Block>(block: v.GenericSchema<unknown, Block>) {
-  const blocks = v.array(block);
+  const blocks = v.pipe(v.array(block), v.maxLength(MAX_PIECES, `takes at most ${MAX_PIECES} blocks`));
   return v.lazy((input) => (typeof input === 'string' ? v.string() : blocks)) as v.GenericSchema<
     unknown,
     string | Block[]
@@ -77,7 +77,11 @@ type Message = v.InferOutput<typeof message>;
 /** `system` of a request. */
 export const systemSchema = textOr(justText, BLOCK_SEPARATOR);
 /** `messages` of a request. */
-export const messagesSchema = v.pipe(v.array(message), v.minLength(1, 'is empty. Send a message.'));
+export const messagesSchema = v.pipe(
+  v.array(message),
+  v.minLength(1, 'is empty. Send a message.'),
+  v.maxLength(MAX_PIECES, `takes at most ${MAX_PIECES} messages`),
+);
 
 /**
  * The conversation of a request, as chat templates take it.

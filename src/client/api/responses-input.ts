@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { ChatMessage } from '../../tokenizer/tokenizer.ts';
 import { argumentsOf } from './chat-messages.ts';
 import { byType, textOr } from './by-type.ts';
-import { Conversation } from './conversation.ts';
+import { Conversation, MAX_PIECES } from './conversation.ts';
 import { badParam, ignored, optional, refused } from './request-body.ts';
 
 /** Fields of items that came from a response and are sent back; they change nothing. */
@@ -82,7 +82,11 @@ const item = byType(
 );
 
 type InputItem = v.InferOutput<typeof item>;
-const items = v.pipe(v.array(item), v.minLength(1, 'is empty. Send a message.'));
+const items = v.pipe(
+  v.array(item),
+  v.minLength(1, 'is empty. Send a message.'),
+  v.maxLength(MAX_PIECES, `takes at most ${MAX_PIECES} items`),
+);
 
 /** `input` of a request. */
 export const inputSchema: v.GenericSchema<unknown, string | readonly InputItem[]> = v.lazy((input) =>

@@ -102,6 +102,7 @@ describe('messages of /v1/messages', () => {
   test.each([
     [{ messages: [] }, 'messages', 'empty'],
     [{ messages: undefined }, 'messages', 'missing'],
+    [{ messages: Array.from({ length: 4097 }, () => ({ role: 'user', content: '' })) }, 'messages', '4096'],
     [{ messages: [{ role: 'tool', content: 'x' }] }, 'messages[0].role', ''],
     [user({ type: 'image', source: {} }), 'messages[0].content[0].type', '"image"'],
     [user({ type: 'document', source: {} }), 'messages[0].content[0].type', '"document"'],
@@ -118,7 +119,7 @@ describe('messages of /v1/messages', () => {
       'End with a message of the user',
     ],
     [{ system: [{ type: 'image' }] }, 'system[0].type', '"image"'],
-  ])('%j is refused', (params, param, words) => {
+  ])('%o is refused', (params, param, words) => {
     const [refused, message] = refusalOf(params);
     expect(refused).toBe(param);
     expect(message).toContain(words);

@@ -123,6 +123,7 @@ describe('input of /v1/responses', () => {
     [{ input: 5 }, 'input', 'must be a string or an array'],
     [{ input: [] }, 'input', 'empty'],
     [{ input: undefined }, 'input', 'missing'],
+    [{ input: Array.from({ length: 4097 }, () => ({ role: 'user', content: '' })) }, 'input', '4096'],
     [{ input: ['Hello'] }, 'input[0]', 'an object'],
     [{ input: [{ role: 'tool', content: 'x' }] }, 'input[0].role', ''],
     [{ input: [{ role: 'user', content: 5 }] }, 'input[0].content', 'must be a string or an array'],
@@ -142,7 +143,7 @@ describe('input of /v1/responses', () => {
       'function_call',
     ],
     [{ input: [{ type: 'function_call', name: 'f', arguments: '{}' }] }, 'input[0].call_id', 'missing'],
-  ])('%j is refused', (params, param, words) => {
+  ])('%o is refused', (params, param, words) => {
     const [refused, message] = refusalOf(params);
     expect(refused).toBe(param);
     expect(message).toContain(words);
