@@ -96,7 +96,9 @@ function mutated(
       : other;
   }
   if (Array.isArray(value)) {
-    return value.map((item: unknown, index) => (String(index) === key ? mutated(item, rest, other, extra) : item));
+    return value.map((item: unknown, index) =>
+      String(index) === key ? mutated(item, rest, other, extra) : item,
+    );
   }
   const fields = value as Record<string, unknown>;
   return { ...fields, [key]: mutated(fields[key], rest, other, extra) };
