@@ -10,7 +10,7 @@ import { trustFingerprint } from './certificate-trust.ts';
 import { openMeshClient } from './mesh-client.ts';
 
 /** Options of `generate` about this machine's GPU: what a mesh computes with, its operator says. */
-const LOCAL_OPTIONS = [
+export const LOCAL_OPTIONS = [
   'cuts',
   'quantize',
   'precision',
