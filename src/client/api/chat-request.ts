@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { ModelId } from '../../protocol/ids.ts';
 import { chatMessages } from './chat-messages.ts';
 import type { AnswerShape, ChatQuery, ToolChoice, ToolDefinition } from './chat-query.ts';
-import { badParam, checkBody, ignored, optional, refused } from './request-body.ts';
+import { badParam, checkBody, ignored, namedValues, optional, refused } from './request-body.ts';
 import {
   choiceCount,
   extensionEntries,
@@ -43,7 +43,7 @@ export const streamOptions = v.strictObject({
 /** What OpenAI means for its own bookkeeping, or as a hint to it. Nothing here depends on it. */
 export const bookkeepingEntries = {
   user: ignored(v.string()),
-  metadata: ignored(v.record(v.string(), v.string())),
+  metadata: ignored(namedValues(v.string())),
   store: ignored(v.boolean()),
   service_tier: ignored(v.string()),
   safety_identifier: ignored(v.string()),

@@ -97,17 +97,24 @@ export interface CompletionChoice {
   readonly finish_reason: 'stop' | 'length';
 }
 
-/** A text completion; in a stream, a piece of one. */
-export interface Completion<FinishReason = 'stop' | 'length'> {
+export interface Completion {
   readonly id: string;
   readonly object: 'text_completion';
   readonly created: number;
   readonly model: string;
   readonly system_fingerprint: string;
-  readonly choices: (Omit<CompletionChoice, 'finish_reason'> & { readonly finish_reason: FinishReason })[];
+  readonly choices: CompletionChoice[];
+  readonly usage: CompletionUsage;
+}
+
+/** A piece of a text completion. */
+export interface CompletionChunk extends Omit<Completion, 'choices' | 'usage'> {
+  readonly choices: (Omit<CompletionChoice, 'finish_reason'> & {
+    readonly finish_reason: CompletionChoice['finish_reason'] | null;
+  })[];
+  /** Null in every chunk but the last, and absent unless asked for. */
   readonly usage?: CompletionUsage | null;
 }
-export type CompletionChunk = Completion<'stop' | 'length' | null>;
 
 /** A model as OpenAI's API describes it. */
 export interface ModelObject {

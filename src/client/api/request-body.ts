@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { isJsonObject } from '../../model/json.ts';
 import { SkeinError } from '../../protocol/errors.ts';
 import { describeValue } from './describe-value.ts';
 
@@ -32,6 +33,11 @@ export function ignored<Schema extends v.GenericSchema>(schema: Schema) {
   );
 }
 
+/** An object with any names; an array, which valibot takes for one, is none. */
+export function namedValues<Schema extends v.GenericSchema>(schema: Schema) {
+  return v.pipe(v.custom<object>(isJsonObject, 'must be an object'), v.record(v.string(), schema));
+}
+
 /**
  * The body of a request, checked. Objects in the schema are strict: an unknown parameter is refused by its name.
  * @param json what `JSON.parse` gave.
@@ -41,6 +47,9 @@ export function checkBody<Schema extends v.GenericSchema>(
   schema: Schema,
   json: unknown,
 ): v.InferOutput<Schema> {
+  if (Array.isArray(json)) {
+    throw new SkeinError('bad-argument', 'The body must be an object, and is an array.');
+  }
   const result = v.safeParse(schema, json, { abortEarly: true, abortPipeEarly: true });
   if (result.success) return result.output;
   const [issue] = result.issues;

@@ -8,7 +8,7 @@ import {
 import { BANNING_BIAS, GREEDY } from '../../protocol/sampling.ts';
 import type { SamplingParams } from '../../protocol/sampling.ts';
 import { describeValue } from './describe-value.ts';
-import { optional } from './request-body.ts';
+import { namedValues, optional } from './request-body.ts';
 
 /** Answers to one question. Each takes as much of the mesh as a question of its own. */
 export const MAX_CHOICES = 16;
@@ -82,7 +82,7 @@ export function stopStrings(mostStrings: number) {
 
 /** `{"50256": -100}` → [[50256, -100]]. */
 const logitBias = v.pipe(
-  v.record(v.string(), numberBetween(BANNING_BIAS, 100)),
+  namedValues(numberBetween(BANNING_BIAS, 100)),
   v.check(
     (biases) => Object.keys(biases).length <= MAX_LOGIT_BIASES,
     `takes at most ${MAX_LOGIT_BIASES} tokens`,
