@@ -76,6 +76,15 @@ describe('MeshConnection', () => {
     expect(connection.state).toMatchObject({ mesh: { covered: [TINY.id] } });
   });
 
+  it('tells that the models are others', async () => {
+    const session = await goOnline('a');
+    let told = 0;
+    connection.subscribe(() => (told += 1));
+    const before = told;
+    session.deliver({ type: 'models', models: [TINY] });
+    expect(told).toBe(before + 1);
+  });
+
   it('pauses longer after each failure, and anew after a success', async () => {
     for (const failure of [0, 1, 2]) {
       attempts[failure]?.reject(lost);

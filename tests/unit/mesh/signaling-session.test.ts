@@ -6,6 +6,7 @@ import { SESSION_STEADY_MS, SIGNALING_RESUME_TIMEOUT_MS } from '../../../src/pro
 import type { Route } from '../../../src/protocol/route.ts';
 import { REPLACED_CLOSE_CODE, SIGNALING_VERSION } from '../../../src/protocol/signaling.ts';
 import type { ClientMessage, ServerMessage } from '../../../src/protocol/signaling.ts';
+import { TINY } from '../contributor/fakes.ts';
 import { FakeSocket } from './fake-socket.ts';
 import { MODEL, peerId, requestId, settled } from './local-mesh.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -126,6 +127,21 @@ async function routed(index: number): Promise<void> {
   server.last.say({ type: 'route', route: route(index) });
   await asking;
 }
+
+describe('the models of a session', () => {
+  it('are those that the server named last, in its welcome or since', async () => {
+    expect(session.models).toEqual([]);
+    server.last.say({ type: 'models', models: [TINY] });
+    expect(session.models).toEqual([TINY]);
+    server.last.say({ type: 'models', models: [{ ...TINY, isDraining: true }] });
+    expect(session.models).toEqual([{ ...TINY, isDraining: true }]);
+    server.fall();
+    expect(session.models).toHaveLength(1);
+    server.state = 'up';
+    await timeUntilResumed();
+    expect(session.models).toEqual([]);
+  });
+});
 
 describe('a session whose server goes away', () => {
   it.each([
