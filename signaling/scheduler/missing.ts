@@ -11,17 +11,22 @@ export function layersInWords({ layerStart, layerEnd }: LayerRange): string {
   return layerEnd - layerStart === 1 ? `layer ${layerStart}` : `layers ${layerStart}–${layerEnd - 1}`;
 }
 
-/** What keeps a model from being whole, and what would help: "layers 3–5 are held by nobody; waiting for 1 more peer". */
+/** What keeps a model from being whole, and what would help: "layers 3–5 are held by nobody; waiting for 1 more peer". @param hasWish tells who holds what its owner wishes for. */
 export function describeMissing(
   card: ModelCard,
   held: readonly NodeSlice[],
   idle: readonly SchedulerNode[],
   stages: StagePolicy,
+  hasWish: (slice: NodeSlice) => boolean = () => false,
 ): string {
   const { slices, gaps } = bestChain(card.layerCount, held);
   const ranges = gaps.map(layersInWords).join(' and ');
   const verb = gaps.length === 1 && gaps.every((gap) => gap.layerEnd - gap.layerStart === 1) ? 'is' : 'are';
-  return `${ranges} ${verb} held by nobody; ${whatWouldHelp(card, slices, idle, stages)}`;
+  const isHeld = `${ranges} ${verb} held by nobody`;
+  if (!slices.some(hasWish)) return `${isHeld}; ${whatWouldHelp(card, slices, idle, stages)}`;
+  // Who holds what it wished for takes no more, however much memory it lends.
+  const gapBytes = gaps.reduce((sum, gap) => sum + sliceBytes(card, gap), 0);
+  return `${isHeld}; waiting for peers that lend ${inMebibytes(gapBytes)} for them`;
 }
 
 function whatWouldHelp(

@@ -148,7 +148,8 @@ class Plan {
       const slices = this.#slicesOf(card);
       predicted.set(card.id, predict(card, slices, this.#input.network));
       if (this.#isCovered(card)) continue;
-      missing.set(card.id, describeMissing(card, slices, this.idle(), this.#stagesOf(card)));
+      const hasWish = (slice: NodeSlice) => this.#hasWish(slice);
+      missing.set(card.id, describeMissing(card, slices, this.idle(), this.#stagesOf(card), hasWish));
     }
     return { assignments, missing, predicted, why: [...this.#changes(), ...this.#waits(missing)] };
   }

@@ -41,7 +41,9 @@ describe('place with wishes', () => {
     expect([assignments.get(A.peer), assignments.get(B.peer)]).toEqual([slice(4, 8), slice(0, 4)]);
     const alone = place(inputOf([A], wishes));
     expect(alone.assignments.get(A.peer)).toEqual(slice(4, 8));
-    expect(alone.missing.get(MODEL)).toContain('layers 0–3 are held by nobody');
+    expect(alone.missing.get(MODEL)).toBe(
+      'layers 0–3 are held by nobody; waiting for peers that lend 1 MiB for them',
+    );
   });
 
   it('takes nobody with a wish from one model for another', () => {
