@@ -35,6 +35,8 @@ Examples:
   $ skein models https://mesh.example --json`,
     )
     .action(runModels);
+  // What stands behind the name of a subcommand is for it.
+  command.enablePositionalOptions();
   command.addCommand(addModelCommand());
   command.addCommand(removeModelCommand());
   return command;
