@@ -37,7 +37,10 @@ class Asking<Request, Asked extends Question, Whole, Chunk> implements Completio
     this.#api = api;
   }
 
-  create(request: Request & { readonly stream?: false | null }, options?: RequestOptions): Promise<Whole>;
+  create(
+    request: Request & { readonly stream?: false | null | undefined },
+    options?: RequestOptions,
+  ): Promise<Whole>;
   create(
     request: Request & { readonly stream: true },
     options?: RequestOptions,

@@ -30,7 +30,10 @@ export interface Completions<Request, Whole, Chunk> {
    * @throws SkeinError `bad-argument` with the parameter in `data.param`, `model-missing`, `no-route`, `busy`, `timeout`,
    * `aborted`, … What goes wrong once there is a stream comes out of the stream.
    */
-  create(request: Request & { readonly stream?: false | null }, options?: RequestOptions): Promise<Whole>;
+  create(
+    request: Request & { readonly stream?: false | null | undefined },
+    options?: RequestOptions,
+  ): Promise<Whole>;
   create(
     request: Request & { readonly stream: true },
     options?: RequestOptions,
