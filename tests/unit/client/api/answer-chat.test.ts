@@ -274,7 +274,7 @@ describe('several answers', () => {
     expect(events.at(-1)).toMatchObject({ usage: { promptTokens: lengths[0] + lengths[1] } });
   });
 
-  it('all end when one of them fails', async () => {
+  it('all end when one of them fails, also those that wait for a route', async () => {
     const mesh = new ScriptedMesh(() => 'word '.repeat(60));
     let routes = 0;
     const deps = mesh.mesh.deps({
@@ -282,6 +282,7 @@ describe('several answers', () => {
       requestRoute: (routeQuery) => {
         routes += 1;
         if (routes === 2) return Promise.reject(new SkeinError('bad-argument', 'no such thing'));
+        if (routes === 3) return new Promise<never>(() => undefined);
         return Promise.resolve({ ...routeQuery, hops: mesh.mesh.hops([]) });
       },
     });

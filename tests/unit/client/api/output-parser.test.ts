@@ -198,6 +198,12 @@ describe('stop strings', () => {
     expect(parser.isOver).toBe(true);
   });
 
+  it('end a text in the middle of what might have become another', () => {
+    const { passages, parser } = parse(stopping(['abx', 'b']), ['xab']);
+    expect(passages).toEqual([said('xa')]);
+    expect(parser.stopString).toBe('b');
+  });
+
   it('end it before the longest of those that end together', () => {
     const { passages, parser } = parse(stopping(['c', 'abc']), ['xabc']);
     expect(passages).toEqual([said('x')]);
