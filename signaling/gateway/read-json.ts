@@ -1,4 +1,5 @@
 import { jsonDepth } from '../../src/protocol/json-depth.ts';
+import { SkeinError } from '../../src/protocol/errors.ts';
 import { HttpProblem } from './http-problem.ts';
 import { MAX_BODY_DEPTH } from './limits.ts';
 
@@ -11,6 +12,7 @@ export interface ReadJsonOptions {
 /**
  * The body of a request, which is not read further than it may be long.
  * @throws HttpProblem 413, 415 or 400 for what is too long, called something else, or no JSON in UTF-8.
+ * @throws SkeinError `aborted` where the client hangs up before its end.
  */
 export async function readJson(request: Request, { maxBytes, takeBytes }: ReadJsonOptions): Promise<unknown> {
   requireJson(request.headers);
@@ -54,7 +56,7 @@ async function readBytes(
   const reader = body.getReader();
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await nextPiece(reader);
       if (done) break;
       sizeBytes += value.byteLength;
       if (sizeBytes > maxBytes) throw tooLong(maxBytes);
@@ -66,6 +68,14 @@ async function readBytes(
     reader.cancel().catch(() => undefined);
   }
   return Buffer.concat(pieces, sizeBytes);
+}
+
+async function nextPiece(reader: ReadableStreamDefaultReader<Uint8Array>) {
+  try {
+    return await reader.read();
+  } catch (cause) {
+    throw new SkeinError('aborted', 'The client hung up in the middle of its question.', { cause });
+  }
 }
 
 function decodeUtf8(bytes: Uint8Array): string {

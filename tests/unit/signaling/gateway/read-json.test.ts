@@ -117,4 +117,13 @@ describe('the body of a request', () => {
     };
     await expect(readJson(request, { maxBytes: 1e6, takeBytes })).rejects.toBe(full);
   });
+
+  it('that breaks off is no fault of the server', async () => {
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        controller.error(new Error('aborted'));
+      },
+    });
+    await expect(read(body)).rejects.toMatchObject({ code: 'aborted' });
+  });
 });
