@@ -8,7 +8,15 @@ import { countTests } from './report.ts';
 import type { TestCount } from './report.ts';
 
 /** npm scripts, in the order in which their failures are cheapest to find. */
-const SUITES = ['check', 'test:kernels', 'test:mesh', 'test:package', 'test:api', 'test:e2e', 'test:chaos'] as const;
+const SUITES = [
+  'check',
+  'test:kernels',
+  'test:mesh',
+  'test:package',
+  'test:api',
+  'test:e2e',
+  'test:chaos',
+] as const;
 
 /** Everything, also after a failure: one run shows all that is wrong. */
 function runAll(): boolean {
