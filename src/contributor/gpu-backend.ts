@@ -9,6 +9,7 @@ import { GpuSlice } from '../engine/gpu-slice.ts';
 import { KernelCompiler } from '../engine/kernel.ts';
 import { measureDevice } from '../engine/measure.ts';
 import { PROFILER_FEATURE, StepProfiler } from '../engine/profiler.ts';
+import { constraintsOf } from '../grammar/constraint-compiler.ts';
 import { ServedStage } from '../mesh/served-stage.ts';
 import { HttpSource } from '../model/http-source.ts';
 import { openCheckpoint } from '../model/open-checkpoint.ts';
@@ -76,7 +77,10 @@ export class GpuBackend implements EngineBackend {
     const slice = await this.#loadSlice(engine, request, context);
     const timed = engine.device.features.has(PROFILER_FEATURE) ? withTimes(slice, engine.device) : null;
     const watched = watchedSlice(timed ?? slice, systemClock, (error) => this.#lose(error));
-    const executor = new Executor(watched);
+    const constraints = slice.hasHead
+      ? constraintsOf(new HttpSource(request.modelUrl), slice.vocabSize)
+      : null;
+    const executor = new Executor(watched, constraints ? { constraints: constraints.compile } : {});
     const served = new ServedStage({
       transport,
       executor,
@@ -104,6 +108,7 @@ export class GpuBackend implements EngineBackend {
       dispose: () => {
         served.dispose();
         if (this.#served === served) this.#served = null;
+        constraints?.dispose();
         watched.dispose();
       },
     };

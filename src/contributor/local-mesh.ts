@@ -6,10 +6,13 @@ import type { KernelCompiler } from '../engine/kernel.ts';
 import type { CacheFormat } from '../engine/kernels/attention-shape.ts';
 import type { StepTrace } from '../engine/step-trace.ts';
 import type { Precision } from '../engine/weight-format.ts';
+import { constraintsOf } from '../grammar/constraint-compiler.ts';
+import type { Constraints } from '../grammar/constraint-compiler.ts';
 import { LocalHub } from '../mesh/local-hub.ts';
 import { ServedStage } from '../mesh/served-stage.ts';
 import type { SliceRange } from '../model/architecture.ts';
 import type { Checkpoint } from '../model/checkpoint.ts';
+import type { FileSource } from '../model/file-source.ts';
 import type { Activations } from '../protocol/activations.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import type { ActivationFormat } from '../protocol/frames.ts';
@@ -24,6 +27,8 @@ export interface LocalMeshOptions {
   readonly stageDevices?: readonly EngineDevice[];
   readonly model: ModelId;
   readonly checkpoint: Checkpoint;
+  /** Folder of the model's tokenizer; without it answers cannot be constrained. */
+  readonly source?: FileSource;
   /** Layers at which a new stage begins, ascending; none for one stage. */
   readonly cuts: readonly number[];
   readonly precision: Precision;
@@ -54,6 +59,7 @@ interface RunningStage {
   readonly slice: GpuSlice;
   readonly executor: Executor;
   readonly served: ServedStage;
+  readonly constraints: Constraints | null;
 }
 
 /**
@@ -98,10 +104,12 @@ export class LocalMesh {
             }),
         });
         const hop: Hop = { peer: newPeerId(), ...range };
-        const executor = new Executor(
-          slice,
-          options.prefillChunkRows === undefined ? {} : { prefillChunkRows: options.prefillChunkRows },
-        );
+        const { source, prefillChunkRows } = options;
+        const constraints = source && slice.hasHead ? constraintsOf(source, slice.vocabSize) : null;
+        const executor = new Executor(slice, {
+          ...(prefillChunkRows !== undefined && { prefillChunkRows }),
+          ...(constraints && { constraints: constraints.compile }),
+        });
         const served = new ServedStage({
           transport: hub.transport(hop.peer),
           executor,
@@ -109,7 +117,7 @@ export class LocalMesh {
           ...range,
           wireFormat: options.wireFormat,
         });
-        mesh.#stages.push({ hop, slice, executor, served });
+        mesh.#stages.push({ hop, slice, executor, served, constraints });
       }
     } catch (thrown) {
       mesh.dispose();
@@ -134,8 +142,9 @@ export class LocalMesh {
   }
 
   dispose(): void {
-    for (const { served, slice } of this.#stages) {
+    for (const { served, slice, constraints } of this.#stages) {
       served.dispose();
+      constraints?.dispose();
       slice.dispose();
     }
     this.#stages.length = 0;

@@ -2,6 +2,7 @@ import type * as Xgrammar from '@mlc-ai/web-xgrammar';
 import { constraintError } from '../protocol/constraint.ts';
 import { SkeinError } from '../protocol/errors.ts';
 import { bitCount, emptyMask, setBit } from '../engine/bit-mask.ts';
+import { boundedTag } from './bounded-tag.ts';
 import type { GrammarAnswer, GrammarCommand, Vocabulary } from './grammar-messages.ts';
 import type { LoadedXgrammar } from './xgrammar.ts';
 
@@ -66,14 +67,16 @@ export class GrammarDesk {
   }
 
   async #check({ structuralTag }: Asked<'check'>): Promise<void> {
-    const { Grammar } = this.#xgrammar.library;
-    const grammar = await this.#guarded(() => Grammar.fromStructuralTag(structuralTag));
+    const { library } = this.#xgrammar;
+    const grammar = await this.#guarded(async () =>
+      library.Grammar.fromStructuralTag(await boundedTag(structuralTag, library)),
+    );
     grammar.dispose();
   }
 
   async #begin(command: Asked<'open'>): Promise<Uint32Array<ArrayBuffer> | null> {
     const { constraint, structuralTag, stopTokenIds, answer } = command;
-    const { tokens, vocabSize } = this.#knownVocabulary();
+    const { tokens, marks, vocabSize } = this.#knownVocabulary();
     const known = stopTokenIds.filter((id) => id < vocabSize);
     if (known.length === 0) {
       throw constraintError(
@@ -92,7 +95,8 @@ export class GrammarDesk {
       throw constraintError(`Token ${index} of the answer so far does not keep to the constraint.`);
     }
     const samplable = emptyMask(vocabSize);
-    tokens.forEach((text, id) => text !== '' && setBit(samplable, id));
+    const absent = new Set(marks.filter(([, text]) => !structuralTag.includes(text)).map(([id]) => id));
+    tokens.forEach((text, id) => text !== '' && !absent.has(id) && setBit(samplable, id));
     for (const id of known) setBit(samplable, id);
     this.#open.set(constraint, { matcher, samplable });
     return this.#maskOf(constraint);
@@ -128,7 +132,11 @@ export class GrammarDesk {
     const known = this.#compiled.get(structuralTag);
     this.#compiled.delete(structuralTag);
     const compiler = await this.#ownCompiler();
-    const compiled = known ?? (await this.#guarded(() => compiler.compileStructuralTag(structuralTag)));
+    const compiled =
+      known ??
+      (await this.#guarded(async () =>
+        compiler.compileStructuralTag(await boundedTag(structuralTag, this.#xgrammar.library)),
+      ));
     this.#compiled.set(structuralTag, compiled);
     // Matchers share what they are made of, so that it is free only after the last of them.
     for (const [oldest, old] of this.#compiled) {

@@ -11,8 +11,8 @@ import type { GrammarPort } from './grammar-port.ts';
 const ANSWER_DEADLINE_MS = 5_000;
 /** A worker loads a megabyte of WebAssembly, and in Node a compiler of TypeScript, when it starts. */
 const START_DEADLINE_MS = 30_000;
-/** Grammars that wait to be compiled. */
-const MAX_WAITING = 64;
+/** Grammars that wait to be compiled: as many as a stage has requests open. */
+const MAX_WAITING = 256;
 /** Structural tags that were refused, with the reasons: each of them costs a worker. */
 const MAX_REFUSED = 64;
 
@@ -234,7 +234,8 @@ export class GrammarHost {
 
   #lose(reason: string): void {
     this.#stop();
-    this.#rejectAll(new SkeinError('internal', `The worker of grammars failed: ${reason}.`));
+    // Others may have one that works, and nobody is wrong.
+    this.#rejectAll(new SkeinError('busy', `The worker of grammars failed here: ${reason}.`));
   }
 
   #stop(): void {

@@ -27,8 +27,10 @@ export type GrammarAnswer =
 
 /** The tokens of a model as bytes. */
 export interface Vocabulary {
-  /** By id: each byte as the character that byte-level tokenizers write it as; empty for tokens that are no text. */
+  /** By id: each byte as the character that byte-level tokenizers write it as; empty for those without any. */
   readonly tokens: readonly string[];
+  /** Marks rather than text: they come where a structural tag names them, and to end an answer. */
+  readonly marks: readonly (readonly [id: number, text: string])[];
   /** Logits the model has, which may be more. */
   readonly vocabSize: number;
 }

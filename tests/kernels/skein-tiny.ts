@@ -43,6 +43,7 @@ export async function openSkeinTiny(): Promise<SkeinTiny> {
         device: gpu.engine,
         model: 'skein-tiny' as ModelId,
         checkpoint,
+        source,
         cuts: [],
         precision: 'f32',
         wireFormat: 'f16',

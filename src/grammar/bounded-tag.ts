@@ -1,0 +1,52 @@
+import { isJsonObject } from '../model/json.ts';
+import type { JsonObject } from '../model/json.ts';
+import type { GrammarLibrary } from './xgrammar.ts';
+
+const ITEM_AND_KEY_SEPARATORS: [string, string] = [', ', ': '];
+
+/**
+ * The structural tag, with each JSON schema as a grammar that has no room for more than one space between two parts: the library's
+ * own lets any white space come, and a model may never stop to write it.
+ * @throws what the library throws for a schema that it does not take. What is no structural tag stays as it is, to be refused by it.
+ */
+export async function boundedTag(structuralTag: string, { Grammar }: GrammarLibrary): Promise<string> {
+  const tag = parsed(structuralTag);
+  if (!isJsonObject(tag)) return structuralTag;
+  return JSON.stringify({ ...tag, format: await bounded(tag['format']) });
+
+  async function bounded(format: unknown): Promise<unknown> {
+    if (!isJsonObject(format)) return format;
+    if (format['type'] === 'json_schema' && isSchema(format['json_schema'])) {
+      const schema = JSON.stringify(format['json_schema']);
+      const grammar = await Grammar.fromJSONSchema(schema, false, -1, ITEM_AND_KEY_SEPARATORS, true);
+      const text = grammar.toString();
+      grammar.dispose();
+      return { type: 'grammar', grammar: text };
+    }
+    const parts: JsonObject = {
+      ...('content' in format && { content: await bounded(format['content']) }),
+      ...('elements' in format && { elements: await boundedAll(format['elements']) }),
+      ...('tags' in format && { tags: await boundedAll(format['tags']) }),
+    };
+    return { ...format, ...parts };
+  }
+
+  async function boundedAll(formats: unknown): Promise<unknown> {
+    if (!Array.isArray(formats)) return formats;
+    const all: unknown[] = [];
+    for (const format of formats) all.push(await bounded(format));
+    return all;
+  }
+}
+
+function isSchema(schema: unknown): boolean {
+  return typeof schema === 'boolean' || isJsonObject(schema);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
