@@ -1,5 +1,5 @@
 import type { GpuFacts, GpuLimit, KernelFacts, Outcome } from './facts.ts';
-import type { Finding } from './report.ts';
+import type { Finding } from './finding.ts';
 
 const BYTES_PER_MIB = 1024 ** 2;
 

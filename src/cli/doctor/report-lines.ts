@@ -1,5 +1,5 @@
 import type { Colours } from '../terminal.ts';
-import type { Finding } from './report.ts';
+import type { Finding } from './finding.ts';
 
 const WORDS = { ok: 'ok', warning: 'warning', problem: 'PROBLEM' } as const;
 const VERDICT_WIDTH = 9;

@@ -1,18 +1,7 @@
 import { SIGNALING_VERSION } from '../../protocol/signaling.ts';
 import { gpuFindings, kernelFinding } from './gpu-report.ts';
 import type { DoctorFacts, IceFacts, ServerFacts } from './facts.ts';
-
-export type Verdict = 'ok' | 'warning' | 'problem';
-
-/** One line of what a machine's owner is told. */
-export interface Finding {
-  readonly check: string;
-  readonly verdict: Verdict;
-  /** What was found, with values. */
-  readonly found: string;
-  /** What to do about it; absent where all is well. */
-  readonly advice?: string;
-}
+import type { Finding } from './finding.ts';
 
 const BYTES_PER_GIB = 1024 ** 3;
 /** Node, Dawn and a slice of a small model beside other programs. */
