@@ -6,6 +6,7 @@ import type { BenchDriver } from './bench-command.ts';
 
 const SOFTWARE_FIRST: readonly BenchDriver[] = ['lavapipe', 'swiftshader', 'native'];
 const MAX_PROFILED_SEQUENCES = 1024;
+const MAX_GATEWAY_SECONDS = 3600;
 
 const program = new Command('bench')
   .description('Measures the engine, checks the outputs first, and prints what it must show.')
@@ -36,6 +37,22 @@ program.addCommand(
     SOFTWARE_FIRST,
     () => import('./serving.ts'),
   ),
+);
+
+program.addCommand(
+  benchCommand(
+    'gateway',
+    'Sixty-four programs that stream answers over HTTP from a mesh of three stages.',
+    SOFTWARE_FIRST,
+    () => import('./gateway.ts'),
+  )
+    .option('--seconds <n>', 'how long they ask', wholeNumber(1, MAX_GATEWAY_SECONDS), 120)
+    .addHelpText(
+      'after',
+      `
+Server CPU per token is the processor time of the server's process, user and system, over the tokens of the answers: HTTP,
+the gateway's text and routes, and the signaling beside them. What the peers compute is in other processes and not in it.`,
+    ),
 );
 
 program.addCommand(
