@@ -1,5 +1,6 @@
 import { isJsonObject } from '../model/json.ts';
 import type { JsonObject } from '../model/json.ts';
+import { keptSchema } from './kept-schema.ts';
 import type { GrammarLibrary } from './xgrammar.ts';
 
 const ITEM_AND_KEY_SEPARATORS: [string, string] = [', ', ': '];
@@ -17,9 +18,9 @@ export async function boundedTag(structuralTag: string, { Grammar }: GrammarLibr
   async function bounded(format: unknown): Promise<unknown> {
     if (!isJsonObject(format)) return format;
     if (format['type'] === 'json_schema' && isSchema(format['json_schema'])) {
-      const schema = JSON.stringify(format['json_schema']);
+      const schema = JSON.stringify(keptSchema(format['json_schema']));
       const grammar = await Grammar.fromJSONSchema(schema, false, -1, ITEM_AND_KEY_SEPARATORS, true);
-      const text = grammar.toString();
+      const text = readable(grammar.toString());
       grammar.dispose();
       return { type: 'grammar', grammar: text };
     }
@@ -37,6 +38,13 @@ export async function boundedTag(structuralTag: string, { Grammar }: GrammarLibr
     for (const format of formats) all.push(await bounded(format));
     return all;
   }
+}
+
+/** The library writes `\xdf` for a character, and reads the digits behind it as of the same: those of `\u` are always four. */
+function readable(grammar: string): string {
+  return grammar.replace(/\\(?:x([0-9a-fA-F]{2})|[^])/g, (escape, digits?: string) =>
+    digits === undefined ? escape : `\\u00${digits}`,
+  );
 }
 
 function isSchema(schema: unknown): boolean {

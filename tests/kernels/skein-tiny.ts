@@ -23,7 +23,7 @@ export interface SkeinTiny {
     options: Partial<
       Pick<
         LocalMeshOptions,
-        'cuts' | 'precision' | 'cacheFormat' | 'wireFormat' | 'prefillChunkRows' | 'compiler'
+        'cuts' | 'precision' | 'cacheFormat' | 'cacheTokens' | 'wireFormat' | 'prefillChunkRows' | 'compiler'
       >
     >,
   ): Promise<LocalMesh>;
