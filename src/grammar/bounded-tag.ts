@@ -18,11 +18,12 @@ export async function boundedTag(structuralTag: string, { Grammar }: GrammarLibr
   async function bounded(format: unknown): Promise<unknown> {
     if (!isJsonObject(format)) return format;
     if (format['type'] === 'json_schema' && isSchema(format['json_schema'])) {
-      const schema = JSON.stringify(keptSchema(format['json_schema']));
+      const rules = new StandIns();
+      const schema = JSON.stringify(keptSchema(format['json_schema'], (rule) => rules.add(rule)));
       const grammar = await Grammar.fromJSONSchema(schema, false, -1, ITEM_AND_KEY_SEPARATORS, true);
       const text = readable(grammar.toString());
       grammar.dispose();
-      return { type: 'grammar', grammar: text };
+      return { type: 'grammar', grammar: rules.putInto(text) };
     }
     const parts: JsonObject = {
       ...('content' in format && { content: await bounded(format['content']) }),
@@ -37,6 +38,22 @@ export async function boundedTag(structuralTag: string, { Grammar }: GrammarLibr
     const all: unknown[] = [];
     for (const format of formats) all.push(await bounded(format));
     return all;
+  }
+}
+
+/** Rules that no JSON schema can say, and the strings that stand for them until the schema is a grammar; nobody can guess them. */
+class StandIns {
+  readonly #name = crypto.randomUUID();
+  readonly #rules: string[] = [];
+
+  add(rule: string): string {
+    return `${this.#name}:${this.#rules.push(rule) - 1}`;
+  }
+
+  putInto(grammar: string): string {
+    return grammar.replace(new RegExp(`"\\\\"${this.#name}:(\\d+)\\\\""`, 'g'), (literal, index: string) => {
+      return this.#rules[Number(index)] ?? literal;
+    });
   }
 }
 
