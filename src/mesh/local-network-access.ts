@@ -16,8 +16,7 @@ export interface PermissionStates {
 
 /** Those of this page. Missing in pages without TLS. */
 export function pagePermissions(): PermissionStates | undefined {
-  // The names it is asked for are newer than its type.
-  return navigator.permissions as unknown as PermissionStates | undefined;
+  return navigator.permissions;
 }
 
 /** In `data.blockedBy` of an error. */
