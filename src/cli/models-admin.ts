@@ -1,16 +1,14 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import * as v from 'valibot';
+import { addFormatOptions } from './format-options.ts';
 import { operatorKeyOption } from './operator-key.ts';
 import { isLoopbackName } from '../../signaling/tls-origin.ts';
 import { parseServerUrl } from '../mesh/server-url.ts';
-import { ACTIVATIONS } from '../protocol/activations.ts';
-import { CACHE_FORMATS } from '../protocol/cache-format.ts';
 import { errorShapeSchema } from '../protocol/signaling.ts';
 import { SkeinError } from '../protocol/errors.ts';
-import { QUANTIZATIONS } from '../protocol/quantization.ts';
 import { wholeNumber } from './arguments.ts';
 import { fingerprintOption, trustFingerprint } from './certificate-trust.ts';
 import { serverSecret, stateFolder } from './server-secret.ts';
@@ -51,22 +49,10 @@ const allSchema = v.object({ models: v.array(listingSchema) });
 const refusalSchema = v.object({ error: errorShapeSchema });
 
 export function addModelCommand(): Command {
-  return withAdminOptions(new Command('add'))
+  const command = withAdminOptions(new Command('add'))
     .description('Offer one more model, while the server runs.')
-    .argument('<location>', "a folder or .gguf file of the server's machine, a URL, or a hub id")
-    .addOption(
-      new Option('--quantize <format>', 'what tabs make of its weights')
-        .choices(QUANTIZATIONS)
-        .default('none'),
-    )
-    .addOption(
-      new Option('--cache <format>', 'how tabs keep keys and values').choices(CACHE_FORMATS).default('f32'),
-    )
-    .addOption(
-      new Option('--activations <format>', 'what quantised matrices are multiplied with')
-        .choices(ACTIVATIONS)
-        .default('f32'),
-    )
+    .argument('<location>', "a folder or .gguf file of the server's machine, a URL, or a hub id");
+  return addFormatOptions(command, 'what tabs make of its weights')
     .addHelpText(
       'after',
       `

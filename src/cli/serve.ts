@@ -11,14 +11,12 @@ import type { StagePolicy } from '../../signaling/scheduler/types.ts';
 import { startServer } from '../../signaling/server.ts';
 import { answerChats } from '../client/api/answer-chat.ts';
 import { SkeinError } from '../protocol/errors.ts';
-import { ACTIVATIONS } from '../protocol/activations.ts';
 import type { Activations } from '../protocol/activations.ts';
-import { CACHE_FORMATS } from '../protocol/cache-format.ts';
 import type { CacheFormat } from '../protocol/cache-format.ts';
 import { MAX_ROUTE_HOPS } from '../protocol/limits.ts';
-import { QUANTIZATIONS } from '../protocol/quantization.ts';
 import type { Quantization } from '../protocol/quantization.ts';
 import { wholeNumber } from './arguments.ts';
+import { addFormatOptions } from './format-options.ts';
 import { addGatewayOptions, gatewaySettings } from './gateway-options.ts';
 import type { GatewayChoices } from './gateway-options.ts';
 import { GatewaySession } from './gateway-session.ts';
@@ -64,26 +62,13 @@ export function serveCommand(): Command {
     .option(
       '--model <dir-or-url...>',
       'model folders, .gguf files, URLs or hub ids (default: the embedded skein-tiny)',
-    )
-    .addOption(
-      new Option('--quantize <format>', 'what tabs make of the weights when they load them')
-        .choices(QUANTIZATIONS)
-        .default('none'),
-    )
-    .addOption(
-      new Option('--cache <format>', 'how tabs keep keys and values').choices(CACHE_FORMATS).default('f32'),
-    )
-    .addOption(
-      new Option('--activations <format>', 'what quantised matrices are multiplied with')
-        .choices(ACTIVATIONS)
-        .default('f32'),
-    )
-    .option(
-      '--stages <auto|n>',
-      'split a model over as few peers as hold it, or over n',
-      parseStages,
-      'auto',
     );
+  addFormatOptions(command, 'what tabs make of the weights when they load them').option(
+    '--stages <auto|n>',
+    'split a model over as few peers as hold it, or over n',
+    parseStages,
+    'auto',
+  );
   return addNetworkOptions(addGatewayOptions(addHttpsOptions(command)))
     .addOption(operatorKeyOption())
     .option('--trust-proxy', 'take client addresses from X-Forwarded-For', false)
