@@ -248,7 +248,7 @@ describe('whatever is lost', () => {
           for (const { code, phase } of reroutes) seen.add(code).add(phase);
         },
       ),
-      { numRuns: 25 },
+      { numRuns: 75 },
     );
     expect([...seen].toSorted()).toEqual(['decoding', 'internal', 'peer-lost', 'prefilling', 'timeout']);
   });
